@@ -1,0 +1,54 @@
+"""Best of n: choosing, what to expect of it, and how far it moves from the policy that was sampled. NumPy only.
+
+Shapes: p = prompts, k = samples of a prompt.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def best_of(scores_pk: ArrayLike, finished_pk: ArrayLike | None = None) -> NDArray[np.int64]:
+    """The index of each prompt's best sample, [p]; of equal ones the first.
+
+    A NaN never wins. finished_pk (bool): an unfinished sample wins only where no finished one has a score.
+    ValueError where a prompt has no score at all.
+    """
+    scores = np.asarray(scores_pk, dtype=np.float64)
+    scored = ~np.isnan(scores)
+    eligible = scored if finished_pk is None else scored & np.asarray(finished_pk, dtype=bool)
+    eligible = np.where(eligible.any(axis=1, keepdims=True), eligible, scored)
+    if not eligible.any(axis=1).all():
+        rows = np.flatnonzero(~eligible.any(axis=1)).tolist()
+        raise ValueError(f"no sample of these prompts has a score: {rows}")
+    best = np.where(eligible, scores, -np.inf).max(axis=1, keepdims=True)
+    winners: NDArray[np.int64] = np.argmax(eligible & (scores == best), axis=1)
+    return winners
+
+
+def best_of_n_estimate(scores: ArrayLike, n: int) -> float:
+    """The expected score of the best of n samples, estimated without bias from N >= n independent samples, [N].
+
+    The mean of max over all C(N, n) subsets: with s_1 <= ... <= s_N it is sum_i C(i-1, n-1) / C(N, n) * s_i
+    (Nakano et al. 2021, WebGPT, arXiv:2112.09332, appendix I). Its weights are built from the largest score down,
+    w_N = n / N and w_{i-1} = w_i (i - n) / (i - 1), so that no large binomial is formed.
+    """
+    descending = np.sort(np.asarray(scores, dtype=np.float64))[::-1]
+    if descending.ndim != 1 or not 1 <= n <= len(descending):
+        raise ValueError(f"best of {n} needs at least {n} scores of one prompt, got shape {descending.shape}")
+    ranks = np.arange(len(descending), n, -1)
+    weights = n / len(descending) * np.cumprod(np.concatenate([[1.0], (ranks - n) / (ranks - 1)]))
+    return float(weights @ descending[: len(weights)])  # the n - 1 lowest are never the best of n
+
+
+def best_of_n_kl(n: int) -> float:
+    """log n - (n - 1) / n, in nats per sequence: an upper bound of KL(best of n || policy).
+
+    Exact when no two samples tie; below the bound otherwise (Gao et al. 2022, arXiv:2210.10760, for the formula).
+    """
+    if n < 1:
+        raise ValueError(f"best of {n} samples is not defined")
+    return math.log(n) - (n - 1) / n

@@ -1,0 +1,68 @@
+"""From what people said (judgements) to what a reward model learns (an ordered ranking): one pure function.
+
+Margins follow Llama 2 (arXiv:2307.09288, Table 27): the clearer the preference, the larger the score gap asked for.
+There annotators chose one of four levels; here the level comes from the difference of the mean grades.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Literal
+
+from accord.types import Comparison, Judgement, Pair, Ranking
+
+MarginSize = Literal["none", "small", "large"]
+
+# Negligibly better, slightly better, better, significantly better (Table 27).
+MARGINS: dict[MarginSize, tuple[float, ...]] = {
+    "none": (),
+    "small": (0.0, 1 / 3, 2 / 3, 1.0),
+    "large": (0.0, 1.0, 2.0, 3.0),
+}
+
+# Differences of means such as 1.4 - 0.9 fall a rounding error short of the threshold that they are meant to reach.
+ROUNDING = 1e-9
+
+
+def margin_levels(size: MarginSize, thresholds: Sequence[float]) -> tuple[tuple[float, float], ...]:
+    """(threshold, margin) of the four levels; thresholds are ascending differences of grades. No levels for "none".
+
+    >>> margin_levels("large", (0.5, 1.5, 2.5, 4.0))
+    ((0.5, 0.0), (1.5, 1.0), (2.5, 2.0), (4.0, 3.0))
+    """
+    if size == "none":
+        return ()
+    assert list(thresholds) == sorted(thresholds), "thresholds ascend"
+    return tuple(zip(thresholds, MARGINS[size], strict=True))
+
+
+def derive_ranking(
+    comparison: Comparison,
+    judgements: Sequence[Judgement],
+    *,
+    tie_below: float,
+    margin_levels: Sequence[tuple[float, float]] = (),
+) -> Ranking:
+    """Orders the responses of one comparison by their mean grade over the judgements that grade them.
+
+    tie_below: differences of mean grades below this, and equal grades, are ties and give no pair.
+    margin_levels: (threshold, margin), ascending; a pair's margin is that of the highest level that its difference
+    reaches, 0 if it reaches none. A response that nobody graded is in no pair.
+    """
+    means = [_mean_grade(judgements, index) for index in range(len(comparison.responses))]
+    pairs = []
+    for (i, mean_i), (j, mean_j) in combinations(enumerate(means), 2):
+        if mean_i is None or mean_j is None:
+            continue
+        gap = abs(mean_i - mean_j) + ROUNDING
+        if gap < tie_below or mean_i == mean_j:
+            continue
+        _, margin = max((level for level in margin_levels if gap >= level[0]), default=(0.0, 0.0))
+        pairs.append(Pair(i, j, margin) if mean_i > mean_j else Pair(j, i, margin))
+    return Ranking(comparison.prompt, comparison.responses, tuple(pairs))
+
+
+def _mean_grade(judgements: Sequence[Judgement], index: int) -> float | None:
+    grades = [grade for judgement in judgements if (grade := judgement.grades[index]) is not None]
+    return sum(grades) / len(grades) if grades else None

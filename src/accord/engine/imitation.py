@@ -1,0 +1,63 @@
+"""Maximum likelihood of given responses: supervised fine-tuning, and the second half of rejection sampling."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from accord.algorithms.likelihood import negative_log_likelihood
+from accord.algorithms.loss import Loss
+from accord.engine.config import TrainingConfig
+from accord.engine.learner import Learner
+from accord.engine.training import train
+from accord.errors import UserError
+from accord.models.folders import compute_dtype
+from accord.models.policy import Policy
+from accord.store.checkpoints import Checkpoint
+from accord.store.workspace import Workspace
+from accord.text.batching import micro_batches, shared_prompts
+from accord.types import Demonstration
+
+
+def imitate(
+    start: Path,
+    demonstrations: Sequence[Demonstration],
+    config: TrainingConfig,
+    *,
+    max_response_tokens: int | None,
+    joint_tokens: int,
+    seed: int,
+    work: Workspace,
+    label: str,
+    checkpoint: Checkpoint | None,
+) -> None:
+    """Trains the policy in the folder `start` and saves it to out/model, with what was left out in summary.json.
+
+    max_response_tokens: longer demonstrations are left out (None: none).
+    joint_tokens: demonstrations with equal prompts are computed as branches of one tree of at most so many tokens.
+    """
+    policy = Policy.load(start)
+    template = policy.template
+    trees = [template.tree(demonstration.prompt, [demonstration.response]) for demonstration in demonstrations]
+    for demonstration in demonstrations:
+        template.check_boundary(demonstration.prompt, demonstration.response)
+    longest = max_response_tokens or max(tree.num_tokens for tree in trees)
+    trees = [tree for tree in trees if len(tree.branches[0].ids) <= longest]
+    if not trees:
+        raise UserError(
+            f"all {len(demonstrations)} demonstrations are longer than {longest} tokens",
+            where=label,
+            remedy="Raise max_response_tokens.",
+        )
+    summary = {"num_demonstrations": len(trees), "num_too_long": len(demonstrations) - len(trees)}
+    (work.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    learner = Learner(policy.module, compute_dtype(), config.optimization())
+
+    def losses_of(indices: tuple[int, ...]) -> Iterator[Loss]:
+        joined = shared_prompts([trees[i] for i in indices], joint_tokens)
+        for micro in micro_batches(joined, template.pad_id, config.max_tokens):
+            yield negative_log_likelihood(policy.token_logprobs(micro.batch).logprobs)
+
+    train(learner, len(trees), losses_of, config, seed=seed, work=work, label=label, checkpoint=checkpoint)
+    policy.save(work.out / "model", learner.masters)

@@ -1,0 +1,130 @@
+"""The learner: gradients of sums, one division, one clip, one optimizer step on fp32 masters.
+
+Computation runs on a copy of the weights in the compute dtype, cast once an optimizer step. Each micro-batch's
+gradients are added to the masters' in fp32 as soon as they exist. Losses are sums with a count of units, and the
+division by the count of the whole optimizer step comes last, so the micro-batch size never changes a gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from accord.algorithms.loss import Loss
+from accord.engine.config import Optimization
+from accord.errors import UserError
+from accord.models.folders import cast_for_compute
+
+_MAX_SKIPPED = 5  # optimizer steps in a row with a gradient that is not finite, before the run is stopped
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What one optimizer step did. `metrics`: each loss metric, averaged over the units of the step."""
+
+    grad_norm: float
+    applied: bool
+    metrics: dict[str, float]
+
+
+class Learner:
+    """Trains a module that was loaded in fp32; from here on the module computes in `dtype`."""
+
+    def __init__(self, module: nn.Module, dtype: torch.dtype, optimization: Optimization) -> None:
+        self._parameters = dict(module.named_parameters())
+        originals = {name: parameter.data for name, parameter in self._parameters.items()}
+        cast_for_compute(module, dtype)
+        self._masters = {
+            name: parameter if parameter.dtype == torch.float32 else nn.Parameter(originals[name])
+            for name, parameter in self._parameters.items()
+        }
+        for name, parameter in self._parameters.items():
+            if self._masters[name] is not parameter:
+                parameter.register_post_accumulate_grad_hook(partial(_add_to_master, master=self._masters[name]))
+        self._optimization = optimization
+        self._optimizer = torch.optim.AdamW(
+            self._masters.values(),
+            lr=0.0,
+            betas=optimization.betas,
+            eps=optimization.eps,
+            weight_decay=optimization.weight_decay,
+            fused=True,
+        )
+        self._units = 0.0
+        self._sums: dict[str, Tensor] = {}
+        self._skipped = 0
+
+    @property
+    def masters(self) -> dict[str, Tensor]:
+        return {name: master.detach() for name, master in self._masters.items()}
+
+    def accumulate(self, loss: Loss) -> None:
+        """Adds the gradient of the sum, and counts its units."""
+        if loss.total.requires_grad:
+            loss.total.backward()
+        self._units += float(loss.num_units)
+        for name, value in loss.metrics.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+
+    def step(self, learning_rate: float) -> StepReport:
+        """Divides by the count, clips by global norm, steps, casts. A gradient that is not finite is dropped whole."""
+        units, sums = max(self._units, 1.0), self._sums
+        self._units, self._sums = 0.0, {}
+        grads = [master.grad for master in self._masters.values() if master.grad is not None]
+        norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))) / units if grads else 0.0
+        finite = math.isfinite(norm)
+        if finite and grads:
+            clip = min(1.0, self._optimization.max_grad_norm / (norm + 1e-6))
+            torch._foreach_mul_(grads, clip / units)
+            for group in self._optimizer.param_groups:
+                group["lr"] = learning_rate
+            self._optimizer.step()
+            self._cast()
+        self._optimizer.zero_grad(set_to_none=True)
+        self._skipped = 0 if finite else self._skipped + 1
+        if self._skipped >= _MAX_SKIPPED:
+            raise UserError(
+                f"the gradient was not finite in {_MAX_SKIPPED} optimizer steps in a row",
+                remedy="Lower the learning rate, or look for empty or very long examples in the data.",
+            )
+        return StepReport(norm, finite, {name: float(value) / units for name, value in sums.items()})
+
+    def state(self) -> dict[str, Tensor]:
+        """Masters and optimizer moments by name: all that a checkpoint needs."""
+        tensors = {f"master.{name}": master.detach() for name, master in self._masters.items()}
+        for name, master in self._masters.items():
+            for key, value in self._optimizer.state.get(master, {}).items():
+                tensors[f"{key}.{name}"] = value
+        tensors["skipped"] = torch.tensor(self._skipped)
+        return tensors
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """The inverse of `state`."""
+        for name, master in self._masters.items():
+            master.data.copy_(tensors[f"master.{name}"])
+            keys = ("step", "exp_avg", "exp_avg_sq")
+            if f"step.{name}" in tensors:
+                self._optimizer.state[master] = {key: tensors[f"{key}.{name}"].clone() for key in keys}
+        self._skipped = int(tensors["skipped"])
+        self._cast()
+
+    @torch.no_grad()
+    def _cast(self) -> None:
+        for name, parameter in self._parameters.items():
+            if self._masters[name] is not parameter:
+                parameter.copy_(self._masters[name])
+
+
+@torch.no_grad()
+def _add_to_master(parameter: Tensor, *, master: Tensor) -> None:
+    assert parameter.grad is not None
+    if master.grad is None:
+        master.grad = parameter.grad.to(torch.float32)
+    else:
+        master.grad += parameter.grad
+    parameter.grad = None

@@ -1,0 +1,99 @@
+"""Rollout: what a policy wrote. Experience: what it is worth. Two complete records rather than one with holes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from accord.engine.sampler import Request, sample_all
+from accord.models.policy import Policy
+from accord.text.tree import Branch, Tree
+from accord.types import Prompt, Response
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """P prompts with K responses each.
+
+    responses: [P][K] texts. trees: the P trees of the tokens as they were sampled (every branch token is scored).
+    sampler_logprobs: [P][K][tokens], with which the sampler drew them.
+    """
+
+    prompts: tuple[Prompt, ...]
+    responses: tuple[tuple[Response, ...], ...]
+    trees: tuple[Tree, ...]
+    sampler_logprobs: tuple[tuple[tuple[float, ...], ...], ...]
+
+    @property
+    def num_sequences(self) -> int:
+        return sum(len(of_prompt) for of_prompt in self.responses)
+
+    @property
+    def num_tokens(self) -> list[int]:
+        """Of each response, [P * K]."""
+        return [len(branch.ids) for tree in self.trees for branch in tree.branches]
+
+    @property
+    def finished(self) -> list[bool]:
+        """[P * K]"""
+        return [response.finished for of_prompt in self.responses for response in of_prompt]
+
+    @property
+    def token_lists(self) -> list[tuple[int, ...]]:
+        """[P * K][tokens]"""
+        return [branch.ids for tree in self.trees for branch in tree.branches]
+
+
+@dataclass(frozen=True, slots=True)
+class Experience:
+    """A rollout with all that learning needs. S = P * K sequences, R = the longest response.
+
+    scores: [S], as given, before any penalty. logprobs (of the policy before the update), reference_logprobs, values,
+    advantages, returns: [S, R]; mask: [S, R], response tokens. kl: mean per sequence in nats.
+    """
+
+    rollout: Rollout
+    scores: Tensor
+    logprobs: Tensor
+    reference_logprobs: Tensor
+    values: Tensor
+    advantages: Tensor
+    returns: Tensor
+    mask: Tensor
+    kl: float
+
+
+def roll_out(
+    policy: Policy,
+    prompts: Sequence[Prompt],
+    *,
+    num_samples: int,
+    max_response_tokens: int,
+    temperature: float,
+    key: tuple[int | str, ...],
+    num_slots: int = 128,
+    advance: Callable[[int], None] | None = None,
+) -> Rollout:
+    """Samples K responses to each prompt; the draws are seeded by (key, prompt id, k)."""
+    template = policy.template
+    prompt_ids = [template.prompt_ids(prompt) for prompt in prompts]
+    requests = [Request(ids, num_samples, (*key, prompt.id)) for ids, prompt in zip(prompt_ids, prompts, strict=True)]
+    samples = sample_all(
+        policy,
+        requests,
+        max_response_tokens=max_response_tokens,
+        temperature=temperature,
+        num_slots=num_slots,
+        advance=advance,
+    )
+    return Rollout(
+        prompts=tuple(prompts),
+        responses=tuple(tuple(Response(template.text(s.ids), s.finished) for s in of_one) for of_one in samples),
+        trees=tuple(
+            Tree(ids, tuple(Branch(tuple(s.ids)) for s in of_one))
+            for ids, of_one in zip(prompt_ids, samples, strict=True)
+        ),
+        sampler_logprobs=tuple(tuple(tuple(s.logprobs) for s in of_one) for of_one in samples),
+    )

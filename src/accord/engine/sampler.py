@@ -1,0 +1,200 @@
+"""Sampling in slots: requests are submitted, every step adds one token to each active slot, finished slots leave.
+
+A prompt is prefilled once for all its samples, the key-value cache is allocated once, and active slots stay a prefix
+of it, so that the work of a step is proportional to what is still being written. Which token a row draws depends on
+its own key, its place in the response and its probabilities, and on nothing else.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from accord.engine.cache import SlotCache
+from accord.models.policy import Policy, hidden_states
+from accord.seeds import derive_seed
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """K samples of one prompt. `key`: what the draws are seeded by, for example (seed, "ppo", 3, prompt id)."""
+
+    prompt_ids: tuple[int, ...]
+    num_samples: int
+    key: tuple[int | str, ...]
+
+
+@dataclass(slots=True)
+class Sample:
+    """One response: tokens, end of turn included when it was `finished`, and the logprob each was drawn with."""
+
+    request: int
+    k: int
+    uniforms: np.ndarray
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    finished: bool = False
+
+
+class Sampler:
+    """Draws from a policy's own distribution at a temperature (0: the most probable token)."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        num_slots: int,
+        max_prompt_tokens: int,
+        max_response_tokens: int,
+        temperature: float = 1.0,
+    ) -> None:
+        self._policy, self._temperature, self._max_tokens = policy, temperature, max_response_tokens
+        self._cache = SlotCache(policy.module, num_slots, max_prompt_tokens + max_response_tokens)
+        self._num_slots = num_slots
+        self._waiting: deque[tuple[int, Request]] = deque()
+        self._active: list[Sample] = []
+        self._last_ids = torch.zeros(num_slots, dtype=torch.int64)
+        self._lengths = torch.zeros(num_slots, dtype=torch.int64)
+        self._num_submitted = 0
+
+    def submit(self, request: Request) -> int:
+        """Queues a request and returns its number, by which its samples can be told."""
+        assert 0 < request.num_samples <= self._num_slots
+        self._waiting.append((self._num_submitted, request))
+        self._num_submitted += 1
+        return self._num_submitted - 1
+
+    @torch.no_grad()
+    def step(self) -> list[Sample]:
+        """Admits waiting requests to free slots, adds one token to every active row, and returns those that ended."""
+        ended = self._admit()
+        num = len(self._active)
+        if num:
+            self._cache.begin_decode(self._lengths[:num])
+            hidden = hidden_states(
+                self._policy.backbone, self._last_ids[:num, None], self._lengths[:num, None], self._cache
+            )
+            self._lengths[:num] += 1
+            self._draw(hidden, range(num))
+            ended += self._release()
+        return ended
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._active or self._waiting)
+
+    def _admit(self) -> list[Sample]:
+        """Prefills as many waiting requests as fit, when enough slots are free to make the pass worth its cost."""
+        free = self._num_slots - len(self._active)
+        if not self._waiting or (self._active and free < max(self._num_slots // 4, self._waiting[0][1].num_samples)):
+            return []
+        admitted: list[tuple[int, Request]] = []
+        while self._waiting and self._waiting[0][1].num_samples <= free:
+            number, request = self._waiting.popleft()
+            admitted.append((number, request))
+            free -= request.num_samples
+        first = len(self._active)
+        width = max(len(request.prompt_ids) for _, request in admitted)
+        ids = torch.full((len(admitted), width), self._policy.template.pad_id)
+        row_of_slot: list[int] = []
+        for row, (number, request) in enumerate(admitted):
+            num_prompt = len(request.prompt_ids)
+            ids[row, :num_prompt] = torch.tensor(request.prompt_ids)
+            for k in range(request.num_samples):
+                self._lengths[first + len(row_of_slot)] = num_prompt
+                row_of_slot.append(row)
+                generator = np.random.Generator(np.random.Philox(key=derive_seed(*request.key, k)))
+                self._active.append(Sample(number, k, generator.random(self._max_tokens)))
+        slots = slice(first, first + len(row_of_slot))
+        rows = torch.tensor(row_of_slot)
+        self._cache.begin_prefill(slots, rows)
+        positions = torch.arange(width).expand(len(admitted), width)
+        hidden = hidden_states(self._policy.backbone, ids, positions, self._cache).view(len(admitted), width, -1)
+        self._draw(hidden[rows, self._lengths[slots] - 1], range(first, len(self._active)))
+        return self._release()
+
+    def _draw(self, hidden: Tensor, slots: range) -> None:
+        """One token for each of the slots, from hidden states [len(slots), d]."""
+        logits = (hidden @ self._policy.head.T).float()
+        if self._temperature == 0:
+            drawn = logits.argmax(dim=1)
+            logprobs = torch.zeros(len(drawn))
+        else:
+            uniforms = torch.tensor([self._active[s].uniforms[len(self._active[s].ids)] for s in slots])
+            drawn, logprobs = draw(logits.div_(self._temperature), uniforms)
+        self._last_ids[slots.start : slots.stop] = drawn
+        for slot, token, logprob in zip(slots, drawn.tolist(), logprobs.tolist(), strict=True):
+            sample = self._active[slot]
+            sample.ids.append(token)
+            sample.logprobs.append(logprob)
+            sample.finished = token == self._policy.template.end_id
+
+    def _release(self) -> list[Sample]:
+        """Takes ended rows out and moves the last active rows into their places."""
+        over = [s.finished or len(s.ids) >= self._max_tokens for s in self._active]
+        ended = [sample for sample, done in zip(self._active, over, strict=True) if done]
+        if not ended:
+            return []
+        num_left = len(self._active) - len(ended)
+        holes = [slot for slot in range(num_left) if over[slot]]
+        movers = [slot for slot in range(num_left, len(self._active)) if not over[slot]]
+        for hole, mover in zip(holes, movers, strict=True):
+            self._active[hole] = self._active[mover]
+        del self._active[num_left:]
+        self._last_ids[holes] = self._last_ids[movers]
+        self._lengths[holes] = self._lengths[movers]
+        self._cache.move(movers, holes)
+        return ended
+
+
+def draw(logits_bv: Tensor, uniforms_b: Tensor) -> tuple[Tensor, Tensor]:
+    """Inverse-CDF sampling with one uniform in [0, 1) a row: token ids [b] and their logprobs [b].
+
+    One uniform a row instead of one a row and token: noise over the vocabulary costs more than the rest of a step.
+    """
+    logits_bv -= logits_bv.logsumexp(dim=1, keepdim=True)
+    cumulative = logits_bv.exp().cumsum(dim=1)
+    total = cumulative[:, -1]
+    wanted = (uniforms_b.to(torch.float64) * total).to(torch.float32)
+    wanted = torch.minimum(wanted, total.nextafter(torch.zeros_like(total)))  # rounding may have reached the total
+    # right=True: the first token whose cumulative probability exceeds the draw, so never one of probability zero.
+    drawn = torch.searchsorted(cumulative, wanted[:, None], right=True)
+    return drawn.squeeze(1), logits_bv.gather(1, drawn).squeeze(1)
+
+
+def sample_all(
+    policy: Policy,
+    requests: Sequence[Request],
+    *,
+    max_response_tokens: int,
+    temperature: float = 1.0,
+    num_slots: int = 128,
+    advance: Callable[[int], None] | None = None,
+) -> list[list[Sample]]:
+    """All samples of all requests, [request][k]. `advance` is told how many responses have just ended.
+
+    Requests are taken in the order of their prompts' lengths, so that a prefill has little padding.
+    """
+    sampler = Sampler(
+        policy,
+        num_slots=max(num_slots, max(request.num_samples for request in requests)),
+        max_prompt_tokens=max(len(request.prompt_ids) for request in requests),
+        max_response_tokens=max_response_tokens,
+        temperature=temperature,
+    )
+    order = sorted(range(len(requests)), key=lambda i: (len(requests[i].prompt_ids), i))
+    for i in order:
+        sampler.submit(requests[i])
+    samples: list[list[Sample]] = [[] for _ in requests]
+    while sampler.busy:
+        ended = sampler.step()
+        for sample in ended:
+            samples[order[sample.request]].append(sample)
+        if advance and ended:
+            advance(len(ended))
+    return [sorted(of_request, key=lambda sample: sample.k) for of_request in samples]

@@ -1,0 +1,80 @@
+"""The one forward-only pass: a number for every branch or token of many trees, in the order of the trees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from accord.text.batching import MicroBatch, micro_batches
+from accord.text.tree import Tree, TreeBatch
+
+Read = Callable[[TreeBatch], Tensor]
+
+
+@torch.no_grad()
+def per_branch(
+    trees: Sequence[Tree],
+    read: Read,
+    *,
+    pad_id: int,
+    max_tokens: int = 2048,
+    advance: Callable[[int], None] | None = None,
+) -> list[Tensor]:
+    """One number a branch: `read` gives [S] for a batch. Returns for each tree its [K], in fp32."""
+    out: list[Tensor] = [torch.empty(0)] * len(trees)
+    for micro in micro_batches(trees, pad_id, max_tokens):
+        values = read(micro.batch)
+        for tree, of_tree in zip(
+            micro.indices, values.split([len(trees[i].branches) for i in micro.indices]), strict=True
+        ):
+            out[tree] = of_tree
+        if advance:
+            advance(len(micro.indices))
+    return out
+
+
+@torch.no_grad()
+def per_token(micros: Sequence[MicroBatch], read: Read) -> list[Tensor]:
+    """`read` gives [N], one number for each scored token of a batch. Returns it for each micro-batch.
+
+    The micro-batches are the caller's, so that a pass before and a pass within training can have the same ones.
+    """
+    return [read(micro.batch) for micro in micros]
+
+
+def padded(micros: Sequence[MicroBatch], flat: Sequence[Tensor], trees: Sequence[Tree]) -> tuple[Tensor, Tensor]:
+    """Per-token numbers of micro-batches as ([S, R], mask [S, R]): one row for each branch of `trees`, in their order.
+
+    All tokens of the branches are scored ones (responses that a policy sampled).
+    """
+    first_row = [0]
+    for tree in trees:
+        first_row.append(first_row[-1] + len(tree.branches))
+    width = max(len(branch.ids) for tree in trees for branch in tree.branches)
+    values = torch.zeros(first_row[-1], width)
+    mask = torch.zeros(first_row[-1], width, dtype=torch.bool)
+    for micro, numbers in zip(micros, flat, strict=True):
+        at = 0
+        for i in micro.indices:
+            for k, branch in enumerate(trees[i].branches):
+                num = len(branch.ids)
+                values[first_row[i] + k, :num] = numbers[at : at + num]
+                mask[first_row[i] + k, :num] = True
+                at += num
+        assert at == len(numbers)
+    return values, mask
+
+
+def flat_like(micro: MicroBatch, values: Tensor, trees: Sequence[Tree]) -> Tensor:
+    """The inverse of `padded` for one micro-batch: [N] from [S, R]."""
+    num_responses = len(trees[0].branches)
+    assert all(len(tree.branches) == num_responses for tree in trees)
+    return torch.cat(
+        [
+            values[i * num_responses + k, : len(branch.ids)]
+            for i in micro.indices
+            for k, branch in enumerate(trees[i].branches)
+        ]
+    )

@@ -1,0 +1,68 @@
+"""How well a reward model orders rated texts, beside the lines that say what that is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from accord.algorithms.statistics import (
+    clustered_pair_interval,
+    ordered_right,
+    pairwise_accuracy,
+    single_rater_agreement,
+    split_half_reliability,
+)
+from accord.engine.reward import Reward
+from accord.evaluate.policies import TextScorer
+from accord.evaluate.text_baseline import rated_pairs
+from accord.types import Prompt, RatedText, Response
+
+_GROUP = 8  # texts scored as responses of one tree
+
+
+def score_texts(
+    reward: Reward, prompt: Prompt, texts: Sequence[str], advance: Callable[[int], None] | None = None
+) -> np.ndarray:
+    """[n]: each text as a response to the prompt."""
+    groups = [tuple(Response(text) for text in texts[at : at + _GROUP]) for at in range(0, len(texts), _GROUP)]
+    return reward.score([prompt] * len(groups), groups, advance).numpy()
+
+
+def accuracy_on_pairs(
+    reward: Reward,
+    prompt: Prompt,
+    items: Sequence[RatedText],
+    bag_of_words: TextScorer,
+    *,
+    min_difference: float,
+    num_pairs: int,
+    seed: int,
+    advance: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Accuracy on pairs of texts whose mean ratings differ by at least `min_difference`, with its reference lines.
+
+    bag_of_words: accuracy of a linear model of words. single_rater_agreement: how often one person agrees with the
+    others. label_reliability: split-half reliability of the mean ratings. The interval is a bootstrap by text.
+    """
+    first, second = rated_pairs(items, min_difference=min_difference, num_pairs=num_pairs, seed=seed)
+    means = np.array([item.mean for item in items])
+    label_gap = means[first] - means[second]
+    texts = [item.text for item in items]
+    scores = score_texts(reward, prompt, texts, advance)
+    right = ordered_right(scores[first] - scores[second], label_gap)
+    interval = clustered_pair_interval(right, first, second, seed=seed)
+    words = bag_of_words.predict(texts)
+    ratings = [item.ratings for item in items]
+    return {
+        "num_pairs": len(first),
+        "num_texts": len(items),
+        "accuracy": interval.value,
+        "accuracy_low": interval.low,
+        "accuracy_high": interval.high,
+        "correlation": float(np.corrcoef(scores, means)[0, 1]),
+        "bag_of_words": pairwise_accuracy(words[first] - words[second], label_gap),
+        "single_rater_agreement": single_rater_agreement(ratings, list(zip(first, second, strict=True))),
+        "label_reliability": split_half_reliability(ratings, seed=seed),
+    }

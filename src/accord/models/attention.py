@@ -1,0 +1,82 @@
+"""One attention function for every decoder, registered with transformers, that follows a layout.
+
+A layout is passed as the keyword `layout` through the model's forward down to each attention layer. `TreeAttention`
+computes whole response trees; the sampler's cache is the other layout. The query heads that share a key-value head
+are taken as rows of one product, which on a CPU is about twice as fast as the fused kernel at these lengths.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface, PretrainedConfig
+
+from accord.errors import UserError
+
+NAME = "accord"
+
+
+class Layout(Protocol):
+    """How queries meet keys. Called once a layer, layers in order."""
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """query: [B, H, T, D]; key, value: [B, G, T, D] with G dividing H. Returns [B, H, T, D]."""
+        ...
+
+
+class TreeAttention:
+    """Attention within trees: row i of the batch sees column j where `visible` [B, T, T] is True."""
+
+    def __init__(self, visible: Tensor, dtype: torch.dtype) -> None:
+        self._bias = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
+        self._bias.masked_fill_(~visible, float("-inf"))
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        return grouped_attention(query, key, value, scaling, self._bias[:, None, None])
+
+
+def grouped_attention(query: Tensor, key: Tensor, value: Tensor, scaling: float, bias: Tensor) -> Tensor:
+    """softmax(query key^T * scaling + bias) value, the softmax in fp32.
+
+    query: [B, H, T, D]; key, value: [B, G, L, D]; bias: broadcastable to [B, G, H / G, T, L]. Returns [B, H, T, D].
+    """
+    num_rows, num_heads, num_queries, width = query.shape
+    num_groups, length = key.shape[1], key.shape[2]
+    share = num_heads // num_groups
+    rows = (query * scaling).reshape(num_rows, num_groups, share * num_queries, width)
+    scores = (rows @ key.transpose(-1, -2)).view(num_rows, num_groups, share, num_queries, length) + bias
+    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(value.dtype)
+    out = weights.view(num_rows, num_groups, share * num_queries, length) @ value
+    return out.view(num_rows, num_heads, num_queries, width)
+
+
+def _attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    *,
+    layout: Layout,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    out = layout.attend(module.layer_idx, query, key, value, scaling or query.shape[-1] ** -0.5)
+    return out.transpose(1, 2), None
+
+
+AttentionInterface.register(NAME, _attention)
+
+
+def refuse_unsupported(config: PretrainedConfig, where: str) -> None:
+    """Layers that see only a window, or carry a state, do not follow a tree's mask."""
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    windowed = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
+    if kinds != {"full_attention"} or windowed or getattr(config, "attn_logit_softcapping", None):
+        raise UserError(
+            f"the architecture {config.model_type!r} has attention that does not follow a tree's mask",
+            where=where,
+            remedy="Use a decoder whose layers all have full attention, such as Llama, Qwen 2.5 or SmolLM.",
+        )

@@ -1,0 +1,282 @@
+"""Pictures of a run: Altair specifications rendered to SVG text, without a network and without JavaScript.
+
+Each function takes plain numbers, any of which may be missing (None or NaN), and returns an SVG that can stand inside
+an HTML page or in a file of its own; with nothing to draw it returns "". Colours are those of Okabe and Ito (2008).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import altair as alt
+
+from accord.monitor.svg import INK, PALETTE, WIDTH, Datum, data_of, render
+from accord.monitor.values import clean, number, percent, short, table
+
+Row = Mapping[str, Any]
+
+SMOOTHING: Final = 5  # iterations in the moving mean of a trajectory
+MAX_POINTS: Final = 200  # a longer curve is averaged down to this many points
+DASHES: Final = {"gold": [1, 0], "proxy": [5, 4]}
+LINE_WITH_DOTS: Final = 30  # a curve with fewer points shows them
+
+# What a step's curves show: panel title, then for each line its name in the legend and its key in the metrics.
+PANELS: Final[dict[str, tuple[tuple[str, dict[str, str]], ...]]] = {
+    "sft": (
+        ("loss (nats per token)", {"loss": "loss"}),
+        ("gradient norm", {"norm": "grad_norm"}),
+        ("learning rate", {"rate": "learning_rate"}),
+    ),
+    "reward": (
+        ("loss", {"loss": "loss"}),
+        ("accuracy on the batch", {"accuracy": "accuracy"}),
+        ("margin, chosen − rejected", {"margin": "margin"}),  # noqa: RUF001
+        ("gradient norm", {"norm": "grad_norm"}),
+    ),
+    "reject": (
+        ("proxy score", {"best": "score/best", "mean": "score/mean"}),
+        ("loss (nats per token)", {"loss": "loss"}),
+    ),
+    "ppo": (
+        ("score", {"proxy": "objective/scores", "gold validation": "watch/gold_validation"}),
+        ("KL (nats per sequence)", {"KL": "objective/kl"}),
+        ("KL coefficient", {"coefficient": "objective/kl_coef"}),
+        ("entropy (nats per token)", {"entropy": "objective/entropy"}),
+        ("tokens per response", {"tokens": "response/mean_tokens"}),
+        ("distinct-2", {"distinct-2": "response/distinct_2"}),
+        ("finished responses, share", {"finished": "response/finished"}),
+        ("clip fraction", {"clipped": "policy/clipfrac_avg"}),
+        ("explained variance", {"explained": "value/explained_variance"}),
+    ),
+}
+
+
+def policy_colours(names: Iterable[str]) -> dict[str, str]:
+    """A colour for each policy, the same in every picture of a page. They repeat after eight."""
+    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(dict.fromkeys(names))}
+
+
+def score_against_kl(
+    policies: Mapping[str, Row], trajectories: Mapping[str, Sequence[Row]], colours: Mapping[str, str]
+) -> str:
+    """Score against the square root of the KL from the reference, the axis of Gao et al. (2022, arXiv 2210.10760).
+
+    policies: name -> a row with kl (nats per sequence), gold_score, proxy_score and, where known, their `_low` and
+    `_high`. trajectories: name of a policy -> the metrics of its PPO, one row an iteration.
+    A single point is no picture.
+    """
+    points = [point for name, row in policies.items() for point in _score_points(name, table(row))]
+    paths = [point for name, rows in trajectories.items() for point in _trajectory(name, rows)]
+    shown = points + paths
+    if len(shown) < 2:
+        return ""
+    present = {str(p["policy"]) for p in shown}
+    measures = [m for m in ("gold", "proxy") if any(p["by"] == m for p in shown)]
+    axis, x_scale = alt.Axis(tickCount=6), alt.Scale(padding=12, nice=False)
+    x = alt.X("x:Q", title="√KL from the baseline (KL in nats per sequence)", scale=x_scale, axis=axis)
+    y = alt.Y("y:Q", title="score", scale=alt.Scale(zero=False, padding=12), axis=axis)
+    drawn = {label: c for name, c in colours.items() if (label := short(name)) in present}
+    colour = alt.Color(
+        "policy:N",
+        scale=alt.Scale(domain=list(drawn), range=list(drawn.values())),
+        legend=alt.Legend(title="policy", symbolType="square", symbolOpacity=1),
+    )
+    layers = [
+        *(
+            alt.Chart(data_of([p for p in paths if p["by"] == m]))
+            .mark_line(strokeWidth=1.8, opacity=0.75, strokeDash=DASHES[m])
+            .encode(x=x, y=y, color=colour, order="order:Q")
+            for m in measures
+        ),
+        alt.Chart(data_of([p for p in points if "x_low" in p])).mark_rule(strokeWidth=1.5).encode(
+            x="x_low:Q", x2="x_high:Q", y=y, color=colour
+        ),
+        alt.Chart(data_of([p for p in points if "y_low" in p])).mark_rule(strokeWidth=1.5).encode(
+            x=x, y="y_low:Q", y2="y_high:Q", color=colour
+        ),
+        alt.Chart(data_of(points)).mark_point(size=110, filled=True, opacity=1, stroke="white", strokeWidth=1).encode(
+            x=x, y=y, color=colour, shape=_shape_by_measure(measures)
+        ),
+    ]  # fmt: skip
+    chart = alt.layer(*layers).properties(width=WIDTH - 190, height=320)
+    return render(chart, "Score of each policy against the square root of its KL", _tell(points, "score"))
+
+
+def training_curves(step: str, kind: str, rows: Sequence[Row]) -> str:
+    """The metrics of one step as small multiples, three a row. A kind without a list of panels shows its first six."""
+    known = [(title, _curve(rows, lines)) for title, lines in PANELS.get(kind, ())]
+    panels = [(title, data) for title, data in known if data] or _any_panels(rows)
+    if not panels:
+        return ""
+    x_title = "optimizer step" if kind in ("sft", "reward") else "iteration"
+    charts = [_panel(title, data, x_title) for title, data in panels]
+    chart = alt.concat(*charts, columns=3, bounds="flush", spacing={"row": 94, "column": 62})
+    chart = chart.resolve_scale(color="independent")
+    return render(chart, f"Training curves of {short(step)}", ", ".join(title for title, _ in panels))
+
+
+def accuracy_lines(reward_model: Row) -> str:
+    """Accuracy of a reward model on held-out pairs, above the lines that say what such a number is worth."""
+    name = short(reward_model.get("name") or "proxy")
+    rows = (
+        (f"{name} (reward model)", "accuracy", PALETTE[3]),
+        (f"{name}, openings cut off", "accuracy_openings_cut", PALETTE[2]),
+        ("bag of words", "bag_of_words", PALETTE[1]),
+        ("one human rater", "single_rater_agreement", PALETTE[0]),
+        ("half of the raters against the other half", "label_reliability", PALETTE[0]),
+    )
+    data: list[Datum] = []
+    for label, key, colour in rows:
+        value = number(reward_model.get(key))
+        if value is not None:
+            data.append({"label": label, "x": value, "text": f"{percent(value)} %", "colour": colour})
+            data[-1] |= _interval(reward_model, key, "x")
+    if not data:
+        return ""
+    data.append({"label": "chance", "x": 0.5, "text": "50 %", "colour": PALETTE[0]})
+    return render(_dot_plot(data, "share of pairs ordered as people order them"), "Accuracy of the reward model",
+                ", ".join(f"{d['label']} {d['text']}" for d in data))  # fmt: skip
+
+
+def win_rates(policies: Mapping[str, Row], baseline: str, colours: Mapping[str, str]) -> str:
+    """A forest plot: the win rate of each policy over the baseline, by the gold model and by the second evaluator."""
+    against = short(baseline) or "the baseline"
+    data: list[Datum] = []
+    for name, row in policies.items():
+        for key, by in (("gold_win_rate", "gold"), ("second_win_rate", "second")):
+            value = number(table(row).get(key))
+            if value is not None and name != baseline:
+                label = f"{short(name)}, by {by}"
+                colour = colours.get(name, INK)
+                data.append({"label": label, "x": value, "text": f"{percent(value)} %", "colour": colour})
+                data[-1] |= _interval(table(row), key, "x")
+    if not data:
+        return ""
+    chart = _dot_plot(data, f"share of comparisons in which the policy is preferred over {against}", domain=(0.0, 1.0))
+    return render(chart, f"Win rate over {against}", ", ".join(f"{d['label']} {d['text']}" for d in data))
+
+
+def _shape_by_measure(measures: list[str]) -> alt.Shape:
+    shapes = ["circle" if m == "gold" else "diamond" for m in measures]
+    legend = alt.Legend(title="scored by", symbolFillColor=INK, symbolStrokeColor=INK)
+    return alt.Shape("by:N", scale=alt.Scale(domain=measures, range=shapes), legend=legend)
+
+
+def _interval(row: Row, key: str, axis: str) -> Datum:
+    low, high = number(row.get(f"{key}_low")), number(row.get(f"{key}_high"))
+    return {} if low is None or high is None else {f"{axis}_low": low, f"{axis}_high": high}
+
+
+def _root(kl: float) -> float:
+    return math.sqrt(max(kl, 0.0))  # an estimate of a small KL can fall below zero
+
+
+def _score_points(name: str, row: Row) -> Iterator[Datum]:
+    kl = number(row.get("kl"))
+    if kl is None:
+        return
+    across = {key: _root(float(value)) for key, value in _interval(row, "kl", "x").items()}
+    for measure in ("gold", "proxy"):
+        score = number(row.get(f"{measure}_score"))
+        if score is not None:
+            point: Datum = {"policy": short(name), "by": measure, "x": _root(kl), "y": score}
+            yield point | across | _interval(row, f"{measure}_score", "y")
+
+
+def _trajectory(name: str, rows: Sequence[Row]) -> Iterator[Datum]:
+    """The way that PPO took: smoothed KL and proxy score of each iteration, and the gold score where it was watched."""
+    kept = [(kl, row) for row in rows if (kl := number(row.get("objective/kl"))) is not None]
+    reach = SMOOTHING // 2
+    for i, (_, row) in enumerate(kept):
+        near = kept[max(0, i - reach) : i + reach + 1]
+        x = _root(sum(kl for kl, _ in near) / len(near))
+        scores = [score for _, r in near if (score := number(r.get("objective/scores"))) is not None]
+        if scores:
+            yield {"policy": short(name), "by": "proxy", "x": x, "y": sum(scores) / len(scores), "order": i}
+        gold = number(row.get("watch/gold_validation"))
+        if gold is not None:
+            yield {"policy": short(name), "by": "gold", "x": x, "y": gold, "order": i}
+
+
+def _curve(rows: Sequence[Row], lines: Mapping[str, str]) -> list[Datum]:
+    data: list[Datum] = []
+    for line, key in lines.items():
+        points = [
+            (x if (x := number(row.get("iteration"))) is not None else float(i), y)
+            for i, row in enumerate(rows)
+            if (y := number(row.get(key))) is not None
+        ]
+        data += [{"line": line, "x": x, "y": y} for x, y in thin(points)]
+    return data
+
+
+def thin(points: Sequence[tuple[float, float]], limit: int = MAX_POINTS) -> list[tuple[float, float]]:
+    """At most `limit` points, each the mean of as many neighbours."""
+    size = math.ceil(len(points) / limit)
+    groups = [points[i : i + size] for i in range(0, len(points), size)] if size > 1 else [[p] for p in points]
+    return [(sum(x for x, _ in g) / len(g), sum(y for _, y in g) / len(g)) for g in groups]
+
+
+def _any_panels(rows: Sequence[Row]) -> list[tuple[str, list[Datum]]]:
+    keys = dict.fromkeys(key for row in rows for key, value in row.items() if number(value) is not None)
+    return [(clean(key, 40), _curve(rows, {"value": key})) for key in keys if key != "iteration"][:6]
+
+
+def _panel(title: str, data: list[Datum], x_title: str) -> alt.Chart:
+    lines = list(dict.fromkeys(str(d["line"]) for d in data))
+    legend = alt.Legend(title=None, orient="bottom", symbolType="stroke", offset=4) if len(lines) > 1 else None
+    scale = alt.Scale(domain=lines, range=[PALETTE[1], PALETTE[3]][: len(lines)])
+    dots = len(data) < LINE_WITH_DOTS * len(lines)
+    low, high = min(float(d["y"]) for d in data), max(float(d["y"]) for d in data)
+    spread = alt.Scale(zero=False, nice=True)
+    if low == high:  # a flat line, in the middle
+        room = 0.1 * (abs(low) or 1.0)
+        spread = alt.Scale(domain=[low - room, low + room])
+    ticks = alt.Axis(tickCount=4, grid=False, format="d")
+    size = max(abs(low), abs(high))
+    heading = alt.Axis(  # an axis title, because a chart's own title moves with the length of the tick labels
+        format=".2~e" if size >= 1e5 or 0 < size < 1e-3 else "",
+        tickCount=4,
+        titleAngle=0,
+        titleAlign="left",
+        titleX=0,
+        titleY=-14,
+        titleFontSize=13,
+        titleFontWeight=600,
+    )
+    mark = alt.Chart(data_of(data), width=(WIDTH - 150) // 3, height=110).mark_line(
+        strokeWidth=1.8, point=alt.OverlayMarkDef(size=14) if dots else False
+    )
+    panel: alt.Chart = mark.encode(
+        x=alt.X("x:Q", title=x_title, axis=ticks, scale=alt.Scale(zero=False)),
+        y=alt.Y("y:Q", title=title, axis=heading, scale=spread),
+        color=alt.Color("line:N", scale=scale, legend=legend),
+    )
+    return panel
+
+
+def _dot_plot(data: list[Datum], title: str, domain: tuple[float, float] | None = None) -> alt.TopLevelMixin:
+    """One row a number: a dot, its interval where known, its value at the right; a dashed line at one half."""
+    low = min(0.5, *(float(d.get("x_low", d["x"])) for d in data))
+    scale = alt.Scale(domain=list(domain or (max(0.0, math.floor(low * 10 - 0.5) / 10), 1.0)), nice=False)
+    labels = alt.Axis(title=None, grid=True, ticks=False, domain=False, labelPadding=8)
+    y = alt.Y("label:N", sort=[str(d["label"]) for d in data], axis=labels)
+    x = alt.X("x:Q", title=title, scale=scale, axis=alt.Axis(format="%", tickCount=6, grid=False))
+    colour = alt.Color("colour:N", scale=None)
+    base = alt.Chart(data_of(data))
+    ranges = alt.Chart(data_of([d for d in data if "x_low" in d]))
+    half = alt.Chart(data_of([{"x": 0.5}]))
+    return alt.layer(
+        half.mark_rule(strokeDash=[4, 4], color="#888888").encode(x=x),
+        ranges.mark_rule(strokeWidth=3, opacity=0.55).encode(x="x_low:Q", x2="x_high:Q", y=y, color=colour),
+        base.mark_point(size=90, filled=True, opacity=1).encode(x=x, y=y, color=colour),
+        base.mark_text(align="left", fontSize=12, color=INK).encode(
+            y=y, x=alt.value(WIDTH - 250), text="text:N"
+        ),
+    ).properties(width=WIDTH - 260, height=alt.Step(26))  # fmt: skip
+
+
+def _tell(points: Iterable[Datum], what: str) -> str:
+    return ", ".join(f"{p['policy']} {p['by']} {what} {float(p['y']):.2f} at {float(p['x']):.2f}" for p in points)

@@ -1,0 +1,202 @@
+"""The report of a run: one HTML page that opens without a network and without JavaScript.
+
+Prompts, responses and names are hostile text. Everything is escaped by the template engine; the only markup that goes
+in as it is are the pictures that this program draws itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from accord.monitor import pictures
+from accord.monitor.svg import INK
+from accord.monitor.values import ABSENT, clean, duration, fixed, number, percent, table
+from accord.monitor.verdict import judge
+
+NUM_SAMPLES: Final = 12  # shown side by side
+NUM_KEY_DIGITS: Final = 12  # of a step's key
+TONES: Final = {"good": "It worked", "mixed": "Look closer", "bad": "It did not work", "unknown": "Not evaluated"}
+
+
+@dataclass(frozen=True)
+class StepView:
+    """One step of a run. seconds: what it took when it ran. metrics: the rows of its metrics.jsonl."""
+
+    name: str
+    kind: str
+    seconds: float
+    cached: bool
+    key: str
+    config: dict[str, Any]
+    metrics: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class RunView:
+    """All that a report is made from. results and samples may be empty or hold gaps: the run may be unfinished."""
+
+    name: str
+    recipe_text: str
+    steps: list[StepView]
+    results: dict[str, Any]
+    samples: list[dict[str, Any]]
+    created: str
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A cell of a table: a number as text, and its interval as text or ""."""
+
+    text: str
+    interval: str = ""
+
+
+def build_report(run: RunView) -> str:
+    """The page as HTML text that encodes as UTF-8. Numbers that the run does not have are shown as missing."""
+    results = table(run.results)
+    policies = {str(name): table(row) for name, row in table(results.get("policies")).items()}
+    reward_model = table(results.get("reward_model"))
+    baseline = str(results.get("baseline") or "")
+    trajectories = _trajectories(run.steps)
+    colours = pictures.policy_colours([*policies, *trajectories])
+    verdict = judge(results)
+    page = _environment().get_template("report.html.j2")
+    html = page.render(
+        run=run,
+        verdict=verdict,
+        tone=TONES[verdict.tone],
+        missing=_missing(run, policies, reward_model),
+        baseline=baseline or "the baseline",
+        policies=[(name, colours[name], _policy_cells(row, name == baseline)) for name, row in policies.items()],
+        num_prompts=_count(results.get("num_prompts")),
+        samples_per_prompt=_count(results.get("samples_per_prompt")),
+        win_rates=Markup(pictures.win_rates(policies, baseline, colours)),
+        score_against_kl=Markup(pictures.score_against_kl(policies, trajectories, colours)),
+        trajectory=bool(trajectories),
+        smoothing=pictures.SMOOTHING,
+        reward_model=reward_model,
+        num_pairs=_count(reward_model.get("num_pairs")),
+        accuracy=Markup(pictures.accuracy_lines(reward_model)),
+        curves=_curves(run.steps),
+        samples=_samples(run.samples, colours),
+        num_samples=len(run.samples),
+        shared_prompt=_shared_prompt(run.samples),
+        steps=[(step, _config_text(step.config)) for step in run.steps],
+        total=_total_seconds(run, results),
+        gemm_gflops=fixed(results.get("gemm_gflops"), 0),
+    )
+    return html.encode("utf-8", "replace").decode("utf-8")
+
+
+def _environment() -> Environment:
+    templates = FileSystemLoader(Path(__file__).with_name("templates"))
+    environment = Environment(
+        loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(clean=clean, duration=duration, percent=percent, fixed=fixed)
+    environment.globals["key_digits"] = NUM_KEY_DIGITS
+    return environment
+
+
+def _missing(run: RunView, policies: Mapping[str, Any], reward_model: Mapping[str, Any]) -> list[str]:
+    """What a whole run would have shown and this one cannot."""
+    found = []
+    if not policies:
+        found.append("No policy was evaluated: there are no win rates and no measure of drift.")
+    elif not table(run.results).get("baseline"):
+        found.append("The results do not name the baseline of the win rates.")
+    without_kl = [clean(name, 60) for name, row in policies.items() if number(row.get("kl")) is None]
+    if without_kl:
+        found.append(f"No KL was measured for {', '.join(without_kl)}.")
+    if number(reward_model.get("accuracy")) is None:
+        found.append("No accuracy of a reward model on held-out pairs was measured.")
+    if not run.samples:
+        found.append("No samples were kept.")
+    silent = [clean(step.name, 60) for step in run.steps if step.kind in pictures.PANELS and not step.metrics]
+    if silent:
+        found.append(f"No training metrics were found for {', '.join(silent)}.")
+    if not run.steps:
+        found.append("No step has finished.")
+    return found
+
+
+def _policy_cells(row: Mapping[str, Any], is_baseline: bool) -> list[Measure]:
+    """The cells of one row of the table of policies, in the order of the template's headings."""
+    rates = [
+        Measure("baseline") if is_baseline else _measure(row, key, percent, " %")
+        for key in ("gold_win_rate", "second_win_rate")
+    ]
+    return [
+        *rates,
+        _measure(row, "gold_score", fixed),
+        _measure(row, "proxy_score", fixed),
+        _measure(row, "second_score", fixed),
+        _measure(row, "kl", lambda x: fixed(x, 1)),
+        _measure(row, "mean_tokens", lambda x: fixed(x, 1)),
+        _measure(row, "distinct_2", fixed),
+        _measure(row, "entropy", fixed),
+        _measure(row, "finished", percent, " %"),
+    ]
+
+
+def _measure(row: Mapping[str, Any], key: str, write: Any, unit: str = "") -> Measure:
+    if number(row.get(key)) is None:
+        return Measure(ABSENT)
+    low, high = row.get(f"{key}_low"), row.get(f"{key}_high")
+    interval = "" if number(low) is None or number(high) is None else f"{write(low)} to {write(high)}"
+    return Measure(write(row[key]) + unit, interval)
+
+
+def _count(value: object) -> str:
+    """A whole number as text, or "" when it is not known."""
+    x = number(value)
+    return "" if x is None else f"{x:,.0f}"
+
+
+def _trajectories(steps: Sequence[StepView]) -> dict[str, Sequence[Mapping[str, Any]]]:
+    return {step.name: step.metrics for step in steps if step.kind == "ppo" and step.metrics}
+
+
+def _curves(steps: Sequence[StepView]) -> list[tuple[StepView, Markup]]:
+    drawn = ((step, pictures.training_curves(step.name, step.kind, step.metrics)) for step in steps)
+    return [(step, Markup(svg)) for step, svg in drawn if svg]
+
+
+def _samples(samples: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The first samples, each with its responses in the order of the policies."""
+    shown = []
+    for sample in samples[:NUM_SAMPLES]:
+        responses, gold, proxy = (table(sample.get(key)) for key in ("responses", "gold", "proxy"))
+        names = [name for name in colours if name in responses] + [name for name in responses if name not in colours]
+        cards = [_card(str(name), colours, responses, gold, proxy) for name in names]
+        shown.append({"prompt": sample.get("prompt") or "", "prefill": sample.get("prefill") or "", "cards": cards})
+    return shown
+
+
+def _card(name: str, colours: Mapping[str, str], *by_policy: Mapping[str, Any]) -> dict[str, Any]:
+    text, gold, proxy = (mapping.get(name) for mapping in by_policy)
+    return {"name": name, "colour": colours.get(name, INK), "text": text, "gold": gold, "proxy": proxy}
+
+
+def _shared_prompt(samples: Sequence[Mapping[str, Any]]) -> str:
+    """The prompt, when all samples have the same one; it is then shown once."""
+    prompts = {str(sample.get("prompt") or "") for sample in samples[:NUM_SAMPLES]}
+    return prompts.pop() if len(prompts) == 1 else ""
+
+
+def _config_text(config: Mapping[str, Any]) -> str:
+    return json.dumps(config, indent=2, ensure_ascii=False, default=str)
+
+
+def _total_seconds(run: RunView, results: Mapping[str, Any]) -> float | None:
+    total = number(table(results.get("seconds")).get("total"))
+    known = [s for step in run.steps if (s := number(step.seconds)) is not None]
+    return total if total is not None else sum(known) if known else None

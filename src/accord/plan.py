@@ -1,0 +1,264 @@
+"""Recipe -> plan: ordered steps with validated configs, resolved inputs and keys.
+
+A step's key = sha256 of its kind, version, config, seed and its parents' keys. Equal keys mean equal artifacts, so a
+step whose key is in the store is not run again, and changing one number runs again what depends on it, and only that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, cast
+
+from pydantic import BaseModel, ValidationError
+
+from accord.errors import UserError, did_you_mean
+from accord.recipe import DataSpec, Recipe, StepSpec
+from accord.steps.base import LATEST, Ref, StepConfig, StepKind
+from accord.store.digests import canonical
+from accord.yaml_lines import KeyPath
+
+Registry = Mapping[str, StepKind]
+
+MODEL, DATA = "model", "data"
+INTERNAL = (MODEL, DATA)
+MODEL_NAMES = ("model", "start")
+
+_NOUNS: Mapping[str, str] = {
+    "model": "the model to start from",
+    "policy": "a policy",
+    "reward": "a reward model",
+    "data": "a data set",
+    "results": "a table of results",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An input of a step: the step that makes it, what the recipe calls it, and for data the part of it."""
+
+    name: str
+    step: PlannedStep
+    part: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """A step that can be run. parents: config field -> its inputs, in the order of the recipe."""
+
+    name: str
+    kind: str
+    version: int
+    config: StepConfig
+    seed: int
+    parents: Mapping[str, tuple[Link, ...]]
+    key: str
+
+    def config_json(self) -> dict[str, Any]:
+        """The config as plain JSON, with its defaults."""
+        return self.config.model_dump(mode="json")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps in the order in which they run: the model, the data sets, then the recipe's."""
+
+    recipe: Recipe
+    steps: tuple[PlannedStep, ...]
+
+    def step(self, name: str) -> PlannedStep:
+        """A step by name. Raises UserError for an unknown one."""
+        for step in self.steps:
+            if step.name == name:
+                return step
+        known = [step.name for step in self.steps]
+        raise UserError(f"there is no step {name!r}", where=str(self.recipe.path), remedy=did_you_mean(name, known))
+
+
+def make_plan(recipe: Recipe, registry: Registry) -> Plan:
+    """Validate every step's config, resolve what it refers to and compute its key. Runs and reads nothing.
+
+    Raises UserError with `file:line:field` for the first thing that is wrong.
+    """
+    planner = _Planner(recipe, registry)
+    planner.add(MODEL, MODEL, {"source": recipe.model}, 0, None)
+    for data in recipe.data:
+        planner.add(DATA, data.name, {"source": data.source, **data.options}, 0, data)
+    kinds = [kind for kind in registry if kind not in INTERNAL]
+    for spec in recipe.steps:
+        if spec.kind not in kinds:
+            what = f"there is no step of kind {spec.kind!r}"
+            raise UserError(what, where=recipe.where(spec), remedy=did_you_mean(spec.kind, kinds))
+        planner.add(spec.kind, spec.name, spec.config, step_seed(recipe.seed, spec.name), spec)
+    return Plan(recipe, tuple(planner.done.values()))
+
+
+def step_seed(seed: int, name: str) -> int:
+    """The seed of a step, 63 bits of sha256("<recipe's seed>:<step's name>")."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8], "big") >> 1
+
+
+def refs_of(config: type[BaseModel]) -> dict[str, Ref]:
+    """The fields of a Config that name other steps: `Annotated[str, Ref(...)]`, optional, a list or tuple of them."""
+    found = {}
+    for name, info in config.model_fields.items():
+        marks = {mark for mark in info.metadata if isinstance(mark, Ref)}
+        marks |= {mark for part in _parts(info.annotation) for mark in _marks(part)}
+        assert len(marks) <= 1, f"{config.__name__}.{name} wants two kinds of artifact"
+        if marks:
+            found[name] = marks.pop()
+        for inner in _models(info.annotation):
+            assert not refs_of(inner), f"{config.__name__}.{name}: a Ref inside a nested config is not resolved"
+    return found
+
+
+class _Planner:
+    """The plan as it grows."""
+
+    def __init__(self, recipe: Recipe, registry: Registry) -> None:
+        self.recipe, self.registry = recipe, registry
+        self.done: dict[str, PlannedStep] = {}
+
+    def add(self, kind: str, name: str, config: Mapping[str, Any], seed: int, spec: StepSpec | DataSpec | None) -> None:
+        row = self.registry[kind]
+        valid = self._validate(row, config, spec)
+        parents = {field: self._links(field, ref, valid, spec) for field, ref in refs_of(row.config).items()}
+        content = {
+            "kind": kind,
+            "version": row.version,
+            "config": valid.model_dump(mode="json"),
+            "seed": seed,
+            "parents": {field: [[link.step.key, link.part] for link in links] for field, links in parents.items()},
+        }
+        key = hashlib.sha256(canonical(content).encode()).hexdigest()
+        self.done[name] = PlannedStep(name, kind, row.version, valid, seed, parents, key)
+
+    def where(self, spec: StepSpec | DataSpec | None, path: KeyPath = ()) -> str:
+        return self.recipe.where(spec, path) if spec else self.recipe.where(None, (MODEL,))
+
+    def _validate(self, row: StepKind, config: Mapping[str, Any], spec: StepSpec | DataSpec | None) -> StepConfig:
+        try:
+            return row.config.model_validate(dict(config))
+        except UserError as error:
+            raise UserError(error.what, where=error.where or self.where(spec), remedy=error.remedy) from error
+        except ValidationError as error:
+            # A mistyped key is also a missing one: the typo is the better message.
+            problems = error.errors(include_url=False)
+            problem = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
+        path, kind, given = problem["loc"], problem["type"], repr(problem["input"])
+        if kind == "extra_forbidden":
+            what, remedy = f"unknown key {str(path[-1])!r}", did_you_mean(str(path[-1]), _fields_at(row.config, path))
+        elif kind == "missing":
+            what, remedy = f"the key {str(path[-1])!r} is missing", "Add it to this step."
+        else:
+            what = problem["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+            remedy = f"It is {given if len(given) <= 80 else given[:77] + '...'}."
+            while spec and len(path) > 1 and path not in spec.key_lines:
+                path = path[:-1]  # pydantic appends the tags of unions
+        raise UserError(what, where=self.where(spec, path), remedy=remedy)
+
+    def _links(self, field: str, ref: Ref, config: StepConfig, spec: StepSpec | DataSpec | None) -> tuple[Link, ...]:
+        value = getattr(config, field)
+        if value is None:
+            return ()
+        if isinstance(value, str):
+            return (self._link(value, ref, self.where(spec, (field,))),)
+        return tuple(self._link(name, ref, self.where(spec, (field, at))) for at, name in enumerate(value))
+
+    def _link(self, name: str, ref: Ref, where: str) -> Link:
+        if ref.wants == "data":
+            return self._data_link(name, ref, where)
+        if name in MODEL_NAMES:
+            step = self.done[MODEL]
+        elif name == LATEST:
+            policies = [step for step in self.done.values() if self._produces(step) == "policy"]
+            step = policies[-1] if policies else self.done[MODEL]
+        else:
+            step = self._named(name, where, [known for known in self.done if self._fits(self.done[known], ref)])
+        if not self._fits(step, ref):
+            fitting = [known for known in self.done if self._fits(self.done[known], ref)]
+            what = f"{name!r} is {_NOUNS[self._produces(step)]}, and {_NOUNS[ref.wants]} is wanted here"
+            remedy = did_you_mean(name, fitting) if fitting else f"Train {_NOUNS[ref.wants]} above."
+            raise UserError(what, where=where, remedy=remedy)
+        return Link(name, step)
+
+    def _data_link(self, name: str, ref: Ref, where: str) -> Link:
+        parts = {
+            f"{step.name}.{part}": records
+            for step in self.done.values()
+            if self._produces(step) == "data"
+            for part, records in self._parts_of(step, where).items()
+        }
+        fitting = [known for known, records in parts.items() if ref.records in (None, records)]
+        wanted = f"the {ref.records} of a data set" if ref.records else "a part of a data set"
+        remedy = did_you_mean(name, fitting) if fitting else f"No data set above has {ref.records or 'parts'}."
+        if name not in parts:
+            owner = name.partition(".")[0]
+            if owner in self.done and "." in name:
+                raise UserError(f"{owner!r} has no part {name.partition('.')[2]!r}", where=where, remedy=remedy)
+            if "." in name:
+                self._named(owner, where, [step.name for step in self.done.values() if self._produces(step) == "data"])
+            raise UserError(f"{name!r} is not {wanted}", where=where, remedy=f"Write NAME.PART. {remedy}")
+        if name not in fitting:
+            what = f"{name!r} holds {parts[name]}, and {ref.records} are wanted here"
+            raise UserError(what, where=where, remedy=remedy)
+        owner, _, part = name.partition(".")
+        return Link(name, self.done[owner], part)
+
+    def _named(self, name: str, where: str, fitting: list[str]) -> PlannedStep:
+        if name in self.done:
+            return self.done[name]
+        for spec in self.recipe.steps:
+            if spec.name == name:
+                what = f"the step {name!r} is not defined above, but on line {spec.line}"
+                raise UserError(what, where=where, remedy="A step can use what stands above it: move one of the two.")
+        remedy = did_you_mean(name, fitting) if fitting else "Nothing above makes what is wanted here."
+        raise UserError(f"there is nothing called {name!r}", where=where, remedy=remedy)
+
+    def _produces(self, step: PlannedStep) -> str:
+        return self.registry[step.kind].produces
+
+    def _fits(self, step: PlannedStep, ref: Ref) -> bool:
+        produces = self._produces(step)
+        return produces == ref.wants or (ref.wants == "policy" and produces == "model")
+
+    @staticmethod
+    def _parts_of(step: PlannedStep, where: str) -> Mapping[str, str]:
+        try:
+            return cast("Mapping[str, str]", cast(Any, step.config).parts())
+        except UserError as error:
+            raise UserError(error.what, where=error.where or where, remedy=error.remedy) from error
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """The annotation and all that it is built from."""
+    yield annotation
+    origin = typing.get_origin(annotation)
+    if origin is Annotated or origin in (typing.Union, types.UnionType, list, tuple, dict, set, frozenset):
+        for inner in typing.get_args(annotation)[: 1 if origin is Annotated else None]:
+            yield from _parts(inner)
+
+
+def _marks(annotation: Any) -> list[Ref]:
+    return [mark for mark in getattr(annotation, "__metadata__", ()) if isinstance(mark, Ref)]
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    return [part for part in _parts(annotation) if isinstance(part, type) and issubclass(part, BaseModel)]
+
+
+def _fields_at(config: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
+    """The names that could stand for the last element of a path into a config."""
+    models = [config]
+    for element in path[:-1]:
+        inner = [
+            model
+            for outer in models
+            if element in outer.model_fields
+            for model in _models(outer.model_fields[str(element)].annotation)
+        ]
+        models = inner or models  # list indices and the tags of unions are no fields
+    return [name for model in models for name in model.model_fields]

@@ -1,0 +1,86 @@
+"""What a run leaves to look at: results.json, report.html, and links to the policy and the reward model it made.
+
+store/runs/<recipe>/results.json      the evaluation's numbers and the seconds of each step
+                    report.html       one page that opens offline
+                    policy/           the last policy that a training step made, a Hugging Face folder
+                    reward-model/     the reward model that it was trained on, or else the last one
+                    steps/<name>/     every artifact
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from accord.errors import UserError
+from accord.monitor.report import RunView, StepView, build_report
+from accord.run import link
+from accord.steps.base import MODEL
+from accord.store import atomic
+from accord.store.artifacts import Store
+from accord.store.workspace import METRICS, MetricsLog
+
+RESULTS, SAMPLES, REPORT = "results.json", "samples.json", "report.html"
+
+
+def write_report(run_dir: Path, store: Store) -> None:
+    """Brings results, links and report of a run's folder up to date with its artifacts."""
+    plan = _read_json(run_dir / "plan.json")
+    done = [row for row in plan["steps"] if row["artifact"]]
+    folders = {row["name"]: store.root / row["artifact"] for row in done}
+    evaluations = [folders[row["name"]] for row in done if (folders[row["name"]] / RESULTS).is_file()]
+    results: dict[str, Any] = _read_json(evaluations[-1] / RESULTS) if evaluations else {}
+    samples = _read_json(evaluations[-1] / SAMPLES) if evaluations else []
+    seconds = {row["name"]: row["seconds"] for row in done}
+    results["seconds"] = {**seconds, "total": sum(seconds.values())}
+    results["run"] = {"recipe": plan["recipe"], "overrides": plan["overrides"], "seed": plan["seed"]}
+    atomic.write_json(run_dir / RESULTS, results)
+    _link_models(run_dir, done, folders)
+    manifests = [_read_json(folder / "manifest.json") for folder in folders.values()]
+    view = RunView(
+        name=run_dir.name,
+        recipe_text=(run_dir / "recipe.yaml").read_text(encoding="utf-8"),
+        steps=[_step_view(row, folders[row["name"]]) for row in done],
+        results=results,
+        samples=samples,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=dict(manifests[-1]["libraries"]) if manifests else {},
+    )
+    atomic.write_text(run_dir / REPORT, build_report(view))
+
+
+def _step_view(row: Mapping[str, Any], folder: Path) -> StepView:
+    log = folder / METRICS
+    return StepView(
+        name=row["name"],
+        kind=row["kind"],
+        seconds=row["seconds"],
+        cached=row["cached"],
+        key=row["key"],
+        config=row["config"],
+        metrics=MetricsLog(log).read() if log.is_file() else [],
+    )
+
+
+def _link_models(run_dir: Path, done: list[dict[str, Any]], folders: Mapping[str, Path]) -> None:
+    rewards = {row["name"]: row for row in done if row["kind"] == "reward"}
+    policies = [
+        row for row in done if row["kind"] not in ("reward", "model") and (folders[row["name"]] / MODEL).is_dir()
+    ]
+    if policies:
+        link(run_dir / "policy", folders[policies[-1]["name"]] / MODEL)
+    if rewards:
+        optimised = [row["config"]["reward"] for row in policies if row["config"].get("reward") in rewards]
+        link(run_dir / "reward-model", folders[optimised[-1] if optimised else list(rewards)[-1]] / MODEL)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot be read: {error}", where=str(path), remedy="Run the recipe again: what is in the store is kept."
+        ) from error

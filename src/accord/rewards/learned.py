@@ -1,0 +1,46 @@
+"""A trained reward model as a reward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from accord.engine.scorer import per_branch
+from accord.models.scalar import ScalarModel
+from accord.types import Prompt, Response
+
+
+class LearnedReward:
+    """The reward model's normalised score of the whole assistant's turn, read at the end of the turn.
+
+    Normalised: mean 0 and variance 1 over responses that the model was trained on. The text is rendered with the
+    model's own template. A response that ran out of tokens is scored as if it ended there, because the model has seen
+    nothing else; what to make of that is the caller's to say (`with_truncation_penalty`).
+    """
+
+    def __init__(self, model: ScalarModel) -> None:
+        self.model = model
+
+    @classmethod
+    def load(cls, folder: Path, dtype: torch.dtype) -> LearnedReward:
+        return cls(ScalarModel.load(folder, dtype))
+
+    def score(
+        self,
+        prompts: Sequence[Prompt],
+        responses: Sequence[Sequence[Response]],
+        advance: Callable[[int], None] | None = None,
+    ) -> Tensor:
+        """[P * K], normalised."""
+        template = self.model.template
+        trees = [
+            template.tree(prompt, [replace(response, finished=True) for response in of_prompt])
+            for prompt, of_prompt in zip(prompts, responses, strict=True)
+        ]
+        scores = per_branch(trees, self.model.scores, pad_id=template.pad_id, advance=advance)
+        normalisation = self.model.normalisation
+        return normalisation.gain * (torch.cat(scores) - normalisation.offset)

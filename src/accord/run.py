@@ -1,0 +1,242 @@
+"""Run a plan: what the store holds is taken from it, the rest is run, published and linked into the run's folder.
+
+store/runs/<recipe>/recipe.yaml        as run, with the overrides named on top
+                    plan.json          steps with key, seconds and artifact
+                    steps/<name>       a link to the artifact of each step
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from accord.errors import Interrupted, UserError
+from accord.plan import Link, Plan, PlannedStep, Registry, make_plan
+from accord.recipe import Recipe
+from accord.steps.base import Input, Job
+from accord.store import atomic
+from accord.store.artifacts import Artifact, Parent, Provenance, Store
+from accord.store.lock import lock
+from accord.store.progress import clock_time
+from accord.store.workspace import Workspace
+
+MIN_FREE_BYTES = 2 << 30
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """A step that is done. seconds: of work when it was made, perhaps by an earlier run. cached: not by this one."""
+
+    name: str
+    kind: str
+    config: dict[str, Any]
+    key: str
+    seconds: float
+    cached: bool
+    artifact: Artifact
+
+
+Finish = Callable[[Path, list[StepRecord]], None]
+
+
+def run_recipe(
+    recipe: Recipe,
+    registry: Registry,
+    store: Store,
+    *,
+    until: str | None = None,
+    finish: Finish | None = None,
+    say: Say = print,
+    min_free_bytes: int = MIN_FREE_BYTES,
+    min_checkpoint_seconds: float = 120.0,
+) -> Path:
+    """Bring every step of a recipe, or those up to the step `until`, into the store. Returns the run's folder.
+
+    finish: called at the end with the run's folder and what was done. say: prints one line. Raises UserError for what
+    the user can mend, Interrupted after a first Ctrl-C once the work is saved, KeyboardInterrupt after a second.
+    """
+    plan = make_plan(recipe, registry)
+    last = plan.step(until) if until is not None else plan.steps[-1]
+    steps = plan.steps[: plan.steps.index(last) + 1]
+    for line in plan_lines(plan, store):
+        say(line)
+    if any(store.find(step.kind, step.key) is None for step in steps):
+        _check_disk(store, min_free_bytes)
+    run_dir = run_folder(store, recipe)
+    records: list[StepRecord] = []
+    with stop_on_sigint() as stop:
+        for step in steps:
+            if stop.is_set():
+                raise Interrupted
+            records.append(_bring(step, registry, store, stop, say, min_checkpoint_seconds))
+            _write_run(run_dir, store, plan, records)
+    if finish is not None:
+        finish(run_dir, records)
+    return run_dir
+
+
+def plan_lines(plan: Plan, store: Store) -> list[str]:
+    """The plan as a table: name, kind, cached or to run, and the beginning of the key."""
+    width = max(len(step.name) for step in plan.steps)
+    kinds = max(len(step.kind) for step in plan.steps)
+    lines = []
+    for step in plan.steps:
+        state = "cached" if store.find(step.kind, step.key) else "to run"
+        lines.append(f"{step.name:{width}}  {step.kind:{kinds}}  {state}  {step.key[:12]}")
+    return lines
+
+
+def run_folder(store: Store, recipe: Recipe) -> Path:
+    """The folder of a recipe's runs, named as its file is."""
+    return store.root / "runs" / (re.sub(r"[^\w-]+", "-", recipe.path.stem).strip("-") or "run")
+
+
+@contextmanager
+def stop_on_sigint() -> Iterator[threading.Event]:
+    """The first Ctrl-C sets the event, a second raises KeyboardInterrupt. Outside the main thread it does nothing."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        # print() may be in the middle of a line just now, and cannot be entered twice.
+        os.write(2, b"\nstopping at the next safe point; Ctrl-C again to stop at once\n")
+
+    former = signal.signal(signal.SIGINT, handle)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+def _bring(
+    step: PlannedStep, registry: Registry, store: Store, stop: threading.Event, say: Say, min_checkpoint_seconds: float
+) -> StepRecord:
+    artifact = store.find(step.kind, step.key)
+    folder = store.work_folder(step.kind, step.key)
+    cached = artifact is not None and not folder.exists()
+    if not cached:
+        with lock(folder.with_name(f"{folder.name}.lock"), f"the step {step.name!r}"):
+            artifact = store.find(step.kind, step.key)  # another process may have made it just now
+            cached = artifact is not None
+            if cached:  # it was published, and killed before its work folder was removed
+                shutil.rmtree(folder, ignore_errors=True)
+            else:
+                artifact = _run_step(step, registry, store, folder, stop, say, min_checkpoint_seconds)
+    assert artifact is not None
+    say(f"{step.name}: " + ("cached" if cached else f"done in {clock_time(artifact.seconds)}"))
+    return StepRecord(step.name, step.kind, step.config_json(), step.key, artifact.seconds, cached, artifact)
+
+
+def _run_step(
+    step: PlannedStep,
+    registry: Registry,
+    store: Store,
+    folder: Path,
+    stop: threading.Event,
+    say: Say,
+    min_checkpoint_seconds: float,
+) -> Artifact:
+    inputs = {field: tuple(_input(store, link) for link in links) for field, links in step.parents.items()}
+    work = Workspace(folder, min_checkpoint_seconds=min_checkpoint_seconds, stop=stop.is_set)
+    say(f"{step.name}: " + ("going on from its last checkpoint" if work.checkpoints.any() else "running"))
+    with atomic.disk_errors(folder):
+        registry[step.kind].run(Job(step.name, step.config, step.seed, inputs, work))
+    return work.publish(store, _provenance(step))
+
+
+def _input(store: Store, link: Link) -> Input:
+    artifact = store.find(link.step.kind, link.step.key)
+    assert artifact is not None, f"{link.step.name} stands above and has run"
+    artifact.verify()
+    return Input(link.name, artifact, link.part)
+
+
+def _provenance(step: PlannedStep) -> Provenance:
+    parents = {
+        field: tuple(Parent(link.name, link.step.kind, link.step.key, link.part) for link in links)
+        for field, links in step.parents.items()
+    }
+    return Provenance(step.kind, step.name, step.key, step.version, step.config_json(), step.seed, parents)
+
+
+def _write_run(run_dir: Path, store: Store, plan: Plan, records: list[StepRecord]) -> None:
+    """Bring the run's folder up to date: after each step it shows what is done so far."""
+    links = run_dir / "steps"
+    with atomic.disk_errors(run_dir):
+        links.mkdir(parents=True, exist_ok=True)
+        for record in records:
+            link(links / record.name, record.artifact.path)
+        names = {record.name for record in records}
+        for stale in links.iterdir():
+            if stale.is_symlink() and stale.name not in names:
+                stale.unlink()
+    notes = "".join(f"# --set {json.dumps(text)}\n" for text in plan.recipe.overrides)
+    atomic.write_text(run_dir / "recipe.yaml", notes + plan.recipe.text)
+    recipe = plan.recipe
+    done = {record.name: record for record in records}
+    rows = [_plan_row(step, done.get(step.name), store) for step in plan.steps]
+    frame = {"recipe": str(recipe.path), "overrides": list(recipe.overrides), "seed": recipe.seed, "steps": rows}
+    atomic.write_json(run_dir / "plan.json", frame)
+
+
+def _plan_row(step: PlannedStep, record: StepRecord | None, store: Store) -> dict[str, Any]:
+    return {
+        "name": step.name,
+        "kind": step.kind,
+        "key": step.key,
+        "seed": step.seed,
+        "config": step.config_json(),
+        "seconds": record.seconds if record else None,
+        "cached": record.cached if record else None,
+        "artifact": record.artifact.path.relative_to(store.root).as_posix() if record else None,
+    }
+
+
+def link(link: Path, target: Path) -> None:
+    """Make `link` a relative symbolic link to `target`, in place of another link, in one rename."""
+    relative = os.path.relpath(target, link.parent)  # relative: a store can be moved
+    if link.is_symlink() and os.readlink(link) == relative:
+        return
+    temp = link.with_name(f".{link.name}.tmp")
+    with suppress(FileNotFoundError):
+        temp.unlink()
+    temp.symlink_to(relative, target_is_directory=True)
+    os.replace(temp, link)
+
+
+def _check_disk(store: Store, min_free_bytes: int) -> None:
+    try:
+        store.root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=store.root):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"the store cannot be written: {error.strerror}",
+            where=str(store.root),
+            remedy="Make that folder writable, or name another one with --store.",
+        ) from error
+    free = shutil.disk_usage(store.root).free
+    if free < min_free_bytes:
+        raise UserError(
+            f"only {free / 2**30:.1f} GiB are free, and a run needs {min_free_bytes / 2**30:.1f}",
+            where=str(store.root),
+            remedy="Free some space, or name a store on another disk with --store.",
+        )

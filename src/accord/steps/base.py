@@ -1,0 +1,94 @@
+"""What a step is: a kind, a Config that names its inputs, a version, and run(job), which writes one artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from accord.data.records import RecordKind
+from accord.store.artifacts import Artifact
+from accord.store.workspace import Workspace
+
+Produces = Literal["model", "policy", "reward", "data", "results"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """Marks a Config field as the name of another step's artifact.
+
+    wants: what that artifact must be ("policy" also accepts the recipe's model). records: for data, the record kind of
+    the part, e.g. the field value "reviews.sft" means part `sft` of the data set `reviews`.
+    """
+
+    wants: Literal["policy", "reward", "data"]
+    records: RecordKind | None = None
+
+
+PolicyRef = Annotated[str, Ref("policy")]
+RewardRef = Annotated[str, Ref("reward")]
+DemonstrationsRef = Annotated[str, Ref("data", "demonstrations")]
+ComparisonsRef = Annotated[str, Ref("data", "comparisons")]
+RatingsRef = Annotated[str, Ref("data", "ratings")]
+PromptsRef = Annotated[str, Ref("data", "prompts")]
+
+MODEL = "model"  # the folder in an artifact that holds a model's Hugging Face folder
+LATEST = "latest"  # as a PolicyRef: the newest policy above the step in the recipe, or the recipe's model
+
+
+class StepConfig(BaseModel):
+    """Strict: an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A resolved reference: the artifact, and for data the part of it. `name` is what the recipe calls it."""
+
+    name: str
+    artifact: Artifact
+    part: str | None = None
+
+    @property
+    def model(self) -> Path:
+        """The Hugging Face folder of a model, policy or reward model."""
+        return self.artifact.path / MODEL
+
+    @property
+    def records(self) -> Path:
+        """The file of a data set's part."""
+        return self.artifact.file(f"{self.part}.jsonl")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All that a step's run() is given.
+
+    inputs: Config field name -> the resolved inputs of that field (one for `reward: proxy`, several for a list field).
+    seed: derived from the recipe's seed and the step's name.
+    """
+
+    name: str
+    config: Any
+    seed: int
+    inputs: Mapping[str, tuple[Input, ...]]
+    work: Workspace
+
+    def input(self, field: str) -> Input:
+        """The single input of a field."""
+        (only,) = self.inputs[field]
+        return only
+
+
+@dataclass(frozen=True, slots=True)
+class StepKind:
+    """A row of the registry."""
+
+    produces: Produces
+    version: int
+    config: type[StepConfig]
+    run: Callable[[Job], None]

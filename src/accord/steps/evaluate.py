@@ -1,0 +1,146 @@
+"""Policies against a baseline, by a held-out reward model and a second evaluator; and the optimised reward model."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import Field
+
+from accord.data.records import read_records
+from accord.errors import UserError
+from accord.steps.base import ComparisonsRef, Job, PolicyRef, PromptsRef, RatingsRef, RewardRef, StepConfig, StepKind
+
+
+class Config(StepConfig):
+    """policies: who is evaluated; `baseline`, one of them, is what win rates and the KL are against.
+
+    by: the reward model that judges, one that nothing was trained on. proxy: the one that was optimised. second: rated
+    texts on which the second evaluator, a linear model of words, is fitted; none of the proxy's. prompts, num_prompts,
+    num_samples, max_response_tokens: what is sampled, at temperature 1. pairs: rated texts on which the proxy's
+    accuracy is measured, over `num_pairs` pairs whose means differ by `min_difference`.
+    """
+
+    policies: tuple[PolicyRef, ...] = Field(min_length=1)
+    baseline: str
+    by: RewardRef
+    proxy: RewardRef
+    proxy_data: ComparisonsRef
+    second: tuple[ComparisonsRef, ...] = Field(min_length=1)
+    prompts: PromptsRef
+    num_prompts: int = Field(256, gt=0)
+    num_samples: int = Field(4, gt=0)
+    max_response_tokens: int = Field(48, gt=0)
+    pairs: RatingsRef
+    num_pairs: int = Field(2000, gt=0)
+    min_difference: float = Field(0.5, ge=0)
+    num_shown: int = Field(12, ge=0)
+
+
+def run(job: Job) -> None:
+    """Writes results.json and samples.json."""
+    from accord.engine.machine import gemm_gflops
+    from accord.evaluate.policies import PolicyOutcome, agreement_on_samples, compare, observe
+    from accord.evaluate.reward_model import accuracy_on_pairs
+    from accord.models.folders import compute_dtype
+    from accord.models.policy import Policy
+    from accord.rewards.learned import LearnedReward
+
+    config: Config = job.config
+    dtype = compute_dtype()
+    names = [source.name for source in job.inputs["policies"]]
+    if config.baseline not in names:
+        raise UserError(
+            f"the baseline {config.baseline!r} is not among the policies", where=job.name, remedy=f"One of: {names}."
+        )
+    results: dict[str, Any] = {"gemm_gflops": gemm_gflops(dtype)}
+    proxy = LearnedReward.load(job.input("proxy").model, dtype)
+    gold = LearnedReward.load(job.input("by").model, dtype)
+    second = _fit(job.inputs["second"])
+    prompts = read_records(job.input("prompts").records, "prompts")[: config.num_prompts]
+    items = read_records(job.input("pairs").records, "ratings")
+    with job.work.progress(f"{job.name}: reward model", len(items) // 8, "groups") as progress:
+        results["reward_model"] = {
+            "name": job.input("proxy").name,
+            **accuracy_on_pairs(
+                proxy,
+                _plain(prompts[0]),
+                items,
+                _fit(job.inputs["proxy_data"]),
+                min_difference=config.min_difference,
+                num_pairs=config.num_pairs,
+                seed=job.seed,
+                advance=progress.advance,
+            ),
+        }
+    by_folder = {source.name: source.model for source in job.inputs["policies"]}
+    reference = Policy.load(by_folder[config.baseline], dtype)
+    outcomes: dict[str, PolicyOutcome] = {}
+    total = len(names) * len(prompts) * config.num_samples
+    with job.work.progress(f"{job.name}: policies", total, "responses") as progress:
+        for name, folder in by_folder.items():
+            outcomes[name] = observe(
+                reference if name == config.baseline else Policy.load(folder, dtype),
+                reference,
+                prompts,
+                {"gold": gold, "proxy": proxy},
+                ("second", second),
+                num_samples=config.num_samples,
+                max_response_tokens=config.max_response_tokens,
+                key=(job.seed, "samples", name),
+                advance=progress.advance,
+            )
+    called = {"gold": "gold", "proxy": "proxy", "second": "second"}
+    baseline = outcomes[config.baseline]
+    results["policies"] = {name: compare(outcome, baseline, called, job.seed) for name, outcome in outcomes.items()}
+    results["reward_model"]["agreement_on_samples"] = agreement_on_samples(
+        baseline.scores["proxy"], baseline.scores["gold"]
+    )
+    results |= {
+        "baseline": config.baseline,
+        "by": job.input("by").name,
+        "num_prompts": len(prompts),
+        "samples_per_prompt": config.num_samples,
+    }
+    shown = [
+        {
+            "prefill": prompt.prefill,
+            "prompt": prompt.messages[-1].content,
+            "responses": {name: outcome.texts[i][0] for name, outcome in outcomes.items()},
+            "gold": {name: float(outcome.scores["gold"][i, 0]) for name, outcome in outcomes.items()},
+            "proxy": {name: float(outcome.scores["proxy"][i, 0]) for name, outcome in outcomes.items()},
+        }
+        for i, prompt in enumerate(prompts[: config.num_shown])
+    ]
+    _write(job, "results.json", results)
+    _write(job, "samples.json", shown)
+
+
+def _write(job: Job, name: str, content: Any) -> None:
+    (job.work.out / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _plain(prompt: Any) -> Any:
+    """The prompt without its prefill: what rated texts are whole responses to."""
+    from dataclasses import replace
+
+    return replace(prompt, prefill="")
+
+
+def _fit(sources: Any) -> Any:
+    """A linear model of words on the mean grades of comparisons' responses."""
+    from accord.evaluate.text_baseline import TextRidge
+
+    texts: list[str] = []
+    means: list[float] = []
+    for source in sources:
+        for comparison, judgements in read_records(source.records, "comparisons"):
+            for k, response in enumerate(comparison.responses):
+                grades = [g for judgement in judgements if (g := judgement.grades[k]) is not None]
+                if grades:
+                    texts.append(response.text)
+                    means.append(sum(grades) / len(grades))
+    return TextRidge().fit(texts, means)
+
+
+STEP = StepKind(produces="results", version=1, config=Config, run=run)

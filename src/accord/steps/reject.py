@@ -1,0 +1,87 @@
+"""Rejection sampling (Llama 2, section 3.2.3): K responses to each prompt, fine-tune on the best by a reward model."""
+
+from __future__ import annotations
+
+import json
+
+from pydantic import Field
+
+from accord.data.records import read_records, write_records
+from accord.engine.config import TrainingConfig
+from accord.steps.base import LATEST, Job, PolicyRef, PromptsRef, RewardRef, StepConfig, StepKind
+from accord.types import Demonstration
+
+BEST = "best.jsonl"
+
+
+class Config(StepConfig, TrainingConfig):
+    """prompts: what is answered; the first `num_prompts` of them. reward: who chooses. start: who answers, and is
+    then fine-tuned. num_samples: K. Unfinished responses are never chosen unless a prompt has no other."""
+
+    prompts: PromptsRef
+    reward: RewardRef
+    start: PolicyRef = LATEST
+    num_prompts: int = Field(256, gt=0)
+    num_samples: int = Field(8, gt=1)
+    temperature: float = Field(1.0, gt=0)
+    max_response_tokens: int = Field(48, gt=0)
+
+
+def run(job: Job) -> None:
+    """Writes the policy's folder, model/; the chosen responses, best.jsonl; and selection.json, the scores."""
+    import torch
+
+    from accord.algorithms.selection import best_of
+    from accord.engine.imitation import imitate
+    from accord.engine.rollout import roll_out
+    from accord.models.folders import compute_dtype
+    from accord.models.policy import Policy
+    from accord.rewards.learned import LearnedReward
+
+    config: Config = job.config
+    checkpoint = job.work.resume()
+    best_file = job.work.out / BEST
+    if checkpoint is None:
+        prompts = read_records(job.input("prompts").records, "prompts")[: config.num_prompts]
+        policy = Policy.load(job.input("start").model, compute_dtype())
+        with job.work.progress(f"{job.name}: sampling", len(prompts) * config.num_samples, "responses") as progress:
+            rollout = roll_out(
+                policy,
+                prompts,
+                num_samples=config.num_samples,
+                max_response_tokens=config.max_response_tokens,
+                temperature=config.temperature,
+                key=(job.seed, "samples"),
+                advance=progress.advance,
+            )
+        del policy
+        reward = LearnedReward.load(job.input("reward").model, compute_dtype())
+        with job.work.progress(f"{job.name}: scoring", len(prompts), "prompts") as progress:
+            scores = reward.score(rollout.prompts, rollout.responses, progress.advance).view(len(prompts), -1)
+        finished = torch.tensor(rollout.finished).view(len(prompts), -1)
+        best = best_of(scores.numpy(), finished.numpy())
+        chosen = [
+            Demonstration(prompt, responses[k])
+            for prompt, responses, k in zip(rollout.prompts, rollout.responses, best, strict=True)
+        ]
+        write_records(best_file, "demonstrations", [d for d in chosen if d.response.text])
+        gain = {
+            "mean_score": float(scores.mean()),
+            "best_score": float(scores.amax(dim=1).mean()),
+            "finished": float(finished.float().mean()),
+        }
+        (job.work.out / "selection.json").write_text(json.dumps(gain, indent=2) + "\n")
+    imitate(
+        job.input("start").model,
+        read_records(best_file, "demonstrations"),
+        config,
+        max_response_tokens=None,
+        joint_tokens=config.max_tokens,
+        seed=job.seed,
+        work=job.work,
+        label=job.name,
+        checkpoint=checkpoint,
+    )
+
+
+STEP = StepKind(produces="policy", version=1, config=Config, run=run)

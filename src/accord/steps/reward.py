@@ -1,0 +1,98 @@
+"""A reward model from comparisons: K responses of a prompt in one tree, all their ordered pairs one example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+from accord.data.derive import MarginSize, derive_ranking, margin_levels
+from accord.data.records import read_records
+from accord.engine.config import TrainingConfig
+from accord.errors import UserError
+from accord.steps.base import LATEST, MODEL, ComparisonsRef, Job, PolicyRef, StepConfig, StepKind
+
+_NORMALISED_ON = 64  # comparisons of the training data whose scores get mean 0 and variance 1
+
+
+class Config(StepConfig, TrainingConfig):
+    """data: comparisons. start: whose backbone the reward model gets.
+
+    tie_below: differences of mean grades that give no pair. margin: Llama 2's table (none, small, large), its four
+    levels reached at `margin_thresholds`, differences of mean grades. centre_coef: pulls scores towards 0.
+    """
+
+    data: ComparisonsRef
+    start: PolicyRef = LATEST
+    tie_below: float = Field(0.5, ge=0)
+    margin: MarginSize = "small"
+    margin_thresholds: tuple[float, float, float, float] = (0.5, 1.25, 2.5, 3.75)
+    centre_coef: float = Field(0.01, ge=0)
+
+
+def run(job: Job) -> None:
+    """Writes the reward model's folder, model/, and summary.json with the normalisation."""
+    import torch
+
+    from accord.algorithms.loss import Loss
+    from accord.algorithms.ranking import ranking_loss
+    from accord.engine.learner import Learner
+    from accord.engine.scorer import per_branch
+    from accord.engine.training import train
+    from accord.models.folders import compute_dtype
+    from accord.models.scalar import Normalisation, ScalarModel
+    from accord.seeds import derive_seed
+    from accord.text.batching import micro_batches
+
+    config: Config = job.config
+    source = job.input("data")
+    levels = margin_levels(config.margin, config.margin_thresholds)
+    rankings = [
+        derive_ranking(comparison, judgements, tie_below=config.tie_below, margin_levels=levels)
+        for comparison, judgements in read_records(source.records, "comparisons")
+    ]
+    rankings = [ranking for ranking in rankings if ranking.pairs]
+    if not rankings:
+        raise UserError(
+            "no comparison has an ordered pair",
+            where=str(source.records),
+            remedy=f"Every difference of mean grades is below tie_below = {config.tie_below}: lower it.",
+        )
+    checkpoint = job.work.resume()
+    model = ScalarModel.from_policy(job.input("start").model, derive_seed(job.seed, "head"))
+    template = model.template
+    trees = [template.tree(ranking.prompt, ranking.responses) for ranking in rankings]
+    learner = Learner(model.module, compute_dtype(), config.optimization())
+
+    def losses_of(indices: tuple[int, ...]) -> Iterator[Loss]:
+        for micro in micro_batches([trees[i] for i in indices], template.pad_id, config.max_tokens):
+            chosen, rejected, margins, prompts = [], [], [], []
+            first = 0
+            for place, i in enumerate(micro.indices):
+                ranking = rankings[indices[i]]
+                for pair in ranking.pairs:
+                    chosen.append(first + pair.chosen)
+                    rejected.append(first + pair.rejected)
+                    margins.append(pair.margin)
+                    prompts.append(place)
+                first += len(ranking.responses)
+            loss = ranking_loss(
+                model.scores(micro.batch),
+                torch.tensor(chosen),
+                torch.tensor(rejected),
+                torch.tensor(margins),
+                torch.tensor(prompts),
+                len(micro.indices),
+                centre_coef=config.centre_coef,
+                prompt_of_score_s=micro.batch.tree_of_branch,
+            )
+            loss.metrics["loss"] = loss.total.detach()
+            yield loss
+
+    train(learner, len(trees), losses_of, config, seed=job.seed, work=job.work, label=job.name, checkpoint=checkpoint)
+    scores = torch.cat(per_branch(trees[:_NORMALISED_ON], model.scores, pad_id=template.pad_id))
+    normalisation = Normalisation(float(scores.mean()), 1 / max(float(scores.std()), 1e-6))
+    model.save(job.work.out / MODEL, learner.masters, normalisation)
+
+
+STEP = StepKind(produces="reward", version=1, config=Config, run=run)

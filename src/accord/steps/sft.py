@@ -1,0 +1,41 @@
+"""Supervised fine-tuning: maximum likelihood of demonstrations, on the response's tokens only."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from accord.data.records import read_records
+from accord.engine.config import TrainingConfig
+from accord.steps.base import LATEST, DemonstrationsRef, Job, PolicyRef, StepConfig, StepKind
+
+
+class Config(StepConfig, TrainingConfig):
+    """data: demonstrations. start: the policy to train. max_response_tokens: longer demonstrations are left out, and
+    counted (null: none). joint_tokens: demonstrations with equal prompts are computed as branches of one tree of at
+    most so many tokens."""
+
+    data: DemonstrationsRef
+    start: PolicyRef = LATEST
+    max_response_tokens: int | None = Field(None, gt=1)
+    joint_tokens: int = Field(256, gt=0)
+
+
+def run(job: Job) -> None:
+    """Writes the policy's folder, model/."""
+    from accord.engine.imitation import imitate
+
+    config: Config = job.config
+    imitate(
+        job.input("start").model,
+        read_records(job.input("data").records, "demonstrations"),
+        config,
+        max_response_tokens=config.max_response_tokens,
+        joint_tokens=config.joint_tokens,
+        seed=job.seed,
+        work=job.work,
+        label=job.name,
+        checkpoint=job.work.resume(),
+    )
+
+
+STEP = StepKind(produces="policy", version=1, config=Config, run=run)

@@ -1,0 +1,116 @@
+"""Checkpoints of unfinished work: named groups of tensors and a JSON state, the last few kept.
+
+    checkpoints/000007/<group>.safetensors, state.json, manifest.json
+
+Folders are numbered in the order of saving and never written twice, so that a new checkpoint cannot harm an old one.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accord.store import atomic
+from accord.store.digests import FORMAT, MANIFEST, Damaged, check_contents, describe, read_manifest, seal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+STATE = "state.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint whose digests held when it was found. `iteration`: how many iterations were done."""
+
+    path: Path
+    iteration: int
+    state: Any
+
+    def tensors(self, group: str) -> dict[str, Tensor]:
+        """The tensors of a group, by name, on the CPU."""
+        from safetensors.torch import load_file
+
+        return load_file(self.path / f"{group}.safetensors")
+
+
+class Checkpoints:
+    """The checkpoints of one piece of work. One process at a time: the workspace's lock sees to it."""
+
+    def __init__(
+        self, folder: Path, min_seconds: float = 120.0, keep: int = 2, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        assert keep >= 1
+        self.folder, self.min_seconds, self.keep, self._clock = folder, min_seconds, keep, clock
+        self._last_saved = clock()
+
+    def due(self) -> bool:
+        """Whether `min_seconds` have passed since the last save, or since the work was taken up."""
+        return self._clock() - self._last_saved >= self.min_seconds
+
+    def save(self, iteration: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
+        """Publish a checkpoint and drop all but the last `keep`.
+
+        tensors: group name -> tensor name -> tensor; two tensors of a group may not share memory. state: JSON; its
+        keys come back as strings and its tuples as lists. Raises UserError when the disk is full; the checkpoints
+        that are there stay.
+        """
+        saved = self._saved()
+        final = self.folder / f"{int(saved[-1].name) + 1 if saved else 1:06d}"
+        temp = self.folder / f".{final.name}.tmp"
+        with atomic.disk_errors(final):
+            shutil.rmtree(temp, ignore_errors=True)
+            temp.mkdir(parents=True)
+            try:
+                self._write(temp, iteration, tensors, state)
+                atomic.publish_folder(temp, final)
+            except Exception:
+                shutil.rmtree(temp, ignore_errors=True)
+                raise
+            for old in self._saved()[: -self.keep]:
+                atomic.files.remove_tree(old)
+        self._last_saved = self._clock()
+
+    def latest(self) -> Checkpoint | None:
+        """The newest checkpoint whose digests hold, or None. A damaged one is reported, removed and passed over."""
+        for path in reversed(self._saved()):
+            try:
+                manifest = read_manifest(path)
+                if manifest is None:
+                    raise Damaged(f"{MANIFEST} is missing")
+                check_contents(path, manifest["files"])
+            except Damaged as damage:
+                print(f"warning: {path}: {damage}; going back to the checkpoint before it", file=sys.stderr)
+                atomic.files.remove_tree(path)
+                continue
+            state = json.loads((path / STATE).read_bytes())
+            return Checkpoint(path, manifest["iteration"], state)
+        return None
+
+    def any(self) -> bool:
+        """Whether there is something to resume from, its digests unchecked."""
+        return bool(self._saved())
+
+    def _saved(self) -> list[Path]:
+        return sorted(path for path in self.folder.glob("[0-9]*") if path.name.isdigit())
+
+    @staticmethod
+    def _write(
+        temp: Path, iteration: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
+    ) -> None:
+        for group, named in tensors.items():
+            from safetensors.torch import save_file
+
+            assert group.replace("_", "").isalnum(), f"{group!r} is no name of a file"
+            contiguous = {name: tensor.detach().contiguous() for name, tensor in named.items()}
+            atomic.files.write(temp / f"{group}.safetensors", partial(save_file, contiguous))
+        text = json.dumps(state)
+        atomic.files.write(temp / STATE, lambda path: path.write_text(text, encoding="utf-8"))
+        atomic.write_json(temp / MANIFEST, seal({"format": FORMAT, "iteration": iteration, "files": describe(temp)}))

@@ -1,0 +1,62 @@
+"""Locks between processes that die with the process that holds them."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from accord.errors import UserError
+from accord.store import atomic
+
+
+@contextmanager
+def lock(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
+    """Hold `path` as a lock. With `wait` stay until it is free, else raise UserError saying who holds `what`.
+
+    The lock is the kernel's (flock), not the file's existence: a killed process leaves none behind. It holds between
+    the processes of one machine, and between machines where the file system passes flock on.
+    """
+    with atomic.disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with atomic.disk_errors(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _acquire(descriptor, path, what, wait)
+            if not _is_current(descriptor, path):
+                continue  # the former holder removed this file between our open and our lock
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+        finally:
+            os.close(descriptor)
+
+
+def _acquire(descriptor: int, path: Path, what: str, wait: bool) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
+            raise
+        holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
+        raise UserError(
+            f"{what} is being worked on by {holder}",
+            where=str(path),
+            remedy="Wait until it is done, or stop that process, and run the same command again.",
+        ) from None
+
+
+def _is_current(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False

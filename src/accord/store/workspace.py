@@ -1,0 +1,167 @@
+"""The folder in which a step works until its artifact is published.
+
+work/<kind>-<key>/out/           what becomes the artifact, metrics.jsonl among it
+                  checkpoints/   the last few, gone once the artifact is published
+                  elapsed.json   seconds worked up to the last checkpoint
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from accord.errors import Interrupted, UserError
+from accord.store import atomic
+from accord.store.artifacts import Artifact, Provenance, Store
+from accord.store.checkpoints import Checkpoint, Checkpoints
+from accord.store.digests import MANIFEST
+from accord.store.progress import Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+METRICS = "metrics.jsonl"
+
+
+class MetricsLog:
+    """A file of JSON lines, {"iteration": 3, "loss": 0.7, ...}.
+
+    It holds no times: a run that was killed and resumed leaves the same bytes as one that was not.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, iteration: int, **values: float) -> None:
+        """Append a line. A name may hold any characters: write(3, **{"objective/kl": 1.2}). NaN is kept as NaN."""
+        self._drop_torn_line()
+        with atomic.disk_errors(self.path), self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"iteration": iteration, **values}) + "\n")
+
+    def read(self) -> list[dict[str, Any]]:
+        """The lines written so far. A torn last line is left out. Raises UserError for any other that is not JSON."""
+        rows = []
+        for number, line in enumerate(self._complete().splitlines(), start=1):
+            try:
+                rows.append(json.loads(line))
+            except ValueError as error:
+                raise UserError(
+                    "this line is not JSON",
+                    where=f"{self.path}:{number}",
+                    remedy="The file was damaged: delete the work folder that holds it and run the recipe again.",
+                ) from error
+        return rows
+
+    def rewind(self, iteration: int) -> None:
+        """Drop the lines of later iterations: the work goes on after `iteration`."""
+        if self.path.exists():
+            kept = [row for row in self.read() if row["iteration"] <= iteration]
+            atomic.write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+
+    def _complete(self) -> str:
+        if not self.path.exists():
+            return ""
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        return text[: text.rfind("\n") + 1]
+
+    def _drop_torn_line(self) -> None:
+        if not self.path.exists() or self.path.stat().st_size == 0:
+            return
+        with self.path.open("rb") as file:
+            file.seek(-1, 2)
+            whole = file.read(1) == b"\n"
+        if not whole:
+            atomic.write_text(self.path, self._complete())
+
+
+class Workspace:
+    """What a running step writes to. Holding the lock on it is up to the caller.
+
+    Opening it clears what an attempt without a checkpoint left in `out`, so that a step either resumes from a
+    checkpoint or starts from nothing.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        min_checkpoint_seconds: float = 120.0,
+        stop: Callable[[], bool] = lambda: False,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.folder, self.out = folder, folder / "out"
+        self.checkpoints = Checkpoints(folder / "checkpoints", min_checkpoint_seconds, clock=clock)
+        self.metrics = MetricsLog(self.out / METRICS)
+        self._stop, self._stream, self._clock = stop, stream, clock
+        self._began = clock()
+        with atomic.disk_errors(folder):
+            resumes = self.checkpoints.any()
+            if not resumes:
+                shutil.rmtree(folder, ignore_errors=True)
+            self.out.mkdir(parents=True, exist_ok=True)
+            for left in (*self.out.glob(f"*{MANIFEST}*"), *self.out.rglob(".tmp*")):
+                left.unlink()  # by a kill while publishing, or inside safetensors, which renames such files
+        self._before = self._read_elapsed() if resumes else 0.0
+
+    def resume(self) -> Checkpoint | None:
+        """The checkpoint to go on from, with the metrics rewound to it; None, and an empty `out`, when there is none.
+
+        A step that saves checkpoints calls this once, before anything else.
+        """
+        checkpoint = self.checkpoints.latest()
+        if checkpoint is not None:
+            self.metrics.rewind(checkpoint.iteration)
+        else:
+            shutil.rmtree(self.out)
+            self.out.mkdir()
+        return checkpoint
+
+    def progress(self, label: str, total: int, unit: str, *, start: int = 0) -> Progress:
+        """A progress line. start: units done before a resume."""
+        return Progress(label, total, unit, self._stream, start=start)
+
+    def stop_requested(self) -> bool:
+        """Whether the user asked for a stop at the next safe point."""
+        return self._stop()
+
+    def checkpoint_or_stop(
+        self,
+        iteration: int,
+        make: Callable[[], tuple[Mapping[str, Mapping[str, Tensor]], Mapping[str, Any]]],
+    ) -> None:
+        """Between two iterations: save when a checkpoint is due; when a stop was requested, save and raise Interrupted.
+
+        iteration: how many are done. make: gives the tensors and the state that `Checkpoints.save` takes, and is
+        called only when they are saved.
+        """
+        stop = self.stop_requested()
+        if not (stop or self.checkpoints.due()):
+            return
+        tensors, state = make()
+        with atomic.disk_errors(self.folder):
+            atomic.fsync_tree(self.out)  # the checkpoint relies on the metrics and files written so far
+        self.checkpoints.save(iteration, tensors, state)
+        atomic.write_json(self.folder / "elapsed.json", {"seconds": self.seconds()})
+        if stop:
+            raise Interrupted
+
+    def seconds(self) -> float:
+        """Seconds worked, earlier attempts included up to their last checkpoint."""
+        return self._before + self._clock() - self._began
+
+    def publish(self, store: Store, provenance: Provenance) -> Artifact:
+        """Make `out` an artifact of the store, and remove this folder."""
+        artifact = store.publish(self.out, provenance, self.seconds())
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return artifact
+
+    def _read_elapsed(self) -> float:
+        try:
+            return float(json.loads((self.folder / "elapsed.json").read_bytes())["seconds"])
+        except FileNotFoundError:
+            return 0.0

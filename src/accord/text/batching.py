@@ -1,0 +1,72 @@
+"""Which trees share a micro-batch, and which share an optimizer step. Functions of the data and the config only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from accord.text.tree import Tree, TreeBatch
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """`indices`: which of the given trees this batch holds, in the batch's order."""
+
+    indices: tuple[int, ...]
+    batch: TreeBatch
+
+
+def micro_batches(trees: Sequence[Tree], pad_id: int, max_tokens: int) -> list[MicroBatch]:
+    """One tree a row, neighbours of similar length together, at most `max_tokens` places (padding counted) a batch.
+
+    Small batches of near-equal length waste little on padding and stay in the cache. A tree longer than `max_tokens`
+    is a batch of its own. Longest first, so that too little memory shows at once and not at the end.
+    """
+    order = sorted(range(len(trees)), key=lambda i: (-trees[i].num_tokens, i))
+    groups: list[list[int]] = []
+    for i in order:
+        if groups and trees[groups[-1][0]].num_tokens * (len(groups[-1]) + 1) <= max_tokens:
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    return [MicroBatch(tuple(g), TreeBatch.from_rows([[trees[i]] for i in g], pad_id)) for g in groups]
+
+
+def shared_prompts(trees: Sequence[Tree], max_tokens: int) -> list[Tree]:
+    """Joins trees with equal prompts into wider ones of at most `max_tokens`, so that the prompt is computed once.
+
+    For losses that are sums over branches (supervised fine-tuning); the result is the same sum. A branch costs
+    attention to its neighbours' masked columns, so `max_tokens` bounds the width.
+    """
+    joined: list[Tree] = []
+    open_at: dict[tuple[int, ...], int] = {}
+    for tree in sorted(trees, key=lambda tree: tree.num_tokens):
+        at = open_at.get(tree.prompt_ids)
+        if at is not None:
+            wider = Tree(tree.prompt_ids, joined[at].branches + tree.branches)
+            if wider.num_tokens <= max_tokens:
+                joined[at] = wider
+                continue
+        open_at[tree.prompt_ids] = len(joined)
+        joined.append(tree)
+    return joined
+
+
+def shuffled_batches(num_items: int, batch_size: int, num_epochs: float, seed: int) -> Iterator[tuple[int, ...]]:
+    """Indices of each optimizer step: a new order every epoch, nothing left out, the last batch of an epoch smaller.
+
+    A fractional `num_epochs` stops part-way through the last epoch, after at least one batch.
+    """
+    wanted = max(1, round(num_items * num_epochs))
+    given = epoch = 0
+    while given < wanted:
+        order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(num_items)
+        for at in range(0, num_items, batch_size):
+            batch = tuple(int(i) for i in order[at : at + min(batch_size, wanted - given)])
+            if not batch:
+                return
+            given += len(batch)
+            yield batch
+        epoch += 1

@@ -1,0 +1,73 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accord.data.derive import MARGINS, derive_ranking, margin_levels
+from accord.types import Comparison, Judgement, Message, Pair, Prompt, Response
+
+
+def ranking_pairs(*grades, tie_below=0.5, levels=()):
+    """One judgement per argument: its grades."""
+    num_responses = len(grades[0])
+    prompt = Prompt("p", (Message("user", "Say something."),))
+    comparison = Comparison("c", prompt, tuple(Response(f"response {i}") for i in range(num_responses)))
+    judgements = [Judgement("c", f"annotator {i}", given) for i, given in enumerate(grades)]
+    ranking = derive_ranking(comparison, judgements, tie_below=tie_below, margin_levels=levels)
+    assert (ranking.prompt, ranking.responses) == (prompt, comparison.responses)
+    return ranking.pairs
+
+
+def test_near_ties_give_no_pair():
+    assert ranking_pairs((2.1, -1.0, 2.0)) == (Pair(0, 1), Pair(2, 1))
+
+
+def test_a_difference_that_just_reaches_the_threshold_counts_whatever_its_rounding():
+    assert 1.4 - 0.9 < 0.5 <= 0.8 - 0.3  # why this test exists
+    assert ranking_pairs((1.4, 0.9)) == (Pair(0, 1),)
+    assert ranking_pairs((0.3, 0.8)) == (Pair(1, 0),)
+    assert ranking_pairs((0.301, 0.8)) == ()
+
+
+def test_equal_grades_are_a_tie_even_when_every_difference_counts():
+    assert ranking_pairs((1.0, 1.0, 1.1), tie_below=0.0) == (Pair(2, 0), Pair(2, 1))
+
+
+def test_the_mean_is_over_the_judgements_that_grade_a_response():
+    # means: (3 + 1) / 2 = 2, 1.75 from the second alone, (0 + 2) / 2 = 1; 2 - 1.75 is below 0.5
+    assert ranking_pairs((3.0, None, 0.0), (1.0, 1.75, 2.0)) == (Pair(0, 2), Pair(1, 2))
+
+
+def test_a_response_without_a_grade_is_in_no_pair():
+    assert ranking_pairs((3.0, None, 0.0), (None, None, 1.0)) == (Pair(0, 2),)
+    assert ranking_pairs((None, None)) == ()
+
+
+def test_margins_are_those_of_the_highest_level_reached():
+    levels = margin_levels("large", (0.5, 1.5, 2.5, 4.0))
+    assert levels == ((0.5, 0.0), (1.5, 1.0), (2.5, 2.0), (4.0, 3.0))
+    # gaps from the first response: 0.5, 1.5, 2.4, 2.5, 4, 7
+    for grade, margin in ((3.5, 0.0), (2.5, 1.0), (1.6, 1.0), (1.5, 2.0), (0.0, 3.0), (-3.0, 3.0)):
+        assert ranking_pairs((4.0, grade), levels=levels) == (Pair(0, 1, margin),)
+
+
+def test_a_difference_below_the_lowest_level_has_no_margin():
+    assert ranking_pairs((1.0, 0.0), levels=((2.0, 1.0),)) == (Pair(0, 1, 0.0),)
+
+
+def test_the_margins_of_llama_2():
+    assert MARGINS == {"none": (), "small": (0, 1 / 3, 2 / 3, 1), "large": (0, 1, 2, 3)}  # Table 27
+    assert margin_levels("none", (1.0, 2.0)) == ()
+    with pytest.raises(ValueError, match="zip"):
+        margin_levels("small", (1.0, 2.0))
+
+
+@given(st.lists(st.integers(-40, 40), min_size=2, max_size=6), st.randoms(use_true_random=False))
+def test_the_order_of_the_responses_changes_nothing_but_the_indices(tenths, random):
+    grades = [value / 10 for value in tenths]
+    order = list(range(len(grades)))
+    random.shuffle(order)
+    levels = margin_levels("small", (0.5, 1.0, 2.0, 4.0))
+    pairs = {(p.chosen, p.rejected, p.margin) for p in ranking_pairs(tuple(grades), levels=levels)}
+    moved = ranking_pairs(tuple(grades[i] for i in order), levels=levels)
+    assert {(order[p.chosen], order[p.rejected], p.margin) for p in moved} == pairs
+    assert len(pairs) == sum(abs(a - b) >= 5 for i, a in enumerate(tenths) for b in tenths[:i])

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from accord.engine.sampler import Request, Sampler, draw, sample_all
+from accord.models.policy import Policy
+from accord.text.tree import Branch, Tree, TreeBatch
+
+PROMPTS = [(5, 6, 7), (8, 9), (5, 6, 7, 8, 9, 10), (11,)]
+REQUESTS = [Request(ids, 3, (1, "test", i)) for i, ids in enumerate(PROMPTS)]
+
+
+@pytest.fixture(scope="module")
+def policy(tiny_model: Path) -> Policy:
+    return Policy.load(tiny_model)
+
+
+@pytest.mark.parametrize("num_slots", [3, 5, 64])
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_logprobs_of_what_was_sampled_are_the_policys(policy: Policy, num_slots: int, temperature: float) -> None:
+    """Through slots that are filled, left, compacted and filled again, rows stay what a plain forward pass gives."""
+    samples = sample_all(policy, REQUESTS, max_response_tokens=9, temperature=temperature, num_slots=num_slots)
+    assert [[s.k for s in of_request] for of_request in samples] == [[0, 1, 2]] * 4
+    for ids, of_request in zip(PROMPTS, samples, strict=True):
+        tree = Tree(ids, tuple(Branch(tuple(s.ids)) for s in of_request))
+        with torch.no_grad():
+            expected = policy.token_logprobs(TreeBatch.from_rows([[tree]], 0), temperature).logprobs
+        torch.testing.assert_close(
+            torch.tensor([x for s in of_request for x in s.logprobs]), expected, atol=1e-4, rtol=0
+        )
+
+
+def test_draws_depend_on_the_key_alone(policy: Policy) -> None:
+    """Not on the slots, the other requests or their order (fp32: the probabilities agree to rounding)."""
+    together = sample_all(policy, REQUESTS, max_response_tokens=9, num_slots=64)
+    alone = [sample_all(policy, [request], max_response_tokens=9, num_slots=3)[0] for request in REQUESTS]
+    assert [[s.ids for s in r] for r in together] == [[s.ids for s in r] for r in alone]
+    other = sample_all(policy, [Request(PROMPTS[0], 3, (2, "test", 0))], max_response_tokens=9)
+    assert [s.ids for s in other[0]] != [s.ids for s in together[0]]
+    assert len({tuple(s.ids) for s in together[0]}) == 3
+
+
+def test_a_response_ends_at_the_end_of_turn_or_at_the_limit(policy: Policy) -> None:
+    samples = [s for r in sample_all(policy, [Request((5,), 200, (0,))], max_response_tokens=6) for s in r]
+    end = policy.template.end_id
+    for sample in samples:
+        assert sample.finished == (sample.ids[-1] == end)
+        assert end not in sample.ids[:-1]
+        assert sample.finished or len(sample.ids) == 6
+    assert {sample.finished for sample in samples} == {True, False}
+
+
+def test_frequencies_follow_the_distribution() -> None:
+    logits = torch.tensor([0.0, 1.0, -1.0, float("-inf"), 2.0])
+    uniforms = torch.from_numpy((np.arange(20_000) + 0.5) / 20_000)  # evenly spaced: each share is right to 1 / 20,000
+    drawn, logprobs = draw(logits.expand(20_000, 5).clone(), uniforms)
+    expected = logits.softmax(0)
+    observed = torch.bincount(drawn, minlength=5) / 20_000
+    torch.testing.assert_close(observed, expected, atol=1e-4, rtol=0)
+    assert observed[3] == 0
+    torch.testing.assert_close(logprobs, expected.log()[drawn], atol=1e-6, rtol=0)
+
+
+def test_extreme_uniforms_draw_possible_tokens() -> None:
+    logits = torch.tensor([[float("-inf"), 0.0, 0.0, float("-inf")]] * 2)
+    drawn, _ = draw(logits, torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64))
+    assert drawn.tolist() == [1, 2]
+
+
+def test_temperature_zero_takes_the_most_probable(policy: Policy) -> None:
+    (samples,) = sample_all(policy, [Request(PROMPTS[0], 2, (0,))], max_response_tokens=5, temperature=0)
+    assert samples[0].ids == samples[1].ids
+    ids = list(PROMPTS[0])
+    for token in samples[0].ids:
+        tree = Tree(tuple(ids), (Branch((1,)),))
+        with torch.no_grad():
+            batch = TreeBatch.from_rows([[tree]], 0)
+            from accord.models.policy import tree_hidden_states
+
+            best = (tree_hidden_states(policy.backbone, batch)[batch.scoring_rows] @ policy.head.T).argmax()
+        assert token == int(best)
+        ids.append(token)
+
+
+def test_requests_can_be_submitted_while_others_run(policy: Policy) -> None:
+    sampler = Sampler(policy, num_slots=4, max_prompt_tokens=6, max_response_tokens=9)
+    sampler.submit(REQUESTS[0])
+    ended = sampler.step()
+    number = sampler.submit(REQUESTS[1])
+    while sampler.busy:
+        ended += sampler.step()
+    expected = sample_all(policy, REQUESTS[:2], max_response_tokens=9)
+    assert sorted((s.k, s.ids) for s in ended if s.request == number) == [(s.k, s.ids) for s in expected[1]]

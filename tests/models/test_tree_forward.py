@@ -1,0 +1,111 @@
+"""Trees, packing and padding give what the plain model gives for each response on its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from accord.models.policy import Policy
+from accord.models.scalar import ScalarModel
+from accord.text.tree import Branch, Tree, TreeBatch, flatten
+
+TREES = [
+    Tree((5, 6, 7), (Branch((20, 21, 2)), Branch((30,)), Branch((40, 41, 42, 43, 2)))),
+    Tree((8, 9), (Branch((50, 51)),)),
+    Tree((5, 6, 7, 8, 9), (Branch((60,)), Branch((70, 71, 72)))),
+]
+LAYOUTS = {
+    "one row each": [[TREES[0]], [TREES[1]], [TREES[2]]],
+    "packed into one row": [TREES],
+    "packed and padded": [TREES[:2], TREES[2:]],
+}
+
+
+def _plain_logprobs(folder: Path, temperature: float = 1.0) -> torch.Tensor:
+    """Each response after its prompt through the plain transformers model, nothing padded."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    out = []
+    for tree in TREES:
+        for branch in tree.branches:
+            ids = torch.tensor([[*tree.prompt_ids, *branch.ids]])
+            with torch.no_grad():
+                logprobs = (model(ids).logits[0] / temperature).log_softmax(-1)
+            first = len(tree.prompt_ids) - 1
+            out += [logprobs[first + i, token] for i, token in enumerate(branch.ids)]
+    return torch.stack(out)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_logprobs_equal_the_plain_model(tiny_model: Path, layout: str, temperature: float) -> None:
+    policy = Policy.load(tiny_model)
+    with torch.no_grad():
+        ours = policy.token_logprobs(TreeBatch.from_rows(LAYOUTS[layout], 0), temperature).logprobs
+    torch.testing.assert_close(ours, _plain_logprobs(tiny_model, temperature), atol=1e-5, rtol=0)
+
+
+def test_a_broken_mask_would_be_seen(tiny_model: Path) -> None:
+    """Negative control: with plain causal visibility branches see each other, and the numbers differ."""
+    policy = Policy.load(tiny_model)
+    batch = TreeBatch.from_rows([[TREES[0]]], 0)
+    batch.visible.copy_(torch.ones_like(batch.visible).tril())
+    with torch.no_grad():
+        ours = policy.token_logprobs(batch).logprobs
+    assert (ours - _plain_logprobs(tiny_model)[: len(ours)]).abs().max() > 1e-2
+
+
+def test_entropies_are_those_of_the_distributions(tiny_model: Path) -> None:
+    policy = Policy.load(tiny_model)
+    batch = TreeBatch.from_rows([[TREES[1]]], 0)
+    with torch.no_grad():
+        ours = policy.token_logprobs(batch, 0.7).entropies
+        model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).eval()
+        logits = model(torch.tensor([[8, 9, 50, 51]])).logits[0, 1:3] / 0.7
+    torch.testing.assert_close(ours, torch.distributions.Categorical(logits=logits).entropy(), atol=1e-5, rtol=0)
+
+
+def _gradients(policy: Policy, rows: list[list[Tree]]) -> dict[str, torch.Tensor]:
+    policy.module.zero_grad()
+    # Weights that differ, so that a gradient that lands on another branch shows.
+    logprobs = policy.token_logprobs(TreeBatch.from_rows(rows, 0)).logprobs
+    (logprobs * torch.linspace(-1, 2, len(logprobs))).sum().backward()
+    return {name: p.grad.clone() for name, p in policy.module.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_gradients_equal_the_flat_ones(tiny_model: Path, layout: str) -> None:
+    policy = Policy.load(tiny_model)
+    flat = _gradients(policy, [[one] for tree in TREES for one in flatten(tree)])
+    tree = _gradients(policy, LAYOUTS[layout])
+    assert tree.keys() == flat.keys()
+    for name, gradient in flat.items():
+        scale = gradient.abs().max()
+        torch.testing.assert_close(tree[name] / scale, gradient / scale, atol=1e-5, rtol=0, msg=name)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_scores_are_read_at_the_last_response_token(tiny_model: Path, layout: str) -> None:
+    model = ScalarModel.from_policy(tiny_model, seed=1)
+    with torch.no_grad():
+        ours = model.scores(TreeBatch.from_rows(LAYOUTS[layout], 0))
+        plain = []
+        for tree in TREES:
+            for branch in tree.branches:
+                ids = torch.tensor([[*tree.prompt_ids, *branch.ids]])
+                layout_of_one = TreeBatch.from_rows([[Tree(tree.prompt_ids, (branch,))]], 0)
+                assert torch.equal(layout_of_one.ids, ids)
+                plain.append(model.scores(layout_of_one)[0])
+    torch.testing.assert_close(ours, torch.stack(plain), atol=1e-5, rtol=0)
+
+
+def test_values_are_read_before_the_token_is_seen(tiny_model: Path) -> None:
+    """The value of a branch's first token is the prompt's last row, whatever the token is."""
+    model = ScalarModel.from_policy(tiny_model, seed=1)
+    with torch.no_grad():
+        batch = TreeBatch.from_rows([[Tree((5, 6), (Branch((20, 21)), Branch((30, 31))))]], 0)
+        values = model.values(batch)
+    assert values[0] == values[2]
+    assert values[1] != values[3]

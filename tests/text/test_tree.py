@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import torch
+
+from accord.text.tree import Branch, Tree, TreeBatch, flatten
+
+# Prompt p0 p1 p2 with responses a0 a1 and b0 b1 b2: the worked example of the module.
+EXAMPLE = Tree((10, 11, 12), (Branch((20, 21)), Branch((30, 31, 32))))
+
+
+def test_layout_of_the_worked_example() -> None:
+    batch = TreeBatch.from_rows([[EXAMPLE]], pad_id=0)
+    assert batch.ids.tolist() == [[10, 11, 12, 20, 21, 30, 31, 32]]
+    assert batch.positions.tolist() == [[0, 1, 2, 3, 4, 3, 4, 5]]
+    assert batch.targets.tolist() == [20, 21, 30, 31, 32]
+    assert batch.scoring_rows.tolist() == [2, 3, 2, 5, 6]
+    assert batch.branch_of_token.tolist() == [0, 0, 1, 1, 1]
+    assert batch.last_rows.tolist() == [4, 7]
+    assert batch.tree_of_branch.tolist() == [0, 0]
+    assert (batch.num_trees, batch.num_branches, batch.num_tokens) == (1, 2, 8)
+
+
+def test_a_branch_sees_the_prompt_and_its_own_earlier_tokens() -> None:
+    (visible,) = TreeBatch.from_rows([[EXAMPLE]], pad_id=0).visible.int().tolist()
+    assert visible == [
+        [1, 0, 0, 0, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0, 0, 0],
+        [1, 1, 1, 0, 0, 0, 0, 0],
+        [1, 1, 1, 1, 0, 0, 0, 0],
+        [1, 1, 1, 1, 1, 0, 0, 0],
+        [1, 1, 1, 0, 0, 1, 0, 0],
+        [1, 1, 1, 0, 0, 1, 1, 0],
+        [1, 1, 1, 0, 0, 1, 1, 1],
+    ]
+
+
+def test_padding_sees_itself_only_and_is_seen_by_nobody() -> None:
+    short = Tree((10,), (Branch((20,)),))
+    batch = TreeBatch.from_rows([[EXAMPLE], [short]], pad_id=9)
+    assert batch.ids[1].tolist() == [10, 20, 9, 9, 9, 9, 9, 9]
+    assert batch.visible[1, 2:].int().tolist() == torch.eye(8).int().tolist()[2:]
+    assert not batch.visible[1, :2, 2:].any()
+    assert batch.scoring_rows.tolist()[-1] == 8
+    assert batch.last_rows.tolist() == [4, 7, 9]
+    assert batch.tree_of_branch.tolist() == [0, 0, 1]
+    assert batch.num_tokens == 10
+
+
+def test_packed_trees_do_not_see_each_other() -> None:
+    other = Tree((40, 41), (Branch((50,)),))
+    batch = TreeBatch.from_rows([[EXAMPLE, other]], pad_id=0)
+    assert batch.positions[0, 8:].tolist() == [0, 1, 2]
+    assert not batch.visible[0, 8:, :8].any()
+    assert not batch.visible[0, :8, 8:].any()
+    assert batch.scoring_rows.tolist()[-1] == 9
+    assert batch.last_rows.tolist() == [4, 7, 10]
+
+
+def test_only_scored_tokens_are_targets() -> None:
+    tree = Tree((1,), (Branch((2, 3, 4, 5), (False, True, False, True)),))
+    batch = TreeBatch.from_rows([[tree]], pad_id=0)
+    assert batch.targets.tolist() == [3, 5]
+    assert batch.scoring_rows.tolist() == [1, 3]
+    assert batch.last_rows.tolist() == [4]
+
+
+def test_flatten_gives_every_branch_its_prompt() -> None:
+    assert flatten(EXAMPLE) == (Tree((10, 11, 12), (Branch((20, 21)),)), Tree((10, 11, 12), (Branch((30, 31, 32)),)))
