@@ -13,16 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.fixtures.tiny_run import run_tiny
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from tests.fixtures.tiny_run import run_tiny
-
 REPOSITORY = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run_tiny(tiny_model, tmp_path_factory.mktemp("store"))
 
 
 def test_results_have_every_number(finished: Path) -> None:

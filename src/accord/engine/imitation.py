@@ -25,6 +25,7 @@ def imitate(
     demonstrations: Sequence[Demonstration],
     config: TrainingConfig,
     *,
+    check_boundaries: bool,
     max_response_tokens: int | None,
     joint_tokens: int,
     seed: int,
@@ -34,14 +35,16 @@ def imitate(
 ) -> None:
     """Trains the policy in the folder `start` and saves it to out/model, with what was left out in summary.json.
 
+    check_boundaries: refuse demonstrations that a tokenizer joins to their prompt; a policy's own samples may do so.
     max_response_tokens: longer demonstrations are left out (None: none).
     joint_tokens: demonstrations with equal prompts are computed as branches of one tree of at most so many tokens.
     """
     policy = Policy.load(start)
     template = policy.template
     trees = [template.tree(demonstration.prompt, [demonstration.response]) for demonstration in demonstrations]
-    for demonstration in demonstrations:
-        template.check_boundary(demonstration.prompt, demonstration.response)
+    if check_boundaries:
+        for demonstration in demonstrations:
+            template.check_boundary(demonstration.prompt, demonstration.response)
     longest = max_response_tokens or max(tree.num_tokens for tree in trees)
     trees = [tree for tree in trees if len(tree.branches[0].ids) <= longest]
     if not trees:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from accord.algorithms.loss import Loss
 from accord.engine.config import Optimization
+from accord.engine.machine import keep_freed_memory
 from accord.errors import UserError
 from accord.models.folders import cast_for_compute
 
@@ -36,6 +37,7 @@ class Learner:
     """Trains a module that was loaded in fp32; from here on the module computes in `dtype`."""
 
     def __init__(self, module: nn.Module, dtype: torch.dtype, optimization: Optimization) -> None:
+        keep_freed_memory()
         self._parameters = dict(module.named_parameters())
         originals = {name: parameter.data for name, parameter in self._parameters.items()}
         cast_for_compute(module, dtype)

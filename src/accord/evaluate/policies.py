@@ -76,10 +76,11 @@ def observe(
         name, scorer = second
         scores[name] = scorer.predict([text for of_prompt in texts for text in of_prompt]).reshape(shape)
     logprobs = np.array([sum(of_one) for of_prompt in rollout.sampler_logprobs for of_one in of_prompt])
+    under_reference = logprobs if policy is reference else _sequence_logprobs(reference, rollout)
     return PolicyOutcome(
         texts=texts,
         scores=scores,
-        kl=(logprobs - _sequence_logprobs(reference, rollout)).reshape(shape),
+        kl=(logprobs - under_reference).reshape(shape),
         num_tokens=rollout.num_tokens,
         finished=rollout.finished,
         distinct_2=distinct_n(rollout.token_lists, 2),

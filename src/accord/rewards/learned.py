@@ -18,8 +18,9 @@ class LearnedReward:
     """The reward model's normalised score of the whole assistant's turn, read at the end of the turn.
 
     Normalised: mean 0 and variance 1 over responses that the model was trained on. The text is rendered with the
-    model's own template. A response that ran out of tokens is scored as if it ended there, because the model has seen
-    nothing else; what to make of that is the caller's to say (`with_truncation_penalty`).
+    model's own template, prefill and response as one text, as anybody would render it who has the text alone. A
+    response that ran out of tokens is scored as if it ended there, because the model has seen nothing else; what to
+    make of that is the caller's to say (`with_truncation_penalty`).
     """
 
     def __init__(self, model: ScalarModel) -> None:
@@ -38,7 +39,7 @@ class LearnedReward:
         """[P * K], normalised."""
         template = self.model.template
         trees = [
-            template.tree(prompt, [replace(response, finished=True) for response in of_prompt])
+            template.tree(replace(prompt, prefill=""), [Response(prompt.prefill + r.text) for r in of_prompt])
             for prompt, of_prompt in zip(prompts, responses, strict=True)
         ]
         scores = per_branch(trees, self.model.scores, pad_id=template.pad_id, advance=advance)

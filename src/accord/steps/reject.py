@@ -75,6 +75,7 @@ def run(job: Job) -> None:
         job.input("start").model,
         read_records(best_file, "demonstrations"),
         config,
+        check_boundaries=False,
         max_response_tokens=None,
         joint_tokens=config.max_tokens,
         seed=job.seed,

@@ -29,6 +29,7 @@ def run(job: Job) -> None:
         job.input("start").model,
         read_records(job.input("data").records, "demonstrations"),
         config,
+        check_boundaries=True,
         max_response_tokens=config.max_response_tokens,
         joint_tokens=config.joint_tokens,
         seed=job.seed,

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from accord.models.scalar import Normalisation, ScalarModel
+from accord.rewards.learned import LearnedReward
+from accord.types import Message, Prompt, Response
+
+INSTRUCTION = (Message("user", "Write one line of a film review."),)
+
+
+@pytest.fixture
+def reward(tiny_model: Path, tmp_path: Path) -> LearnedReward:
+    ScalarModel.from_policy(tiny_model, seed=1).save(tmp_path, {}, Normalisation(0.5, 2.0))
+    return LearnedReward.load(tmp_path, torch.float32)
+
+
+def test_one_score_a_response_in_order(reward: LearnedReward) -> None:
+    prompts = [Prompt("a", INSTRUCTION), Prompt("b", (Message("user", "Hello."),))]
+    responses = [[Response("A warm film."), Response("A dull plot, and a long one.")], [Response("Hi."), Response("No.")]]
+    together = reward.score(prompts, responses)
+    alone = [reward.score([p], [[r]])[0] for p, rs in zip(prompts, responses, strict=True) for r in rs]
+    torch.testing.assert_close(together, torch.stack(alone), atol=1e-5, rtol=0)
+    assert len(set(together.tolist())) == 4
+
+
+def test_a_prefill_is_part_of_the_turn(reward: LearnedReward) -> None:
+    """Also where the whole text is tokenized otherwise than prefill and response apart."""
+    for opening, rest in (("The acting", " is warm."), ("The act", "ing is warm.")):
+        given = reward.score([Prompt("a", INSTRUCTION, opening)], [[Response(rest)]])
+        whole = reward.score([Prompt("a", INSTRUCTION)], [[Response("The acting is warm.")]])
+        torch.testing.assert_close(given, whole)
+
+
+def test_an_unfinished_response_is_scored_at_an_end_of_turn(reward: LearnedReward) -> None:
+    prompt = Prompt("a", INSTRUCTION)
+    cut, ended = reward.score([prompt], [[Response("A warm", finished=False), Response("A warm")]])
+    assert cut == ended
