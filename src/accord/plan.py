@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from accord.errors import UserError, did_you_mean
 from accord.recipe import DataSpec, Recipe, StepSpec
+from accord.seeds import derive_seed
 from accord.steps.base import LATEST, Ref, StepConfig, StepKind
 from accord.store.digests import canonical
 from accord.yaml_lines import KeyPath
@@ -97,8 +98,8 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
 
 
 def step_seed(seed: int, name: str) -> int:
-    """The seed of a step, 63 bits of sha256("<recipe's seed>:<step's name>")."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:8], "big") >> 1
+    """The seed of a step, from the recipe's seed and the step's name."""
+    return derive_seed(seed, name)
 
 
 def refs_of(config: type[BaseModel]) -> dict[str, Ref]:

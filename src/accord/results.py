@@ -23,7 +23,7 @@ from accord.store import atomic
 from accord.store.artifacts import Store
 from accord.store.workspace import METRICS, MetricsLog
 
-RESULTS, SAMPLES, REPORT = "results.json", "samples.json", "report.html"
+RESULTS, SAMPLES, MACHINE, REPORT = "results.json", "samples.json", "machine.json", "report.html"
 
 
 def write_report(run_dir: Path, store: Store) -> None:
@@ -37,6 +37,8 @@ def write_report(run_dir: Path, store: Store) -> None:
     seconds = {row["name"]: row["seconds"] for row in done}
     results["seconds"] = {**seconds, "total": sum(seconds.values())}
     results["run"] = {"recipe": plan["recipe"], "overrides": plan["overrides"], "seed": plan["seed"]}
+    if evaluations:
+        results |= _read_json(evaluations[-1] / MACHINE)
     atomic.write_json(run_dir / RESULTS, results)
     _link_models(run_dir, done, folders)
     manifests = [_read_json(folder / "manifest.json") for folder in folders.values()]

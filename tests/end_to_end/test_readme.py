@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,12 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 def test_the_python_block(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     (tmp_path / "accord-store").symlink_to(finished.parents[1])
+    script = tmp_path / "block.py"
+    script.write_text(block)
     before = Path.cwd()
     os.chdir(tmp_path)
     try:
-        exec(compile(block, "README.md", "exec"), {})
+        runpy.run_path(str(script))
     finally:
         os.chdir(before)
     assert abs(float(capsys.readouterr().out)) < 20

@@ -34,6 +34,34 @@ def test_logprobs_of_what_was_sampled_are_the_policys(policy: Policy, num_slots:
         )
 
 
+def test_rows_that_end_at_their_first_token_leave_the_others_whole(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Right after the prefill the last rows move into the places of those that ended, keys and values with them."""
+    end = dict.fromkeys((0, 2, 3), policy.template.end_id)
+    real_draw = Sampler._draw
+
+    def some_end(self: Sampler, hidden: torch.Tensor, slots: range) -> None:
+        real_draw(self, hidden, slots)
+        for slot, token in end.items():
+            if slots.start == 0 and slot in slots and len(self._active[slot].ids) == 1:
+                self._active[slot].ids[0], self._active[slot].finished = token, True
+
+    monkeypatch.setattr(Sampler, "_draw", some_end)
+    samples = sample_all(policy, REQUESTS, max_response_tokens=5, num_slots=64)
+    end.clear()
+    checked = 0
+    for ids, of_request in zip([PROMPTS[i] for i in (0, 1, 2, 3)], samples, strict=True):
+        for sample in of_request:
+            if len(sample.ids) > 1:
+                with torch.no_grad():
+                    tree = Tree(ids, (Branch(tuple(sample.ids)),))
+                    expected = policy.token_logprobs(TreeBatch.from_rows([[tree]], 0)).logprobs
+                torch.testing.assert_close(torch.tensor(sample.logprobs), expected, atol=1e-4, rtol=0)
+                checked += 1
+    assert checked >= 6
+
+
 def test_draws_depend_on_the_key_alone(policy: Policy) -> None:
     """Not on the slots, the other requests or their order (fp32: the probabilities agree to rounding)."""
     together = sample_all(policy, REQUESTS, max_response_tokens=9, num_slots=64)

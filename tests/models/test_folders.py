@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,34 @@ def test_a_folder_that_is_not_a_model_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     with pytest.raises(UserError, match=tmp_path.name):
         prepare(str(tmp_path), tmp_path / "out")
+
+
+def test_an_architecture_that_ignores_the_tree_is_refused(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands for one: an attention that sees all earlier columns, as a recurrent state would."""
+    from accord.models import attention, catalog
+    from accord.models.folders import load_module
+
+    plain = load_module(AutoModelForCausalLM, tiny_model, attention="sdpa")
+    catalog.check_tree_layout(load_module(AutoModelForCausalLM, tiny_model), plain, "tiny")
+
+    class Blind(attention.TreeAttention):
+        def __init__(self, visible: torch.Tensor, dtype: torch.dtype) -> None:
+            super().__init__(torch.ones_like(visible).tril(), dtype)
+
+    monkeypatch.setattr("accord.models.policy.TreeAttention", Blind)
+    with pytest.raises(UserError, match="response tree's mask"):
+        catalog.check_tree_layout(load_module(AutoModelForCausalLM, tiny_model), plain, "tiny")
+
+
+def test_code_in_a_model_folder_is_not_run(tiny_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_model, tmp_path / "model")
+    config = json.loads((tiny_model / "config.json").read_text())
+    config |= {"model_type": "made-up", "auto_map": {"AutoConfig": "code.Config", "AutoModelForCausalLM": "code.Model"}}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model" / "code.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with pytest.raises(UserError):
+        prepare(str(tmp_path / "model"), tmp_path / "out")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_windowed_attention_is_refused(tiny_model: Path, tmp_path: Path) -> None:

@@ -20,7 +20,10 @@ def reward(tiny_model: Path, tmp_path: Path) -> LearnedReward:
 
 def test_one_score_a_response_in_order(reward: LearnedReward) -> None:
     prompts = [Prompt("a", INSTRUCTION), Prompt("b", (Message("user", "Hello."),))]
-    responses = [[Response("A warm film."), Response("A dull plot, and a long one.")], [Response("Hi."), Response("No.")]]
+    responses = [
+        [Response("A warm film."), Response("A dull plot, and a long one.")],
+        [Response("Hi."), Response("No.")],
+    ]
     together = reward.score(prompts, responses)
     alone = [reward.score([p], [[r]])[0] for p, rs in zip(prompts, responses, strict=True) for r in rs]
     torch.testing.assert_close(together, torch.stack(alone), atol=1e-5, rtol=0)
@@ -38,4 +41,4 @@ def test_a_prefill_is_part_of_the_turn(reward: LearnedReward) -> None:
 def test_an_unfinished_response_is_scored_at_an_end_of_turn(reward: LearnedReward) -> None:
     prompt = Prompt("a", INSTRUCTION)
     cut, ended = reward.score([prompt], [[Response("A warm", finished=False), Response("A warm")]])
-    assert cut == ended
+    torch.testing.assert_close(cut, ended)

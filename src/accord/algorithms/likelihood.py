@@ -32,14 +32,16 @@ def token_logprobs(hidden_nd: Tensor, weight_vd: Tensor, targets_n: Tensor, temp
     hidden_nd: [n, d]; weight_vd: [vocabulary, d]; targets_n: [n] token ids. Both gradients are computed in the inputs'
     dtype. Differentiable once.
     """
-    logprobs, entropies = _TokenLogprobs.apply(hidden_nd, weight_vd, targets_n, temperature)
+    keep = torch.is_grad_enabled() and (hidden_nd.requires_grad or weight_vd.requires_grad)
+    logprobs, entropies = _TokenLogprobs.apply(hidden_nd, weight_vd, targets_n, temperature, keep)
     return TokenLogprobs(logprobs, entropies)
 
 
 class _TokenLogprobs(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-        keep = any(ctx.needs_input_grad)
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, keep: bool
+    ) -> tuple[Tensor, Tensor]:
         logprobs = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
         entropies = torch.empty_like(logprobs)
         probabilities: list[Tensor] = []
@@ -85,7 +87,7 @@ class _TokenLogprobs(torch.autograd.Function):
             grad_hidden[at : at + len(hidden_rows)] = grad_logits @ weight
             if grad_weight is not None:
                 grad_weight.addmm_(grad_logits.T, hidden_rows)
-        return grad_hidden, grad_weight, None, None
+        return grad_hidden, grad_weight, None, None, None
 
 
 def _chunks(rows: Tensor, targets: Tensor, size: int) -> list[tuple[Tensor, Tensor, int]]:

@@ -185,7 +185,11 @@ def split(items: Sequence[RatedText], sizes: Mapping[str, int]) -> dict[str, lis
 
 def records(parts: Mapping[str, Sequence[RatedText]]) -> dict[str, list[Any]]:
     """The records of each part, of the kind that PARTS names (comparisons with their judgement)."""
-    return {name: _MAKERS[PARTS[name]](name, items) for name, items in parts.items()}
+    made = {name: _MAKERS[PARTS[name]](name, items) for name, items in parts.items()}
+    # Different snippets may open alike; no opening is both trained on and tested on.
+    tested = {normalise(prompt.prefill) for prompt in made.get("test_prompts", [])}
+    made["prompts"] = [prompt for prompt in made.get("prompts", []) if normalise(prompt.prefill) not in tested]
+    return made
 
 
 def _instruction(id_: str, prefill: str = "") -> Prompt:
@@ -214,7 +218,13 @@ def _ratings_records(name: str, items: Sequence[RatedText]) -> list[RatedText]:
 
 
 def _prompts(name: str, items: Sequence[RatedText]) -> list[Prompt]:
-    return [_instruction(item.id, opening(item.text)) for item in items if len(item.text.split()) >= MIN_PROMPT_WORDS]
+    """Prompts with different openings: the first snippet of each is taken."""
+    made: dict[str, Prompt] = {}
+    for item in items:
+        if len(item.text.split()) >= MIN_PROMPT_WORDS:
+            start = opening(item.text)
+            made.setdefault(normalise(start), _instruction(item.id, start))
+    return list(made.values())
 
 
 def opening(text: str) -> str:

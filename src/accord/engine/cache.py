@@ -32,9 +32,10 @@ class SlotCache:
         self._bias = torch.zeros(0)
         self._used = 0
 
-    def begin_prefill(self, slots: slice, row_of_slot: Tensor) -> None:
-        """The next pass computes whole prompts; slot slots.start + i gets what row `row_of_slot[i]` computes."""
+    def begin_prefill(self, slots: slice, row_of_slot: Tensor, width: int) -> None:
+        """The next pass computes prompts of at most `width`; slot slots.start + i gets what row_of_slot[i] computes."""
         self._prefill = (slots, row_of_slot)
+        self._used = max(self._used, width)
 
     def begin_decode(self, lengths: Tensor) -> None:
         """The next pass computes one token for each of the first len(lengths) slots, at the place `lengths`."""

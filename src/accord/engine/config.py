@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,12 @@ class OnPolicyConfig(BaseModel):
     max_tokens: int = Field(1024, gt=0)
     max_grad_norm: float = Field(1.0, gt=0)
     watch_every: int = Field(4, gt=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.kl_target is not None and self.kl_coef == 0:
+            raise ValueError("kl_target steers kl_coef, and from 0 it cannot move: give kl_coef a start above 0")
+        return self
 
     def learning_rate_at(self, iteration: int, num_iterations: int) -> float:
         """Of the iteration number `iteration` (from 0)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -32,8 +31,8 @@ def imitate(
     work: Workspace,
     label: str,
     checkpoint: Checkpoint | None,
-) -> None:
-    """Trains the policy in the folder `start` and saves it to out/model, with what was left out in summary.json.
+) -> dict[str, int]:
+    """Trains the policy in the folder `start` and saves it to out/model. Returns how many demonstrations were used.
 
     check_boundaries: refuse demonstrations that a tokenizer joins to their prompt; a policy's own samples may do so.
     max_response_tokens: longer demonstrations are left out (None: none).
@@ -45,16 +44,14 @@ def imitate(
     if check_boundaries:
         for demonstration in demonstrations:
             template.check_boundary(demonstration.prompt, demonstration.response)
-    longest = max_response_tokens or max(tree.num_tokens for tree in trees)
-    trees = [tree for tree in trees if len(tree.branches[0].ids) <= longest]
+    if max_response_tokens is not None:
+        trees = [tree for tree in trees if len(tree.branches[0].ids) <= max_response_tokens]
     if not trees:
         raise UserError(
-            f"all {len(demonstrations)} demonstrations are longer than {longest} tokens",
+            f"of {len(demonstrations)} demonstrations none has a response of at most {max_response_tokens} tokens",
             where=label,
-            remedy="Raise max_response_tokens.",
+            remedy="Raise max_response_tokens, or look at the data.",
         )
-    summary = {"num_demonstrations": len(trees), "num_too_long": len(demonstrations) - len(trees)}
-    (work.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     learner = Learner(policy.module, compute_dtype(), config.optimization())
 
     def losses_of(indices: tuple[int, ...]) -> Iterator[Loss]:
@@ -64,3 +61,4 @@ def imitate(
 
     train(learner, len(trees), losses_of, config, seed=seed, work=work, label=label, checkpoint=checkpoint)
     policy.save(work.out / "model", learner.masters)
+    return {"num_demonstrations": len(trees), "num_too_long": len(demonstrations) - len(trees)}

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from accord.algorithms import advantages as adv
-from accord.algorithms.kl import AdaptiveKL, FixedKL, KLController, sequence_kl
+from accord.algorithms.kl import AdaptiveKL, FixedKL, KLController, k3, sequence_kl
 from accord.algorithms.ppo import policy_loss, value_loss
 from accord.algorithms.statistics import distinct_n
 from accord.engine.config import OnPolicyConfig
@@ -61,14 +63,7 @@ def run_on_policy(
     checkpoint: Checkpoint | None,
 ) -> None:
     """Runs all iterations, from the checkpoint (what `work.resume()` gave) on. Logs a row for each."""
-    batches = list(
-        shuffled_batches(
-            len(prompts),
-            config.prompts_per_iteration,
-            config.num_iterations * config.prompts_per_iteration / len(prompts),
-            derive_seed(seed, "prompts"),
-        )
-    )
+    batches = _prompt_batches(len(prompts), config, derive_seed(seed, "prompts"))
     controller = _controller(config)
     done = 0
     if checkpoint is not None:
@@ -76,6 +71,10 @@ def run_on_policy(
         controller = controller.with_state(checkpoint.state["kl"])
         roles.policy_learner.load_state(checkpoint.tensors("policy"))
         roles.value_learner.load_state(checkpoint.tensors("value"))
+
+    def state() -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+        tensors = {"policy": roles.policy_learner.state(), "value": roles.value_learner.state()}
+        return tensors, {"kl": controller.state_dict()}
 
     with work.progress(label, len(batches), "iterations", start=done) as progress:
         for iteration in range(done, len(batches)):
@@ -100,14 +99,19 @@ def run_on_policy(
                     row[f"watch/{name}"] = float(reward.score(rollout.prompts, rollout.responses).mean())
             work.metrics.write(iteration + 1, **row)
             progress.advance(1, score=round(row["objective/scores"], 3), kl=round(experience.kl, 2))
-            state = {"kl": controller.state_dict()}
-            work.checkpoint_or_stop(
-                iteration + 1,
-                lambda state=state: (  # type: ignore[misc]
-                    {"policy": roles.policy_learner.state(), "value": roles.value_learner.state()},
-                    state,
-                ),
-            )
+            work.checkpoint_or_stop(iteration + 1, state)
+
+
+def _prompt_batches(num_prompts: int, config: OnPolicyConfig, seed: int) -> list[tuple[int, ...]]:
+    """Indices of the prompts of each iteration: full batches of different prompts, a new order every epoch."""
+    size = config.prompts_per_iteration
+    if num_prompts < size:
+        raise UserError(
+            f"an iteration takes {size} prompts, and there are {num_prompts}", remedy="Lower prompts_per_iteration."
+        )
+    num_epochs = -(-config.num_iterations // (num_prompts // size))
+    batches = [batch for batch in shuffled_batches(num_prompts, size, num_epochs, seed) if len(batch) == size]
+    return batches[: config.num_iterations]
 
 
 def experience_from(
@@ -132,7 +136,7 @@ def experience_from(
     advantages, returns = adv.gae(rewards, values, mask, config.gamma, config.lam)
     if config.whiten_advantages:
         advantages = adv.whiten(advantages, mask)
-    return Experience(rollout, scores, logprobs, reference, values, advantages, returns, mask, kl)
+    return Experience(rollout, scores, penalised, logprobs, reference, values, advantages, returns, mask, kl)
 
 
 def update(
@@ -213,12 +217,14 @@ def _metrics(
     value = [report.metrics for _, report in reports]
     sampled = torch.tensor([lp for tree in rollout.sampler_logprobs for of_one in tree for lp in of_one])
     mismatch = (sampled - experience.logprobs[mask]).abs().mean()
+    k3_bt = torch.where(mask, k3(experience.logprobs, experience.reference_logprobs), 0.0)
     row = {
         "objective/scores": float(experience.scores.mean()),
         "objective/kl": experience.kl,
+        "objective/kl_k3": float(k3_bt.sum() / rollout.num_sequences),
         "objective/kl_coef": kl_coef,
         "objective/entropy": policy[0]["entropy"],
-        "objective/rlhf_reward": float(experience.scores.mean()) - kl_coef * experience.kl,
+        "objective/rlhf_reward": float(experience.penalised.mean()) - kl_coef * experience.kl,
         "policy/approxkl_avg": mean([m["approx_kl"] for m in policy]),
         "policy/clipfrac_avg": mean([m["clip_fraction"] for m in policy]),
         "policy/first_ratio": policy[0]["ratio"],

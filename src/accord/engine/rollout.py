@@ -50,12 +50,14 @@ class Rollout:
 class Experience:
     """A rollout with all that learning needs. S = P * K sequences, R = the longest response.
 
-    scores: [S], as given, before any penalty. logprobs (of the policy before the update), reference_logprobs, values,
-    advantages, returns: [S, R]; mask: [S, R], response tokens. kl: mean per sequence in nats.
+    scores: [S], as given; penalised: [S], with what unfinished responses get instead. logprobs (of the policy before
+    the update), reference_logprobs, values, advantages, returns: [S, R]; mask: [S, R], response tokens. kl: mean per
+    sequence in nats.
     """
 
     rollout: Rollout
     scores: Tensor
+    penalised: Tensor
     logprobs: Tensor
     reference_logprobs: Tensor
     values: Tensor
@@ -90,7 +92,10 @@ def roll_out(
     )
     return Rollout(
         prompts=tuple(prompts),
-        responses=tuple(tuple(Response(template.text(s.ids), s.finished) for s in of_one) for of_one in samples),
+        responses=tuple(
+            tuple(Response(template.text(sample.ids, ids[-1:]), sample.finished) for sample in of_one)
+            for ids, of_one in zip(prompt_ids, samples, strict=True)
+        ),
         trees=tuple(
             Tree(ids, tuple(Branch(tuple(s.ids)) for s in of_one))
             for ids, of_one in zip(prompt_ids, samples, strict=True)

@@ -112,7 +112,7 @@ class Sampler:
                 self._active.append(Sample(number, k, generator.random(self._max_tokens)))
         slots = slice(first, first + len(row_of_slot))
         rows = torch.tensor(row_of_slot)
-        self._cache.begin_prefill(slots, rows)
+        self._cache.begin_prefill(slots, rows, width)
         positions = torch.arange(width).expand(len(admitted), width)
         hidden = hidden_states(self._policy.backbone, ids, positions, self._cache).view(len(admitted), width, -1)
         self._draw(hidden[rows, self._lengths[slots] - 1], range(first, len(self._active)))

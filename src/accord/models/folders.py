@@ -20,13 +20,18 @@ transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 
 
-def load_module(auto_class: Any, folder: Path, **options: Any) -> PreTrainedModel:
+def load_module(auto_class: Any, folder: Path, *, attention: str = ATTENTION, **options: Any) -> PreTrainedModel:
     """A model in fp32, in evaluation mode (dropout off), with Accord's attention. Raises UserError."""
     try:
-        config = AutoConfig.from_pretrained(folder)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         refuse_unsupported(config, str(folder))
         module: PreTrainedModel = auto_class.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, attn_implementation=ATTENTION, **options
+            folder,
+            dtype=torch.float32,
+            use_safetensors=True,
+            attn_implementation=attention,
+            trust_remote_code=False,
+            **options,
         )
     except (OSError, ValueError) as error:
         raise UserError(
@@ -40,7 +45,7 @@ def load_module(auto_class: Any, folder: Path, **options: Any) -> PreTrainedMode
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise UserError(f"no tokenizer: {str(error).splitlines()[0]}", where=str(folder)) from error
     return tokenizer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,11 @@ class Job:
         """The single input of a field."""
         (only,) = self.inputs[field]
         return only
+
+    def write_json(self, name: str, content: Any) -> None:
+        """A file of the artifact."""
+        text = json.dumps(content, indent=2, allow_nan=False)
+        (self.work.out / name).write_text(text + "\n", encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)

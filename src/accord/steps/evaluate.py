@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from accord.data.records import read_records
-from accord.errors import UserError
 from accord.steps.base import ComparisonsRef, Job, PolicyRef, PromptsRef, RatingsRef, RewardRef, StepConfig, StepKind
 
 
@@ -29,16 +27,24 @@ class Config(StepConfig):
     second: tuple[ComparisonsRef, ...] = Field(min_length=1)
     prompts: PromptsRef
     num_prompts: int = Field(256, gt=0)
-    num_samples: int = Field(4, gt=0)
+    num_samples: int = Field(4, gt=1)
     max_response_tokens: int = Field(48, gt=0)
     pairs: RatingsRef
     num_pairs: int = Field(2000, gt=0)
     min_difference: float = Field(0.5, ge=0)
     num_shown: int = Field(12, ge=0)
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.baseline not in self.policies:
+            raise ValueError(f"the baseline {self.baseline!r} is not among the policies {list(self.policies)}")
+        if len(set(self.policies)) < len(self.policies):
+            raise ValueError(f"a policy is named twice in {list(self.policies)}")
+        return self
+
 
 def run(job: Job) -> None:
-    """Writes results.json and samples.json."""
+    """Writes results.json, samples.json, and machine.json, the speed of a matrix product at the time."""
     from accord.engine.machine import gemm_gflops
     from accord.evaluate.policies import PolicyOutcome, agreement_on_samples, compare, observe
     from accord.evaluate.reward_model import accuracy_on_pairs
@@ -49,11 +55,8 @@ def run(job: Job) -> None:
     config: Config = job.config
     dtype = compute_dtype()
     names = [source.name for source in job.inputs["policies"]]
-    if config.baseline not in names:
-        raise UserError(
-            f"the baseline {config.baseline!r} is not among the policies", where=job.name, remedy=f"One of: {names}."
-        )
-    results: dict[str, Any] = {"gemm_gflops": gemm_gflops(dtype)}
+    results: dict[str, Any] = {}
+    job.write_json("machine.json", {"gemm_gflops": gemm_gflops(dtype)})
     proxy = LearnedReward.load(job.input("proxy").model, dtype)
     gold = LearnedReward.load(job.input("by").model, dtype)
     second = _fit(job.inputs["second"])
@@ -70,7 +73,7 @@ def run(job: Job) -> None:
                 min_difference=config.min_difference,
                 num_pairs=config.num_pairs,
                 seed=job.seed,
-                advance=progress.advance,
+                advance=job.work.advancer(progress),
             ),
         }
     by_folder = {source.name: source.model for source in job.inputs["policies"]}
@@ -88,7 +91,7 @@ def run(job: Job) -> None:
                 num_samples=config.num_samples,
                 max_response_tokens=config.max_response_tokens,
                 key=(job.seed, "samples", name),
-                advance=progress.advance,
+                advance=job.work.advancer(progress),
             )
     called = {"gold": "gold", "proxy": "proxy", "second": "second"}
     baseline = outcomes[config.baseline]
@@ -112,12 +115,8 @@ def run(job: Job) -> None:
         }
         for i, prompt in enumerate(prompts[: config.num_shown])
     ]
-    _write(job, "results.json", results)
-    _write(job, "samples.json", shown)
-
-
-def _write(job: Job, name: str, content: Any) -> None:
-    (job.work.out / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    job.write_json("results.json", results)
+    job.write_json("samples.json", shown)
 
 
 def _plain(prompt: Any) -> Any:

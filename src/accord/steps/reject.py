@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from pydantic import Field
 
 from accord.data.records import read_records, write_records
@@ -52,25 +50,29 @@ def run(job: Job) -> None:
                 max_response_tokens=config.max_response_tokens,
                 temperature=config.temperature,
                 key=(job.seed, "samples"),
-                advance=progress.advance,
+                advance=job.work.advancer(progress),
             )
         del policy
         reward = LearnedReward.load(job.input("reward").model, compute_dtype())
         with job.work.progress(f"{job.name}: scoring", len(prompts), "prompts") as progress:
-            scores = reward.score(rollout.prompts, rollout.responses, progress.advance).view(len(prompts), -1)
+            scores = reward.score(rollout.prompts, rollout.responses, job.work.advancer(progress)).view(
+                len(prompts), -1
+            )
         finished = torch.tensor(rollout.finished).view(len(prompts), -1)
         best = best_of(scores.numpy(), finished.numpy())
         chosen = [
             Demonstration(prompt, responses[k])
             for prompt, responses, k in zip(rollout.prompts, rollout.responses, best, strict=True)
         ]
-        write_records(best_file, "demonstrations", [d for d in chosen if d.response.text])
+        kept = [demonstration for demonstration in chosen if demonstration.response.text]
+        write_records(best_file, "demonstrations", kept)
         gain = {
+            "num_empty": len(chosen) - len(kept),
             "mean_score": float(scores.mean()),
             "best_score": float(scores.amax(dim=1).mean()),
             "finished": float(finished.float().mean()),
         }
-        (job.work.out / "selection.json").write_text(json.dumps(gain, indent=2) + "\n")
+        job.write_json("selection.json", gain)
     imitate(
         job.input("start").model,
         read_records(best_file, "demonstrations"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from accord.data.derive import MarginSize, derive_ranking, margin_levels
 from accord.data.records import read_records
@@ -29,9 +29,16 @@ class Config(StepConfig, TrainingConfig):
     margin_thresholds: tuple[float, float, float, float] = (0.5, 1.25, 2.5, 3.75)
     centre_coef: float = Field(0.01, ge=0)
 
+    @field_validator("margin_thresholds")
+    @classmethod
+    def _ascending(cls, thresholds: tuple[float, ...]) -> tuple[float, ...]:
+        if list(thresholds) != sorted(thresholds):
+            raise ValueError("the thresholds ascend, from negligibly to significantly better")
+        return thresholds
+
 
 def run(job: Job) -> None:
-    """Writes the reward model's folder, model/, and summary.json with the normalisation."""
+    """Writes the reward model's folder, model/, and summary.json: what was used, and the normalisation."""
     import torch
 
     from accord.algorithms.loss import Loss
@@ -42,7 +49,7 @@ def run(job: Job) -> None:
     from accord.models.folders import compute_dtype
     from accord.models.scalar import Normalisation, ScalarModel
     from accord.seeds import derive_seed
-    from accord.text.batching import micro_batches
+    from accord.text.batching import micro_batches, shuffled_batches
 
     config: Config = job.config
     source = job.input("data")
@@ -51,6 +58,7 @@ def run(job: Job) -> None:
         derive_ranking(comparison, judgements, tie_below=config.tie_below, margin_levels=levels)
         for comparison, judgements in read_records(source.records, "comparisons")
     ]
+    num_without_pairs = sum(not ranking.pairs for ranking in rankings)
     rankings = [ranking for ranking in rankings if ranking.pairs]
     if not rankings:
         raise UserError(
@@ -90,9 +98,18 @@ def run(job: Job) -> None:
             yield loss
 
     train(learner, len(trees), losses_of, config, seed=job.seed, work=job.work, label=job.name, checkpoint=checkpoint)
-    scores = torch.cat(per_branch(trees[:_NORMALISED_ON], model.scores, pad_id=template.pad_id))
+    seen = [i for batch in shuffled_batches(len(trees), config.batch_size, config.num_epochs, job.seed) for i in batch]
+    trained_on = [trees[i] for i in seen[:_NORMALISED_ON]]
+    scores = torch.cat(per_branch(trained_on, model.scores, pad_id=template.pad_id))
     normalisation = Normalisation(float(scores.mean()), 1 / max(float(scores.std()), 1e-6))
     model.save(job.work.out / MODEL, learner.masters, normalisation)
+    summary = {
+        "num_comparisons": len(set(seen)),
+        "num_without_pairs": num_without_pairs,
+        "score_offset": normalisation.offset,
+        "score_gain": normalisation.gain,
+    }
+    job.write_json("summary.json", summary)
 
 
 STEP = StepKind(produces="reward", version=1, config=Config, run=run)

@@ -21,11 +21,11 @@ class Config(StepConfig, TrainingConfig):
 
 
 def run(job: Job) -> None:
-    """Writes the policy's folder, model/."""
+    """Writes the policy's folder, model/, and summary.json, how many demonstrations were used."""
     from accord.engine.imitation import imitate
 
     config: Config = job.config
-    imitate(
+    counts = imitate(
         job.input("start").model,
         read_records(job.input("data").records, "demonstrations"),
         config,
@@ -37,6 +37,7 @@ def run(job: Job) -> None:
         label=job.name,
         checkpoint=job.work.resume(),
     )
+    job.write_json("summary.json", counts)
 
 
 STEP = StepKind(produces="policy", version=1, config=Config, run=run)

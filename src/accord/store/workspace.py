@@ -125,6 +125,19 @@ class Workspace:
         """A progress line. start: units done before a resume."""
         return Progress(label, total, unit, self._stream, start=start)
 
+    def advancer(self, progress: Progress) -> Callable[[int], None]:
+        """Counts units on a progress line; raises Interrupted when a stop was requested.
+
+        For work that is done anew after a stop, because a checkpoint would not pay.
+        """
+
+        def advance(num: int) -> None:
+            progress.advance(num)
+            if self.stop_requested():
+                raise Interrupted
+
+        return advance
+
     def stop_requested(self) -> bool:
         """Whether the user asked for a stop at the next safe point."""
         return self._stop()

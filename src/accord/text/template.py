@@ -62,15 +62,20 @@ class Template:
         """One prompt with its responses as branches."""
         return Tree(self.prompt_ids(prompt), tuple(Branch(self.response_ids(response)) for response in responses))
 
-    def text(self, response_ids: Sequence[int]) -> str:
-        """The text of sampled tokens, the end of the turn left out."""
+    def text(self, response_ids: Sequence[int], after: Sequence[int] = ()) -> str:
+        """The text of sampled tokens, the end of the turn left out.
+
+        after: the tokens before them; some tokenizers drop a space that a text begins with, unless it follows another.
+        """
         kept = [i for i in response_ids if i != self.end_id]
-        return str(self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        return self._decode([*after, *kept])[len(self._decode(after)) :]
 
     def check_boundary(self, prompt: Prompt, response: Response) -> None:
         """Raises UserError when the whole text would be tokenized otherwise than prompt and response apart."""
         final = Message("assistant", prompt.prefill + response.text)
         whole = self._encode(self._render((*prompt.messages, final), opened=False))
+        ends = [at for at, token in enumerate(whole) if token == self.end_id]
+        whole = whole[: ends[-1] + 1] if ends else whole  # some templates write a newline after the turn
         apart = (*self.prompt_ids(prompt), *self.response_ids(Response(response.text)))
         if whole != apart:
             raise UserError(
@@ -78,6 +83,9 @@ class Template:
                 remedy="Begin the response at a word boundary (end the prefill before the space), and check that the "
                 "chat template ends an assistant's turn with the end-of-sequence token.",
             )
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def _render(self, messages: Sequence[Message], *, opened: bool) -> str:
         plain = [{"role": message.role, "content": message.content} for message in messages]
