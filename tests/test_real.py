@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 from pathlib import Path
 
@@ -48,6 +50,20 @@ def test_the_film_reviews_split_into_disjoint_parts(tmp_path: Path) -> None:
     assert len(seen) == 7000
     assert not seen & {item.text for item in pairs}
     assert all(15 <= len(item.ratings) <= 29 for item in pairs)
+
+
+def test_the_ratings_are_those_of_an_independent_reading() -> None:
+    folder = os.environ.get("ACCORD_DATA")
+    if not folder:
+        pytest.skip("ACCORD_DATA does not name a folder with the reference data")
+    with gzip.open(Path(folder) / "sentiment" / "vader_human_sentiment.jsonl.gz", "rt", encoding="utf-8") as file:
+        rows = [row for line in file if (row := json.loads(line))["domain"] == "movie"]
+    ours = {item.id: item for item in film_reviews.parse(*film_reviews.read_package())}
+    assert len(rows) == len(ours) == 10_605
+    for row in rows:
+        item = ours[str(row["id"])]
+        assert item.text == row["text"].strip()
+        assert list(item.ratings) == row["ratings"]
 
 
 def test_the_built_in_model_opens_and_its_trees_equal_its_flat_passes(tmp_path: Path) -> None:

