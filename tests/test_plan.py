@@ -148,7 +148,7 @@ def test_a_key_is_the_digest_of_what_the_docstring_says():
         "kind": "reward",
         "version": 1,
         "config": {"start": "model"},
-        "seed": int(hashlib.sha256(b"1:proxy").hexdigest()[:16], 16) // 2,
+        "seed": int(hashlib.sha256(b"int:1\x1fstr:proxy").hexdigest()[:16], 16) // 2,
         "parents": {"start": [[expected, None]]},
     }
     digest = hashlib.sha256(json.dumps(proxy, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -45,10 +46,12 @@ def test_the_film_reviews_split_into_disjoint_parts(tmp_path: Path) -> None:
     prompts = read_records(tmp_path / "test_prompts.jsonl", "prompts")
     assert len(pairs) == 1500
     assert len(prompts) >= 256
-    seen = {r.text for rows in comparisons.values() for c, _ in rows for r in c.responses}
-    seen |= {d.response.text for d in read_records(tmp_path / "sft.jsonl", "demonstrations")}
-    assert len(seen) == 7000
-    assert not seen & {item.text for item in pairs}
+    texts = {part: {r.text for c, _ in rows for r in c.responses} for part, rows in comparisons.items()}
+    texts["sft"] = {d.response.text for d in read_records(tmp_path / "sft.jsonl", "demonstrations")}
+    texts["pair_test"] = {item.text for item in pairs}
+    assert not [(a, b) for a, b in combinations(texts, 2) if texts[a] & texts[b]]
+    openings = {p.prefill.lower() for p in read_records(tmp_path / "prompts.jsonl", "prompts")}
+    assert not openings & {p.prefill.lower() for p in prompts}
     assert all(15 <= len(item.ratings) <= 29 for item in pairs)
 
 

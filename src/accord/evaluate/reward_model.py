@@ -19,14 +19,14 @@ from accord.evaluate.policies import TextScorer
 from accord.evaluate.text_baseline import rated_pairs
 from accord.types import Prompt, RatedText, Response
 
-_GROUP = 8  # texts scored as responses of one tree
+GROUP_SIZE = 8  # texts scored as responses of one tree
 
 
 def score_texts(
     reward: Reward, prompt: Prompt, texts: Sequence[str], advance: Callable[[int], None] | None = None
 ) -> np.ndarray:
     """[n]: each text as a response to the prompt."""
-    groups = [tuple(Response(text) for text in texts[at : at + _GROUP]) for at in range(0, len(texts), _GROUP)]
+    groups = [tuple(Response(text) for text in texts[at : at + GROUP_SIZE]) for at in range(0, len(texts), GROUP_SIZE)]
     return reward.score([prompt] * len(groups), groups, advance).numpy()
 
 

@@ -47,7 +47,7 @@ def run(job: Job) -> None:
     """Writes results.json, samples.json, and machine.json, the speed of a matrix product at the time."""
     from accord.engine.machine import gemm_gflops
     from accord.evaluate.policies import PolicyOutcome, agreement_on_samples, compare, observe
-    from accord.evaluate.reward_model import accuracy_on_pairs
+    from accord.evaluate.reward_model import GROUP_SIZE, accuracy_on_pairs
     from accord.models.folders import compute_dtype
     from accord.models.policy import Policy
     from accord.rewards.learned import LearnedReward
@@ -62,7 +62,7 @@ def run(job: Job) -> None:
     second = _fit(job.inputs["second"])
     prompts = read_records(job.input("prompts").records, "prompts")[: config.num_prompts]
     items = read_records(job.input("pairs").records, "ratings")
-    with job.work.progress(f"{job.name}: reward model", len(items) // 8, "groups") as progress:
+    with job.work.progress(f"{job.name}: reward model", -(-len(items) // GROUP_SIZE), "groups") as progress:
         results["reward_model"] = {
             "name": job.input("proxy").name,
             **accuracy_on_pairs(
