@@ -61,6 +61,12 @@ def test_the_report_is_one_page_that_loads_nothing(finished: Path) -> None:
     assert "src=" not in page
 
 
+def test_shown_samples_go_on_where_the_prefill_stops(finished: Path) -> None:
+    samples = json.loads((finished / "steps" / "evaluate" / "samples.json").read_text())
+    assert len(samples) == 5
+    assert all(not text.startswith(row["prefill"]) for row in samples for text in row["responses"].values())
+
+
 def test_a_second_run_runs_nothing(finished: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.parents[1].glob("artifacts/*/manifest.json")}
     run_tiny(tiny_model, finished.parents[1])

@@ -29,7 +29,8 @@ class PolicyOutcome:
     """What one policy did on P prompts with K responses each.
 
     texts: [P][K], prefill included. scores: evaluator -> [P, K]. kl: [P, K], the log ratio of policy to reference of
-    each response, in nats. entropy_per_token: in nats, estimated as the mean of -log p over sampled tokens.
+    each response, in nats: the sampler's own log-probabilities against the reference's in a forward pass.
+    entropy_per_token: in nats, estimated as the mean of -log p over sampled tokens.
     """
 
     texts: list[list[str]]

@@ -109,7 +109,7 @@ def run(job: Job) -> None:
         {
             "prefill": prompt.prefill,
             "prompt": prompt.messages[-1].content,
-            "responses": {name: outcome.texts[i][0] for name, outcome in outcomes.items()},
+            "responses": {name: outcome.texts[i][0][len(prompt.prefill) :] for name, outcome in outcomes.items()},
             "gold": {name: float(outcome.scores["gold"][i, 0]) for name, outcome in outcomes.items()},
             "proxy": {name: float(outcome.scores["proxy"][i, 0]) for name, outcome in outcomes.items()},
         }
