@@ -3,13 +3,13 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fixtures.film_reviews import make_ratings_files
 
 from accord.data import film_reviews
 from accord.data.film_reviews import GROUND_TRUTH, PARTS, RATINGS, normalise, opening, parse, prepare, split
 from accord.data.records import read_records
 from accord.errors import UserError
 from accord.types import Message, RatedText
+from tests.fixtures.film_reviews import make_ratings_files
 
 SIZES = {
     "sft": 10,

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.fixtures.tiny_run import run_tiny
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from tests.fixtures.tiny_run import run_tiny
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from tests.fixtures.film_reviews import make_ratings_files
 
 from accord.data.film_reviews import parse
 from accord.errors import UserError
 from accord.evaluate.text_baseline import TextRidge, rated_pairs
 from accord.types import RatedText
+from tests.fixtures.film_reviews import make_ratings_files
 
 
 def test_the_ridge_learns_which_words_are_good_and_is_deterministic():

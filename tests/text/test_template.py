@@ -3,12 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.fixtures.tiny_model import make_tokenizer
 from transformers import AutoTokenizer
 
 from accord.errors import UserError
 from accord.text.template import Template
 from accord.types import Message, Prompt, Response
+from tests.fixtures.tiny_model import make_tokenizer
 
 PROMPT = Prompt("p", (Message("user", "Write one line of a film review."),), "The acting")
 
