@@ -81,7 +81,8 @@ def report(
         from accord.results import write_report
         from accord.store.artifacts import Store
 
-        write_report(_run_dir(run, store), Store(store))
+        run_dir = _run_dir(run, store)
+        write_report(run_dir, Store(run_dir.resolve().parents[1]))
 
 
 @app.command()

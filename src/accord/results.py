@@ -24,11 +24,14 @@ from accord.store.artifacts import Store
 from accord.store.workspace import METRICS, MetricsLog
 
 RESULTS, SAMPLES, MACHINE, REPORT = "results.json", "samples.json", "machine.json", "report.html"
+_AGAIN = "Run the recipe again: what is in the store is kept."
 
 
 def write_report(run_dir: Path, store: Store) -> None:
     """Brings results, links and report of a run's folder up to date with its artifacts."""
     plan = _read_json(run_dir / "plan.json")
+    if not isinstance(plan, dict) or not {"recipe", "overrides", "seed", "steps"} <= plan.keys():
+        raise UserError("this is not the plan of a run", where=str(run_dir / "plan.json"), remedy=_AGAIN)
     done = [row for row in plan["steps"] if row["artifact"]]
     folders = {row["name"]: store.root / row["artifact"] for row in done}
     evaluations = [folders[row["name"]] for row in done if (folders[row["name"]] / RESULTS).is_file()]
@@ -83,6 +86,4 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"cannot be read: {error}", where=str(path), remedy="Run the recipe again: what is in the store is kept."
-        ) from error
+        raise UserError(f"cannot be read: {error}", where=str(path), remedy=_AGAIN) from error

@@ -23,7 +23,14 @@ REPOSITORY = Path(__file__).parents[2]
 def test_results_have_every_number(finished: Path) -> None:
     results = json.loads((finished / "results.json").read_text())
     reward_model = results["reward_model"]
-    for name in ("accuracy", "bag_of_words", "single_rater_agreement", "label_reliability", "agreement_on_samples"):
+    for name in (
+        "accuracy",
+        "bag_of_words",
+        "single_rater_agreement",
+        "label_reliability",
+        "agreement_on_samples",
+        "accuracy_openings_cut",
+    ):
         assert 0 <= reward_model[name] <= 1, name
     assert reward_model["label_reliability"] > 0.8
     assert list(results["policies"]) == ["start", "sft", "reject", "ppo"]

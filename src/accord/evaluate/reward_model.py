@@ -14,11 +14,13 @@ from accord.algorithms.statistics import (
     single_rater_agreement,
     split_half_reliability,
 )
+from accord.data.film_reviews import MIN_PROMPT_WORDS, opening
 from accord.engine.reward import Reward
 from accord.evaluate.policies import TextScorer
 from accord.evaluate.text_baseline import rated_pairs
 from accord.types import Prompt, RatedText, Response
 
+_NUM_CUT = 600  # texts that are scored a second time, without their openings
 GROUP_SIZE = 8  # texts scored as responses of one tree
 
 
@@ -44,7 +46,9 @@ def accuracy_on_pairs(
     """Accuracy on pairs of texts whose mean ratings differ by at least `min_difference`, with its reference lines.
 
     bag_of_words: accuracy of a linear model of words. single_rater_agreement: how often one person agrees with the
-    others. label_reliability: split-half reliability of the mean ratings. The interval is a bootstrap by text.
+    others. accuracy_openings_cut: with the first words of every text removed, as a policy that is given an opening
+    decides over the rest alone. label_reliability: split-half reliability of the mean ratings. The interval is a
+    bootstrap by text.
     """
     first, second = rated_pairs(items, min_difference=min_difference, num_pairs=num_pairs, seed=seed)
     means = np.array([item.mean for item in items])
@@ -54,6 +58,7 @@ def accuracy_on_pairs(
     right = ordered_right(scores[first] - scores[second], label_gap)
     interval = clustered_pair_interval(right, first, second, seed=seed)
     words = bag_of_words.predict(texts)
+    cut = accuracy_without_openings(reward, prompt, items[:_NUM_CUT], min_difference, num_pairs, seed)
     ratings = [item.ratings for item in items]
     return {
         "num_pairs": len(first),
@@ -61,8 +66,20 @@ def accuracy_on_pairs(
         "accuracy": interval.value,
         "accuracy_low": interval.low,
         "accuracy_high": interval.high,
+        "accuracy_openings_cut": cut,
         "correlation": float(np.corrcoef(scores, means)[0, 1]),
         "bag_of_words": pairwise_accuracy(words[first] - words[second], label_gap),
         "single_rater_agreement": single_rater_agreement(ratings, list(zip(first, second, strict=True))),
         "label_reliability": split_half_reliability(ratings, seed=seed),
     }
+
+
+def accuracy_without_openings(
+    reward: Reward, prompt: Prompt, items: Sequence[RatedText], min_difference: float, num_pairs: int, seed: int
+) -> float:
+    """Accuracy on pairs when every text has lost its opening; texts that are too short for one are left out."""
+    long_enough = [item for item in items if len(item.text.split()) >= MIN_PROMPT_WORDS]
+    first, second = rated_pairs(long_enough, min_difference=min_difference, num_pairs=num_pairs, seed=seed)
+    scores = score_texts(reward, prompt, [item.text[len(opening(item.text)) :].strip() for item in long_enough])
+    means = np.array([item.mean for item in long_enough])
+    return pairwise_accuracy(scores[first] - scores[second], means[first] - means[second])

@@ -40,6 +40,10 @@ class Config(StepConfig):
             raise ValueError(f"the baseline {self.baseline!r} is not among the policies {list(self.policies)}")
         if len(set(self.policies)) < len(self.policies):
             raise ValueError(f"a policy is named twice in {list(self.policies)}")
+        if self.by == self.proxy:
+            raise ValueError(f"{self.by!r} cannot judge what was optimised for it: `by` differs from `proxy`")
+        if self.proxy_data in self.second:
+            raise ValueError(f"the second evaluator may not learn from the proxy's {self.proxy_data!r}")
         return self
 
 
@@ -142,4 +146,4 @@ def _fit(sources: Any) -> Any:
     return TextRidge().fit(texts, means)
 
 
-STEP = StepKind(produces="results", version=1, config=Config, run=run)
+STEP = StepKind(produces="results", version=2, config=Config, run=run)
