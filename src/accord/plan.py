@@ -88,6 +88,7 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
     planner.add(MODEL, MODEL, {"source": recipe.model}, 0, None)
     for data in recipe.data:
         planner.add(DATA, data.name, {"source": data.source, **data.options}, 0, data)
+        planner.parts_of(planner.done[data.name], planner.where(data))  # an unknown source, at its own line
     kinds = [kind for kind in registry if kind not in INTERNAL]
     for spec in recipe.steps:
         if spec.kind not in kinds:
@@ -191,7 +192,7 @@ class _Planner:
             f"{step.name}.{part}": records
             for step in self.done.values()
             if self._produces(step) == "data"
-            for part, records in self._parts_of(step, where).items()
+            for part, records in self.parts_of(step, where).items()
         }
         fitting = [known for known, records in parts.items() if ref.records in (None, records)]
         wanted = f"the {ref.records} of a data set" if ref.records else "a part of a data set"
@@ -227,7 +228,8 @@ class _Planner:
         return produces == ref.wants or (ref.wants == "policy" and produces == "model")
 
     @staticmethod
-    def _parts_of(step: PlannedStep, where: str) -> Mapping[str, str]:
+    def parts_of(step: PlannedStep, where: str) -> Mapping[str, str]:
+        """The parts of a data set and the kind of their records. Raises UserError, placed at `where`."""
         try:
             return cast("Mapping[str, str]", cast(Any, step.config).parts())
         except UserError as error:

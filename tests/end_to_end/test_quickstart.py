@@ -123,10 +123,15 @@ def _kill_when_logged(model: Path, store: Path, kind: str, num_lines: int, until
 
 def test_killed_and_run_again_the_weights_are_the_same(tiny_model: Path, tmp_path: Path) -> None:
     """SIGKILL in supervised fine-tuning, in the reward model, and twice in PPO, once right after a resume."""
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole = tmp_path / "whole"
     assert _start(tiny_model, whole, "ppo").wait() == 0
     kills = [("sft", 2), ("reward", 1), ("ppo", 1), ("ppo", 3)]
-    assert all(_kill_when_logged(tiny_model, killed, kind, lines, "ppo") for kind, lines in kills)
+    for attempt in range(3):  # on a busy machine a short step may be over before it is seen
+        killed = tmp_path / f"killed-{attempt}"
+        if all(_kill_when_logged(tiny_model, killed, kind, lines, "ppo") for kind, lines in kills):
+            break
+    else:
+        pytest.fail("no attempt was killed in the middle of every step")
     assert _start(tiny_model, killed, "ppo").wait() == 0
     expected = _digests(whole)
     assert "ppo/model/model.safetensors" in expected
