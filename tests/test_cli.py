@@ -116,7 +116,7 @@ def test_report(recipe: Path, parts: list[Path]):
 
 def test_demo_runs_the_shipped_recipe(recipe: Path, monkeypatch: pytest.MonkeyPatch):
     asked: list[str] = []
-    monkeypatch.setattr(cli, "shipped_recipe", lambda name: asked.append(name) or recipe)
+    monkeypatch.setattr(cli.runs, "shipped_recipe", lambda name: asked.append(name) or recipe)
     result = runner.invoke(cli.app, ["demo", "--store", "s", "--set", "seed=3"])
     assert result.exit_code == 0, result.output
     assert asked == ["quickstart"]

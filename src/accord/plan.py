@@ -15,6 +15,8 @@ from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ValidationError
 
+from accord.data.derive import VIEWS
+from accord.data.records import RecordKind
 from accord.errors import UserError, did_you_mean
 from accord.recipe import DataSpec, Recipe, StepSpec
 from accord.seeds import derive_seed
@@ -27,6 +29,7 @@ Registry = Mapping[str, StepKind]
 MODEL, DATA = "model", "data"
 INTERNAL = (MODEL, DATA)
 MODEL_NAMES = ("model", "start")
+ONLY_PART = "train"  # what the name of a data set alone stands for
 
 _NOUNS: Mapping[str, str] = {
     "model": "the model to start from",
@@ -39,11 +42,12 @@ _NOUNS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An input of a step: the step that makes it, what the recipe calls it, and for data the part of it."""
+    """An input of a step: the step that makes it, what the recipe calls it, and for data the part and its kind."""
 
     name: str
     step: PlannedStep
     part: str | None = None
+    kind: RecordKind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
     Raises UserError with `file:line:field` for the first thing that is wrong.
     """
     planner = _Planner(recipe, registry)
-    planner.add(MODEL, MODEL, {"source": recipe.model}, 0, None)
+    planner.add(MODEL, MODEL, {"source": recipe.model, **recipe.model_options}, 0, None)
     for data in recipe.data:
         planner.add(DATA, data.name, {"source": data.source, **data.options}, 0, data)
         planner.parts_of(planner.done[data.name], planner.where(data))  # an unknown source, at its own line
@@ -139,7 +143,7 @@ class _Planner:
         self.done[name] = PlannedStep(name, kind, row.version, valid, seed, parents, key)
 
     def where(self, spec: StepSpec | DataSpec | None, path: KeyPath = ()) -> str:
-        return self.recipe.where(spec, path) if spec else self.recipe.where(None, (MODEL,))
+        return self.recipe.where(spec, path) if spec else self.recipe.where(None, (MODEL, *path))
 
     def _validate(self, row: StepKind, config: Mapping[str, Any], spec: StepSpec | DataSpec | None) -> StepConfig:
         try:
@@ -194,7 +198,13 @@ class _Planner:
             if self._produces(step) == "data"
             for part, records in self.parts_of(step, where).items()
         }
-        fitting = [known for known, records in parts.items() if ref.records in (None, records)]
+        if name in self.done and f"{name}.{ONLY_PART}" in parts:
+            name = f"{name}.{ONLY_PART}"
+        fitting = [
+            known
+            for known, records in parts.items()
+            if ref.records in (None, records) or (records, ref.records) in VIEWS
+        ]
         wanted = f"the {ref.records} of a data set" if ref.records else "a part of a data set"
         remedy = did_you_mean(name, fitting) if fitting else f"No data set above has {ref.records or 'parts'}."
         if name not in parts:
@@ -208,7 +218,7 @@ class _Planner:
             what = f"{name!r} holds {parts[name]}, and {ref.records} are wanted here"
             raise UserError(what, where=where, remedy=remedy)
         owner, _, part = name.partition(".")
-        return Link(name, self.done[owner], part)
+        return Link(name, self.done[owner], part, parts[name])
 
     def _named(self, name: str, where: str, fitting: list[str]) -> PlannedStep:
         if name in self.done:
@@ -228,10 +238,10 @@ class _Planner:
         return produces == ref.wants or (ref.wants == "policy" and produces == "model")
 
     @staticmethod
-    def parts_of(step: PlannedStep, where: str) -> Mapping[str, str]:
+    def parts_of(step: PlannedStep, where: str) -> Mapping[str, RecordKind]:
         """The parts of a data set and the kind of their records. Raises UserError, placed at `where`."""
         try:
-            return cast("Mapping[str, str]", cast(Any, step.config).parts())
+            return cast("Mapping[str, RecordKind]", cast(Any, step.config).parts())
         except UserError as error:
             raise UserError(error.what, where=error.where or where, remedy=error.remedy) from error
 

@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 from accord.errors import UserError, did_you_mean
 from accord.yaml_lines import KeyPath, parse_yaml
@@ -42,10 +42,10 @@ class StepSpec:
 
 @dataclass(frozen=True, slots=True)
 class DataSpec:
-    """One data set: where it comes from, and the options of that source."""
+    """One data set: where it comes from (a source, or one for each part), and the options of that source."""
 
     name: str
-    source: str
+    source: str | Mapping[str, str]
     options: Mapping[str, Any]
     line: int
     key_lines: Mapping[KeyPath, int] = field(default_factory=dict)
@@ -53,7 +53,8 @@ class DataSpec:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The frame of a recipe. lines: the line of each top-level key. overrides: what --set changed, in order."""
+    """The frame of a recipe. lines: of each top-level key, and of each key below `model`, by path. overrides: what
+    --set changed, in order."""
 
     path: Path
     text: str
@@ -61,16 +62,14 @@ class Recipe:
     seed: int
     data: tuple[DataSpec, ...]
     steps: tuple[StepSpec, ...]
-    lines: Mapping[str, int]
+    lines: Mapping[KeyPath, int]
     overrides: tuple[str, ...] = ()
+    model_options: Mapping[str, Any] = field(default_factory=dict)
 
     def where(self, spec: StepSpec | DataSpec | None, path: KeyPath = ()) -> str:
         """`file:line:field` of a key below a step or data set (None: the top level), or the --set that gave it."""
-        if spec is None:
-            line = self.lines.get(str(path[0]), 1) if path else 1
-        else:
-            known = (spec.key_lines[path[:size]] for size in range(len(path), 0, -1) if path[:size] in spec.key_lines)
-            line = next(known, spec.line)
+        lines, otherwise = (spec.key_lines, spec.line) if spec else (self.lines, 1)
+        line = next((lines[path[:size]] for size in range(len(path), 0, -1) if path[:size] in lines), otherwise)
         dotted = ".".join(str(part) for part in (*([spec.name] if spec else []), *path))
         return f"--set {dotted}" if line == OVERRIDDEN else f"{self.path}:{line}:{dotted}".rstrip(":")
 
@@ -96,7 +95,7 @@ def parse_recipe(text: str, path: Path) -> Recipe:
     value, lines = parse_yaml(text, str(path))
     if value is None:
         raise UserError("the recipe is empty", where=str(path), remedy="It needs `model:` and `steps:`.")
-    top = {str(where[0]): line for where, line in lines.items() if len(where) == 1}
+    top = {where: line for where, line in lines.items() if len(where) == 1 or where[0] == "model"}
     frame = _Frame(path, lines)
     if not isinstance(value, dict):
         frame.fail((), "a recipe is a map", "It begins with `model: ...` and `steps:`.")
@@ -106,14 +105,17 @@ def parse_recipe(text: str, path: Path) -> Recipe:
     for key in ("model", "steps"):
         if key not in value:
             frame.fail((), f"the key {key!r} is missing", f"A recipe needs `{key}:`.")
-    model = value["model"]
+    options = {"source": value["model"]} if isinstance(value["model"], str) else value["model"]
+    model = options.pop("source", None) if isinstance(options, dict) else None
     if not isinstance(model, str) or not model:
-        frame.fail(("model",), "the model is not a name", "Write the name of a built-in model, or a folder.")
+        remedy = "Write `model: NAME` or `model: {source: NAME, ...}`: a built-in name, a folder, a file or a hub id."
+        frame.fail(("model",), "the model is not a name", remedy)
     sets = _data(frame, value.get("data"))
     return Recipe(
         path=path,
         text=text,
         model=model,
+        model_options=options,
         seed=_seed(value.get("seed", 1), frame.where(("seed",))),
         data=sets,
         steps=_steps(frame, value["steps"], {one.name: one.line for one in sets}),
@@ -138,18 +140,24 @@ def _override(recipe: Recipe, text: str) -> Recipe:
     if not equals or not all((name, *keys)):
         raise UserError("this is not an override", where=place, remedy="Write NAME.KEY=VALUE, as in ppo.kl_target=3.")
     value, _ = parse_yaml(raw, place)
-    lines = {**recipe.lines, name: OVERRIDDEN}
+    lines = {**recipe.lines, tuple(target.strip().split(".")): OVERRIDDEN}
     if target.strip() == "seed":
         return dataclasses.replace(recipe, seed=_seed(value, place), lines=lines)
     if target.strip() == "model":
         if not isinstance(value, str) or not value:
             raise UserError("the model is not a name", where=place, remedy="Give a built-in model, or a folder.")
         return dataclasses.replace(recipe, model=value, lines=lines)
+    if name == "model" and keys:
+        changed, _ = _set({"source": recipe.model, **recipe.model_options}, {}, keys, value, place)
+        source = changed.pop("source")
+        if not isinstance(source, str) or not source:
+            raise UserError("the model is not a name", where=place, remedy="Give a built-in model, or a folder.")
+        return dataclasses.replace(recipe, model=source, model_options=changed, lines=lines)
     for data in recipe.data:
         if data.name == name and keys:
             changed, key_lines = _set({"source": data.source, **data.options}, data.key_lines, keys, value, place)
             source = changed.pop("source")
-            if not isinstance(source, str) or not source:
+            if not _is_source(source):
                 raise UserError("the source is not a name", where=place, remedy="As in builtin:film-reviews.")
             one = dataclasses.replace(data, source=source, options=changed, key_lines=key_lines)
             return dataclasses.replace(recipe, data=tuple(one if old is data else old for old in recipe.data))
@@ -214,11 +222,19 @@ def _data(frame: _Frame, value: Any) -> tuple[DataSpec, ...]:
         found[name] = frame.line(path)
         options = {"source": entry} if isinstance(entry, str) else entry
         source = options.pop("source", None) if isinstance(options, dict) else None
-        if not isinstance(source, str) or not source:
-            remedy = f"Write `{name}: SOURCE` or `{name}: {{source: SOURCE, ...}}`."
+        if not _is_source(source):
+            remedy = (
+                f"Write `{name}: SOURCE` or `{name}: {{source: SOURCE, ...}}`; SOURCE may be a map, `{{PART: FILE}}`."
+            )
             frame.fail(path, "a data set needs a source", remedy)
         sets.append(DataSpec(name, source, options, found[name], frame.below(path)))
     return tuple(sets)
+
+
+def _is_source(value: Any) -> TypeGuard[str | Mapping[str, str]]:
+    """A name, or a map from part to name."""
+    parts = value.values() if isinstance(value, dict) else [value]
+    return bool(parts) and all(isinstance(part, str) and part for part in parts)
 
 
 def _steps(frame: _Frame, value: Any, names: Mapping[str, int]) -> tuple[StepSpec, ...]:

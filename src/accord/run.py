@@ -166,7 +166,7 @@ def _input(store: Store, link: Link) -> Input:
     artifact = store.find(link.step.kind, link.step.key)
     assert artifact is not None, f"{link.step.name} stands above and has run"
     artifact.verify()
-    return Input(link.name, artifact, link.part)
+    return Input(link.name, artifact, link.part, link.kind)
 
 
 def _provenance(step: PlannedStep) -> Provenance:

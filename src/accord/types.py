@@ -46,10 +46,32 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """One prompt with the answer to imitate (supervised fine-tuning)."""
+    """One prompt with the answer to imitate (supervised fine-tuning).
+
+    imitate_from: the assistant's turns among the prompt's messages from this index on are imitated, too; None: the
+    response alone. A whole conversation is the demonstration of its last turn with imitate_from = 0.
+    """
 
     prompt: Prompt
     response: Response
+    imitate_from: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledResponse:
+    """One prompt and one response that somebody called good or bad: unpaired feedback, as of a thumb up or down."""
+
+    prompt: Prompt
+    response: Response
+    good: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlainText:
+    """A text that is nobody's turn: language modelling on documents."""
+
+    id: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

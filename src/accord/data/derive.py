@@ -1,4 +1,4 @@
-"""From what people said (judgements) to what a reward model learns (an ordered ranking): one pure function.
+"""From what people said to what a step learns from: rankings from judgements, and one kind of record seen as another.
 
 Margins follow Llama 2 (arXiv:2307.09288, Table 27): the clearer the preference, the larger the score gap asked for.
 There annotators chose one of four levels; here the level comes from the difference of the mean grades.
@@ -6,11 +6,12 @@ There annotators chose one of four levels; here the level comes from the differe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
-from accord.types import Comparison, Judgement, Pair, Ranking
+from accord.data.records import JudgedComparison, RecordKind
+from accord.types import Comparison, Demonstration, Judgement, LabelledResponse, Pair, Prompt, Ranking
 
 MarginSize = Literal["none", "small", "large"]
 
@@ -50,7 +51,7 @@ def derive_ranking(
     margin_levels: (threshold, margin), ascending; a pair's margin is that of the highest level that its difference
     reaches, 0 if it reaches none. A response that nobody graded is in no pair.
     """
-    means = [_mean_grade(judgements, index) for index in range(len(comparison.responses))]
+    means = mean_grades(judgements, len(comparison.responses))
     pairs = []
     for (i, mean_i), (j, mean_j) in combinations(enumerate(means), 2):
         if mean_i is None or mean_j is None:
@@ -63,6 +64,47 @@ def derive_ranking(
     return Ranking(comparison.prompt, comparison.responses, tuple(pairs))
 
 
+def mean_grades(judgements: Sequence[Judgement], num_responses: int) -> list[float | None]:
+    """The mean grade of each response over the judgements that grade it; None where there is none."""
+    return [_mean_grade(judgements, index) for index in range(num_responses)]
+
+
 def _mean_grade(judgements: Sequence[Judgement], index: int) -> float | None:
     grades = [grade for judgement in judgements if (grade := judgement.grades[index]) is not None]
     return sum(grades) / len(grades) if grades else None
+
+
+def view(records: Iterable[Any], kind: RecordKind, wanted: RecordKind) -> list[Any]:
+    """Records of one kind seen as another, where VIEWS has a way; the same records when the kinds are equal."""
+    if kind == wanted:
+        return list(records)
+    see = VIEWS[kind, wanted]
+    return [seen for record in records for seen in see(record)]
+
+
+def _best_response(record: JudgedComparison) -> list[Demonstration]:
+    """The response with the highest mean grade, when it is the only one."""
+    comparison, judgements = record
+    means = mean_grades(judgements, len(comparison.responses))
+    graded = [(mean, response) for mean, response in zip(means, comparison.responses, strict=True) if mean is not None]
+    best = max((mean for mean, _ in graded), default=None)
+    chosen = [response for mean, response in graded if mean == best and response.text]
+    return [Demonstration(comparison.prompt, chosen[0])] if len(chosen) == 1 and len(graded) > 1 else []
+
+
+def _good_response(record: LabelledResponse) -> list[Demonstration]:
+    return [Demonstration(record.prompt, record.response)] if record.good else []
+
+
+def _prompt(record: Demonstration | LabelledResponse) -> list[Prompt]:
+    return [record.prompt]
+
+
+# (kind, wanted kind) -> what a record becomes: a list, because some become nothing.
+VIEWS: Mapping[tuple[RecordKind, RecordKind], Callable[[Any], list[Any]]] = {
+    ("comparisons", "demonstrations"): _best_response,
+    ("comparisons", "prompts"): lambda record: [record[0].prompt],
+    ("labelled", "demonstrations"): _good_response,
+    ("labelled", "prompts"): _prompt,
+    ("demonstrations", "prompts"): _prompt,
+}

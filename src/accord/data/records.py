@@ -1,35 +1,47 @@
-"""The four kinds of record, as JSON lines with TRL's columns.
+"""The kinds of record as the store keeps them: JSON lines with TRL's columns.
 
     demonstrations  {"id", "prompt": [{"role", "content"}, ...], "completion": [{"role": "assistant", "content"}]}
     prompts         {"id", "prompt": [...]}
+    labelled        {"id", "prompt": [...], "completion": [...], "label": true}
+    texts           {"id", "text"}
     comparisons     {"id", "prompt": [...], "responses": ["...", ...],
                      "judgements": [{"annotator": "...", "grades": [2.5, null, ...]}, ...]}
     ratings         {"id", "text", "ratings": [3, 2, ...]}
 
 A prompt whose last message is the assistant's opens the answer: that message is the prefill. Other columns are
-ignored. Three optional columns keep what would be lost otherwise, and are written only where they say something:
-"prompt_id" of a comparison whose prompt has an id of its own, "finished" of a demonstration (false) and of a
-comparison ([true, false, ...]) with responses that ran out of tokens.
+ignored. Some optional columns keep what would be lost otherwise, and are written only where they say something:
+"prompt_id" of a comparison whose prompt has an id of its own; "finished" of a demonstration (false) and of a
+comparison ([true, false, ...]) with responses that ran out of tokens; "imitate_from" of a demonstration of which more
+than the last turn is imitated.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, overload
 
+from accord.data.fields import Defect, flag_of, get, kind_of, list_of, messages_of, number_of, text_of
 from accord.errors import UserError
-from accord.types import Comparison, Demonstration, Judgement, Message, Prompt, RatedText, Response
+from accord.types import (
+    Comparison,
+    Demonstration,
+    Judgement,
+    LabelledResponse,
+    Message,
+    PlainText,
+    Prompt,
+    RatedText,
+    Response,
+)
 
-RecordKind = Literal["demonstrations", "comparisons", "ratings", "prompts"]
+RecordKind = Literal["demonstrations", "comparisons", "labelled", "prompts", "texts", "ratings"]
 JudgedComparison = tuple[Comparison, tuple[Judgement, ...]]
-Record = Demonstration | Prompt | JudgedComparison | RatedText
+Record = Demonstration | Prompt | JudgedComparison | LabelledResponse | PlainText | RatedText
 
 NUM_DEFECTS_SHOWN = 20
 MAX_DEFECT_LENGTH = 200  # a message may quote a value, and a value may be megabytes
-ROLES = ("system", "user", "assistant")
 
 
 @overload
@@ -40,6 +52,12 @@ def read_records(path: Path, kind: Literal["prompts"]) -> list[Prompt]: ...
 def read_records(path: Path, kind: Literal["comparisons"]) -> list[JudgedComparison]: ...
 @overload
 def read_records(path: Path, kind: Literal["ratings"]) -> list[RatedText]: ...
+@overload
+def read_records(path: Path, kind: Literal["labelled"]) -> list[LabelledResponse]: ...
+@overload
+def read_records(path: Path, kind: Literal["texts"]) -> list[PlainText]: ...
+@overload
+def read_records(path: Path, kind: RecordKind) -> list[Any]: ...
 
 
 def read_records(path: Path, kind: RecordKind) -> Any:
@@ -67,9 +85,9 @@ def read_records(path: Path, kind: RecordKind) -> Any:
             record = parse(row)
             earlier = first_line.setdefault(row["id"], number)
             if earlier != number:
-                raise _Defect("id", f"{row['id']!r} is also the id of line {earlier}")
+                raise Defect("id", f"{row['id']!r} is also the id of line {earlier}")
             records.append(record)
-        except _Defect as defect:
+        except Defect as defect:
             place = f"{path}:{number}:{defect.field}" if defect.field else f"{path}:{number}"
             defects.append(f"{place}: {defect.what[:MAX_DEFECT_LENGTH]}")
     if defects:
@@ -104,143 +122,93 @@ def write_records(path: Path, kind: RecordKind, records: Iterable[Any]) -> None:
             file.write(json.dumps(to_row(record), ensure_ascii=False, allow_nan=False) + "\n")
 
 
-# Reading: each function takes a row, and raises _Defect for the first thing wrong with it.
-
-
-class _Defect(Exception):
-    def __init__(self, field: str, what: str) -> None:
-        self.field, self.what = field, what
-        super().__init__(what)
+# Reading: each function takes a row, and raises Defect for the first thing wrong with it.
 
 
 def _row(line: bytes) -> dict[str, Any]:
     try:
         row = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise _Defect("", f"byte {error.start} of the line is not UTF-8") from error
+        raise Defect("", f"byte {error.start} of the line is not UTF-8") from error
     except json.JSONDecodeError as error:
-        raise _Defect("", f"not JSON: {error.msg} at column {error.colno}") from error
+        raise Defect("", f"not JSON: {error.msg} at column {error.colno}") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
-        raise _Defect("", f"not usable JSON: {error}") from error
+        raise Defect("", f"not usable JSON: {error}") from error
     if not isinstance(row, dict):
-        raise _Defect("", f"an object is wanted, not {_kind_of(row)}")
-    _text(_get(row, "id"), "id", empty=False)
+        raise Defect("", f"an object is wanted, not {kind_of(row)}")
+    text_of(get(row, "id"), "id", empty=False)
     return row
 
 
 def _demonstration(row: dict[str, Any]) -> Demonstration:
     prompt = _prompt(row)
-    completion = _messages(row, "completion")
+    completion = messages_of(row, "completion")
     if len(completion) != 1 or completion[0].role != "assistant":
-        raise _Defect("completion", "one message of the assistant is wanted")
+        raise Defect("completion", "one message of the assistant is wanted")
     if not completion[0].content:
-        raise _Defect("completion[0].content", "is empty, so there is nothing to imitate")
-    return Demonstration(prompt, Response(completion[0].content, _flag(row.get("finished", True), "finished")))
+        raise Defect("completion[0].content", "is empty, so there is nothing to imitate")
+    imitate_from = row.get("imitate_from")
+    if imitate_from is not None and (isinstance(imitate_from, bool) or not isinstance(imitate_from, int)):
+        raise Defect("imitate_from", f"the index of a message is wanted, not {kind_of(imitate_from)}")
+    response = Response(completion[0].content, flag_of(row.get("finished", True), "finished"))
+    return Demonstration(prompt, response, imitate_from)
 
 
 def _prompt(row: dict[str, Any]) -> Prompt:
-    messages = _messages(row, "prompt")
+    messages = messages_of(row, "prompt")
     prefill = messages.pop().content if messages and messages[-1].role == "assistant" else ""
     if not messages:
-        raise _Defect("prompt", "holds no message to answer")
+        raise Defect("prompt", "holds no message to answer")
     if messages[-1].role == "assistant":
-        raise _Defect("prompt", "ends in two messages of the assistant")
+        raise Defect("prompt", "ends in two messages of the assistant")
     return Prompt(row["id"], tuple(messages), prefill)
 
 
 def _comparison(row: dict[str, Any]) -> JudgedComparison:
     prompt = _prompt(row)
     if "prompt_id" in row:
-        prompt = Prompt(_text(row["prompt_id"], "prompt_id", empty=False), prompt.messages, prompt.prefill)
-    texts = _list(_get(row, "responses"), "responses")
+        prompt = Prompt(text_of(row["prompt_id"], "prompt_id", empty=False), prompt.messages, prompt.prefill)
+    texts = list_of(get(row, "responses"), "responses")
     if len(texts) < 2:
-        raise _Defect("responses", f"at least two are wanted, here {len(texts)}")
-    finished = _list(row["finished"], "finished") if "finished" in row else [True] * len(texts)
+        raise Defect("responses", f"at least two are wanted, here {len(texts)}")
+    finished = list_of(row["finished"], "finished") if "finished" in row else [True] * len(texts)
     if len(finished) != len(texts):
-        raise _Defect("finished", f"holds {len(finished)} values for {len(texts)} responses")
+        raise Defect("finished", f"holds {len(finished)} values for {len(texts)} responses")
     responses = tuple(
-        Response(_text(texts[i], f"responses[{i}]"), _flag(finished[i], f"finished[{i}]")) for i in range(len(texts))
+        Response(text_of(texts[i], f"responses[{i}]"), flag_of(finished[i], f"finished[{i}]"))
+        for i in range(len(texts))
     )
     judgements = []
-    for i, judgement in enumerate(_list(_get(row, "judgements"), "judgements")):
+    for i, judgement in enumerate(list_of(get(row, "judgements"), "judgements")):
         place = f"judgements[{i}]"
         if not isinstance(judgement, dict):
-            raise _Defect(place, f"an object is wanted, not {_kind_of(judgement)}")
-        annotator = _text(_get(judgement, "annotator", f"{place}.annotator"), f"{place}.annotator", empty=False)
-        grades = _list(_get(judgement, "grades", f"{place}.grades"), f"{place}.grades")
+            raise Defect(place, f"an object is wanted, not {kind_of(judgement)}")
+        annotator = text_of(get(judgement, "annotator", f"{place}.annotator"), f"{place}.annotator", empty=False)
+        grades = list_of(get(judgement, "grades", f"{place}.grades"), f"{place}.grades")
         if len(grades) != len(texts):
-            raise _Defect(f"{place}.grades", f"holds {len(grades)} grades for {len(texts)} responses")
-        numbers = (None if grade is None else _number(grade, f"{place}.grades[{k}]") for k, grade in enumerate(grades))
+            raise Defect(f"{place}.grades", f"holds {len(grades)} grades for {len(texts)} responses")
+        numbers = (
+            None if grade is None else number_of(grade, f"{place}.grades[{k}]") for k, grade in enumerate(grades)
+        )
         judgements.append(Judgement(row["id"], annotator, tuple(numbers)))
     return Comparison(row["id"], prompt, responses), tuple(judgements)
 
 
+def _labelled(row: dict[str, Any]) -> LabelledResponse:
+    demonstration = _demonstration(row)
+    return LabelledResponse(demonstration.prompt, demonstration.response, flag_of(get(row, "label"), "label"))
+
+
+def _plain_text(row: dict[str, Any]) -> PlainText:
+    return PlainText(row["id"], text_of(get(row, "text"), "text", empty=False))
+
+
 def _rated_text(row: dict[str, Any]) -> RatedText:
-    text = _text(_get(row, "text"), "text", empty=False)
-    ratings = _list(_get(row, "ratings"), "ratings")
+    text = text_of(get(row, "text"), "text", empty=False)
+    ratings = list_of(get(row, "ratings"), "ratings")
     if not ratings:
-        raise _Defect("ratings", "is empty")
-    return RatedText(row["id"], text, tuple(_number(rating, f"ratings[{i}]") for i, rating in enumerate(ratings)))
-
-
-def _messages(row: dict[str, Any], field: str) -> list[Message]:
-    messages = []
-    for i, message in enumerate(_list(_get(row, field), field)):
-        place = f"{field}[{i}]"
-        if not isinstance(message, dict):
-            raise _Defect(place, f"an object with role and content is wanted, not {_kind_of(message)}")
-        role = message.get("role")
-        if role not in ROLES:
-            raise _Defect(f"{place}.role", f"{role!r} is not one of {', '.join(ROLES)}")
-        messages.append(Message(role, _text(_get(message, "content", f"{place}.content"), f"{place}.content")))
-    return messages
-
-
-def _get(holder: Mapping[str, Any], key: str, place: str = "") -> Any:
-    if key not in holder:
-        raise _Defect(place or key, "is missing")
-    return holder[key]
-
-
-def _text(value: object, place: str, *, empty: bool = True) -> str:
-    if not isinstance(value, str):
-        raise _Defect(place, f"a text is wanted, not {_kind_of(value)}")
-    if not value and not empty:
-        raise _Defect(place, "is empty")
-    if any("\ud800" <= character <= "\udfff" for character in value):  # legal in JSON, but no tokenizer takes it
-        raise _Defect(place, "holds half of a surrogate pair")
-    return value
-
-
-def _list(value: object, place: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise _Defect(place, f"a list is wanted, not {_kind_of(value)}")
-    return value
-
-
-def _number(value: object, place: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _Defect(place, f"a number is wanted, not {_kind_of(value)}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise _Defect(place, "is not a finite number")
-    return number
-
-
-def _flag(value: object, place: str) -> bool:
-    if not isinstance(value, bool):
-        raise _Defect(place, f"true or false is wanted, not {_kind_of(value)}")
-    return value
-
-
-def _kind_of(value: object) -> str:
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    kinds: dict[type, str] = {str: "a text", dict: "an object", list: "a list"}
-    return kinds.get(type(value), "a number")
+        raise Defect("ratings", "is empty")
+    return RatedText(row["id"], text, tuple(number_of(rating, f"ratings[{i}]") for i, rating in enumerate(ratings)))
 
 
 # Writing.
@@ -249,7 +217,17 @@ def _kind_of(value: object) -> str:
 def _demonstration_row(record: Demonstration) -> dict[str, Any]:
     row = _prompt_row(record.prompt)
     row["completion"] = [{"role": "assistant", "content": record.response.text}]
+    if record.imitate_from is not None:
+        row["imitate_from"] = record.imitate_from
     return row if record.response.finished else row | {"finished": False}
+
+
+def _labelled_row(record: LabelledResponse) -> dict[str, Any]:
+    return _demonstration_row(Demonstration(record.prompt, record.response)) | {"label": record.good}
+
+
+def _plain_text_row(record: PlainText) -> dict[str, Any]:
+    return {"id": record.id, "text": record.text}
 
 
 def _prompt_row(prompt: Prompt) -> dict[str, Any]:
@@ -280,11 +258,15 @@ _PARSERS: dict[RecordKind, Callable[[dict[str, Any]], Record]] = {
     "demonstrations": _demonstration,
     "prompts": _prompt,
     "comparisons": _comparison,
+    "labelled": _labelled,
+    "texts": _plain_text,
     "ratings": _rated_text,
 }
 _TO_ROW: dict[RecordKind, Callable[[Any], dict[str, Any]]] = {
     "demonstrations": _demonstration_row,
     "prompts": _prompt_row,
     "comparisons": _comparison_row,
+    "labelled": _labelled_row,
+    "texts": _plain_text_row,
     "ratings": _rated_text_row,
 }

@@ -6,13 +6,15 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, overload
 
 from pydantic import BaseModel, ConfigDict
 
-from accord.data.records import RecordKind
+from accord.data.derive import view
+from accord.data.records import JudgedComparison, RecordKind, read_records
 from accord.store.artifacts import Artifact
 from accord.store.workspace import Workspace
+from accord.types import Demonstration, LabelledResponse, PlainText, Prompt, RatedText
 
 Produces = Literal["model", "policy", "reward", "data", "results"]
 
@@ -21,8 +23,9 @@ Produces = Literal["model", "policy", "reward", "data", "results"]
 class Ref:
     """Marks a Config field as the name of another step's artifact.
 
-    wants: what that artifact must be ("policy" also accepts the recipe's model). records: for data, the record kind of
-    the part, e.g. the field value "reviews.sft" means part `sft` of the data set `reviews`.
+    wants: what that artifact must be ("policy" also accepts the recipe's model). records: for data, the kind of record
+    that the step reads, e.g. the field value "reviews.sft" means part `sft` of the data set `reviews`. A part of
+    another kind will do if it can be viewed as that kind (`accord.data.derive.VIEWS`).
     """
 
     wants: Literal["policy", "reward", "data"]
@@ -48,11 +51,15 @@ class StepConfig(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A resolved reference: the artifact, and for data the part of it. `name` is what the recipe calls it."""
+    """A resolved reference: the artifact, and for data the part of it with the kind of its records.
+
+    `name` is what the recipe calls it.
+    """
 
     name: str
     artifact: Artifact
     part: str | None = None
+    kind: RecordKind | None = None
 
     @property
     def model(self) -> Path:
@@ -63,6 +70,24 @@ class Input:
     def records(self) -> Path:
         """The file of a data set's part."""
         return self.artifact.file(f"{self.part}.jsonl")
+
+    @overload
+    def read(self, kind: Literal["demonstrations"]) -> list[Demonstration]: ...
+    @overload
+    def read(self, kind: Literal["prompts"]) -> list[Prompt]: ...
+    @overload
+    def read(self, kind: Literal["comparisons"]) -> list[JudgedComparison]: ...
+    @overload
+    def read(self, kind: Literal["labelled"]) -> list[LabelledResponse]: ...
+    @overload
+    def read(self, kind: Literal["texts"]) -> list[PlainText]: ...
+    @overload
+    def read(self, kind: Literal["ratings"]) -> list[RatedText]: ...
+
+    def read(self, kind: RecordKind) -> Any:
+        """The records of a data set's part, viewed as `kind`."""
+        assert self.kind is not None, f"{self.name} is not a part of a data set"
+        return view(read_records(self.records, self.kind), self.kind, kind)
 
 
 @dataclass(frozen=True, slots=True)

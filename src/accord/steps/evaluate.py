@@ -6,7 +6,6 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from accord.data.records import read_records
 from accord.steps.base import ComparisonsRef, Job, PolicyRef, PromptsRef, RatingsRef, RewardRef, StepConfig, StepKind
 
 
@@ -64,8 +63,8 @@ def run(job: Job) -> None:
     proxy = LearnedReward.load(job.input("proxy").model, dtype)
     gold = LearnedReward.load(job.input("by").model, dtype)
     second = _fit(job.inputs["second"])
-    prompts = read_records(job.input("prompts").records, "prompts")[: config.num_prompts]
-    items = read_records(job.input("pairs").records, "ratings")
+    prompts = job.input("prompts").read("prompts")[: config.num_prompts]
+    items = job.input("pairs").read("ratings")
     with job.work.progress(f"{job.name}: reward model", -(-len(items) // GROUP_SIZE), "groups") as progress:
         results["reward_model"] = {
             "name": job.input("proxy").name,
@@ -137,7 +136,7 @@ def _fit(sources: Any) -> Any:
     texts: list[str] = []
     means: list[float] = []
     for source in sources:
-        for comparison, judgements in read_records(source.records, "comparisons"):
+        for comparison, judgements in source.read("comparisons"):
             for k, response in enumerate(comparison.responses):
                 grades = [g for judgement in judgements if (g := judgement.grades[k]) is not None]
                 if grades:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from accord.data.records import read_records
 from accord.engine.config import OnPolicyConfig, Optimization
 from accord.steps.base import LATEST, MODEL, Job, PolicyRef, PromptsRef, RewardRef, StepConfig, StepKind
 
@@ -45,7 +44,7 @@ def run(job: Job) -> None:
     )
     run_on_policy(
         roles,
-        read_records(job.input("prompts").records, "prompts"),
+        job.input("prompts").read("prompts"),
         config,
         seed=job.seed,
         work=job.work,

@@ -40,7 +40,7 @@ def run(job: Job) -> None:
     checkpoint = job.work.resume()
     best_file = job.work.out / BEST
     if checkpoint is None:
-        prompts = read_records(job.input("prompts").records, "prompts")[: config.num_prompts]
+        prompts = job.input("prompts").read("prompts")[: config.num_prompts]
         policy = Policy.load(job.input("start").model, compute_dtype())
         with job.work.progress(f"{job.name}: sampling", len(prompts) * config.num_samples, "responses") as progress:
             rollout = roll_out(

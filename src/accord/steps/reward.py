@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pydantic import Field, field_validator
 
 from accord.data.derive import MarginSize, derive_ranking, margin_levels
-from accord.data.records import read_records
 from accord.engine.config import TrainingConfig
 from accord.errors import UserError
 from accord.steps.base import LATEST, MODEL, ComparisonsRef, Job, PolicyRef, StepConfig, StepKind
@@ -56,7 +55,7 @@ def run(job: Job) -> None:
     levels = margin_levels(config.margin, config.margin_thresholds)
     rankings = [
         derive_ranking(comparison, judgements, tie_below=config.tie_below, margin_levels=levels)
-        for comparison, judgements in read_records(source.records, "comparisons")
+        for comparison, judgements in source.read("comparisons")
     ]
     num_without_pairs = sum(not ranking.pairs for ranking in rankings)
     rankings = [ranking for ranking in rankings if ranking.pairs]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from accord.data.records import read_records
 from accord.engine.config import TrainingConfig
 from accord.steps.base import LATEST, DemonstrationsRef, Job, PolicyRef, StepConfig, StepKind
 
@@ -27,7 +26,7 @@ def run(job: Job) -> None:
     config: Config = job.config
     counts = imitate(
         job.input("start").model,
-        read_records(job.input("data").records, "demonstrations"),
+        job.input("data").read("demonstrations"),
         config,
         check_boundaries=True,
         max_response_tokens=config.max_response_tokens,

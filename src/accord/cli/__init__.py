@@ -1,0 +1,36 @@
+"""The command `accord`. Thin: it reads the arguments, calls, and prints errors. Heavy imports wait for a command."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from accord.cli import runs
+from accord.cli.common import shipped_recipe
+
+__all__ = ["app", "shipped_recipe"]
+
+app = typer.Typer(
+    help="Align language models to human preference.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def _main(version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False) -> None:
+    if version:
+        from importlib import metadata
+
+        try:
+            number = metadata.version("accord")
+        except metadata.PackageNotFoundError:
+            number = "(not installed)"
+        typer.echo(f"accord {number}")
+        raise typer.Exit
+
+
+for command in (runs.demo, runs.run, runs.check, runs.report, runs.fetch):
+    app.command()(command)

@@ -1,0 +1,63 @@
+"""What the commands share: options, the shipped recipes, and errors as one message and a status."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from accord.errors import Interrupted, UserError, did_you_mean
+
+RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe: a YAML file.")]
+StoreOption = Annotated[Path, typer.Option("--store", metavar="DIR", help="Where artifacts and runs are kept.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME.KEY=VALUE", help="Override a step's key, or seed=N. May be repeated."),
+]
+
+DEFAULT_STORE = Path("accord-store")
+
+
+def shipped_recipe(name: str) -> Path:
+    """A recipe that comes with Accord: in the package, or in the checkout's `recipes` beside `src`."""
+    package = Path(__file__).parents[1]
+    folders = [package / "recipes", package.parents[1] / "recipes"]
+    for folder in folders:
+        if (path := folder / f"{name}.yaml").is_file():
+            return path
+    known = [path.stem for folder in folders for path in folder.glob("*.yaml")]
+    remedy = did_you_mean(name, known) if known else "This installation is not complete: install Accord again."
+    raise UserError(f"there is no recipe {name!r} in this installation", remedy=remedy)
+
+
+def run_dir_of(run: str, store: Path) -> Path:
+    """The folder of a run that is given by name or folder. Raises UserError."""
+    runs = store / "runs"
+    for folder in (Path(run), runs / run):
+        if (folder / "plan.json").is_file():
+            return folder
+    known = [path.parent.name for path in runs.glob("*/plan.json")]
+    remedy = did_you_mean(run, known) if known else "Run a recipe first, or name its store with --store."
+    raise UserError(f"there is no run {run!r}", where=str(runs), remedy=remedy)
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """One message and a status instead of a traceback; what is not the user's keeps its traceback."""
+    try:
+        yield
+    except UserError as error:
+        print(f"error: {error}".encode(errors="backslashreplace").decode(), file=sys.stderr)
+        raise typer.Exit(2) from None
+    except (Interrupted, KeyboardInterrupt) as stop:
+        how = "stopped, and saved" if isinstance(stop, Interrupted) else "stopped"
+        print(f"\n{how}; the same command goes on from the last finished step or checkpoint", file=sys.stderr)
+        raise typer.Exit(130) from None

