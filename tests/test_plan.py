@@ -221,7 +221,7 @@ def test_what_changes_a_key():
             "r.yaml:4:sft.start: the step 'ppo' is not defined above",
         ),
         ("reference: sft", "reference: ppo", "r.yaml:10:ppo.reference: the step 'ppo' is not defined above"),
-        ("data: reviews.sft", "data: 3", "r.yaml:4:sft.data: it should be a valid string\n  It is 3."),
+        ("data: reviews.sft", "data: 3", "r.yaml:4:sft.data: it should be text\n  It is 3."),
         ("made-up", "unknown", "r.yaml:2:reviews: there is no data set 'unknown'"),
         ("made-up", "{source: made-up, limt: 3}", "r.yaml:2:reviews.limt: unknown key 'limt'\n  Did you mean 'limit'?"),
     ],

@@ -31,6 +31,17 @@ INTERNAL = (MODEL, DATA)
 MODEL_NAMES = ("model", "start")
 ONLY_PART = "train"  # what the name of a data set alone stands for
 
+# What pydantic calls things, and what YAML does.
+_YAML_WORDS = (
+    ("a valid tuple", "a list"),
+    ("a valid list", "a list"),
+    ("a valid dictionary", "a map"),
+    ("a valid integer", "a whole number"),
+    ("a valid number", "a number"),
+    ("a valid string", "text"),
+    ("a valid boolean", "true or false"),
+)
+
 _NOUNS: Mapping[str, str] = {
     "model": "the model to start from",
     "policy": "a policy",
@@ -161,6 +172,9 @@ class _Planner:
             what, remedy = f"the key {str(path[-1])!r} is missing", "Add it to this step."
         else:
             what = problem["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+            what = what.partition(" or instance of ")[0]
+            for pydantic, yaml in _YAML_WORDS:
+                what = what.replace(pydantic, yaml)
             remedy = f"It is {given if len(given) <= 80 else given[:77] + '...'}."
             while spec and len(path) > 1 and path not in spec.key_lines:
                 path = path[:-1]  # pydantic appends the tags of unions
@@ -203,10 +217,11 @@ class _Planner:
         fitting = [
             known
             for known, records in parts.items()
-            if ref.records in (None, records) or (records, ref.records) in VIEWS
+            if not ref.kinds or any(records == kind or (records, kind) in VIEWS for kind in ref.kinds)
         ]
-        wanted = f"the {ref.records} of a data set" if ref.records else "a part of a data set"
-        remedy = did_you_mean(name, fitting) if fitting else f"No data set above has {ref.records or 'parts'}."
+        kinds = " or ".join(ref.kinds)
+        wanted = f"the {kinds} of a data set" if kinds else "a part of a data set"
+        remedy = did_you_mean(name, fitting) if fitting else f"No data set above has {kinds or 'parts'}."
         if name not in parts:
             owner = name.partition(".")[0]
             if owner in self.done and "." in name:
@@ -215,7 +230,7 @@ class _Planner:
                 self._named(owner, where, [step.name for step in self.done.values() if self._produces(step) == "data"])
             raise UserError(f"{name!r} is not {wanted}", where=where, remedy=f"Write NAME.PART. {remedy}")
         if name not in fitting:
-            what = f"{name!r} holds {parts[name]}, and {ref.records} are wanted here"
+            what = f"{name!r} holds {parts[name]}, and {kinds} are wanted here"
             raise UserError(what, where=where, remedy=remedy)
         owner, _, part = name.partition(".")
         return Link(name, self.done[owner], part, parts[name])

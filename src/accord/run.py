@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any
 
 from accord.errors import Interrupted, UserError
-from accord.plan import Link, Plan, PlannedStep, Registry, make_plan
+from accord.plan import INTERNAL, Link, Plan, PlannedStep, Registry, make_plan
 from accord.recipe import Recipe
 from accord.steps.base import Input, Job
 from accord.store import atomic
@@ -50,6 +50,7 @@ class StepRecord:
 
 
 Finish = Callable[[Path, list[StepRecord]], None]
+Inspect = Callable[[Plan], None]
 
 
 def run_recipe(
@@ -59,14 +60,17 @@ def run_recipe(
     *,
     until: str | None = None,
     finish: Finish | None = None,
+    inspect: Inspect | None = None,
     say: Say = print,
     min_free_bytes: int = MIN_FREE_BYTES,
     min_checkpoint_seconds: float = 120.0,
 ) -> Path:
     """Bring every step of a recipe, or those up to the step `until`, into the store. Returns the run's folder.
 
-    finish: called at the end with the run's folder and what was done. say: prints one line. Raises UserError for what
-    the user can mend, Interrupted after a first Ctrl-C once the work is saved, KeyboardInterrupt after a second.
+    finish: called at the end with the run's folder and what was done. inspect: called once the model and the data are
+    in the store, if any step is left to run; it raises what speaks against running it. say: prints one line. Raises
+    UserError for what the user can mend, Interrupted after a first Ctrl-C once the work is saved, KeyboardInterrupt
+    after a second.
     """
     plan = make_plan(recipe, registry)
     last = plan.step(until) if until is not None else plan.steps[-1]
@@ -81,6 +85,9 @@ def run_recipe(
         for step in steps:
             if stop.is_set():
                 raise Interrupted
+            if inspect and step.kind not in INTERNAL and store.find(step.kind, step.key) is None:
+                inspect(plan)
+                inspect = None
             records.append(_bring(step, registry, store, stop, say, min_checkpoint_seconds))
             _write_run(run_dir, store, plan, records)
     if finish is not None:

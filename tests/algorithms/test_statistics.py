@@ -15,6 +15,7 @@ from accord.algorithms.statistics import (
     pearson,
     single_rater_agreement,
     split_half_reliability,
+    wilson,
     win_rate,
 )
 
@@ -180,3 +181,20 @@ def test_distinct_n() -> None:
     assert distinct_n(tokens, 2) == 0.5
     assert distinct_n(tokens, 1) == pytest.approx(3 / 7, abs=1e-12)
     assert distinct_n([["a"], []], 2) == 0.0
+
+
+def test_wilson_interval_by_hand() -> None:
+    # k = 5, n = 10, z^2 = 3.8415: 0.5 -+ 1.96 sqrt(0.025 + 0.009604) / 1.38415.
+    half = wilson(5, 10)
+    assert half.value == 0.5
+    assert (half.low, half.high) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+    none = wilson(0, 10)
+    assert (none.value, none.low) == (0.0, 0.0)
+    assert none.high == pytest.approx(0.27753, abs=1e-5)
+    assert wilson(10, 10).low == pytest.approx(1 - none.high)
+
+
+def test_wilson_interval_of_nothing_is_everything() -> None:
+    unknown = wilson(0, 0)
+    assert np.isnan(unknown.value)
+    assert (unknown.low, unknown.high) == (0.0, 1.0)

@@ -123,8 +123,7 @@ def test_an_architecture_that_ignores_the_tree_is_refused(tiny_model: Path, monk
     from accord.models import attention, catalog
     from accord.models.folders import load_module
 
-    plain = load_module(AutoModelForCausalLM, tiny_model, attention="sdpa")
-    catalog.check_tree_layout(load_module(AutoModelForCausalLM, tiny_model), plain, "tiny")
+    catalog.check_tree_layout(load_module(AutoModelForCausalLM, tiny_model), "tiny")
 
     class Blind(attention.TreeAttention):
         def __init__(self, visible: torch.Tensor, dtype: torch.dtype) -> None:
@@ -132,7 +131,7 @@ def test_an_architecture_that_ignores_the_tree_is_refused(tiny_model: Path, monk
 
     monkeypatch.setattr("accord.models.policy.TreeAttention", Blind)
     with pytest.raises(UserError, match="response tree's mask"):
-        catalog.check_tree_layout(load_module(AutoModelForCausalLM, tiny_model), plain, "tiny")
+        catalog.check_tree_layout(load_module(AutoModelForCausalLM, tiny_model), "tiny")
 
 
 def test_code_in_a_model_folder_is_not_run(tiny_model: Path, tmp_path: Path) -> None:

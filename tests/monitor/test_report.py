@@ -9,7 +9,7 @@ import pytest
 
 from accord.monitor.report import NUM_SAMPLES, RunView, StepView, build_report
 
-VOID = {"meta", "link", "br", "img", "hr", "input"}
+VOID = {"meta", "link", "br", "img", "hr", "input", "wbr"}
 PAYLOAD = "</pre></title><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7 * 7 }}\"'"
 
 

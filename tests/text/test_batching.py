@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accord.text.batching import micro_batches, shared_prompts, shuffled_batches
+from accord.text.batching import iterate_micro_batches, micro_batches, shared_prompts, shuffled_batches
 from accord.text.tree import Branch, Tree
 
 LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=30)
@@ -58,3 +58,9 @@ def test_a_share_of_an_epoch_takes_that_share() -> None:
     assert [len(batch) for batch in shuffled_batches(10, 4, 0.5, seed=0)] == [4, 1]
     assert [len(batch) for batch in shuffled_batches(10, 4, 1e-9, seed=0)] == [1]
     assert [len(batch) for batch in shuffled_batches(4, 2, 1.5, seed=0)] == [2, 2, 2]
+
+
+def test_batches_made_one_at_a_time_are_the_same_ones() -> None:
+    trees = _trees([1, 9, 2, 10])
+    lazy = iterate_micro_batches(trees, 0, 24)
+    assert [micro.indices for micro in lazy] == [micro.indices for micro in micro_batches(trees, 0, 24)]

@@ -20,10 +20,12 @@ _SOFTMAX_ROWS = 16  # rows of one fp32 softmax: small enough to stay in the proc
 
 
 class TokenLogprobs(NamedTuple):
-    """logprobs [n] fp32, differentiable; entropies [n] fp32 (nats, no gradient), of the same distributions."""
+    """logprobs [n] fp32, differentiable; entropies [n] fp32 (nats, no gradient), of the same distributions; likeliest
+    [n] bool: whether no token is more likely than the target."""
 
     logprobs: Tensor
     entropies: Tensor
+    likeliest: Tensor
 
 
 def token_logprobs(hidden_nd: Tensor, weight_vd: Tensor, targets_n: Tensor, temperature: float = 1.0) -> TokenLogprobs:
@@ -33,17 +35,17 @@ def token_logprobs(hidden_nd: Tensor, weight_vd: Tensor, targets_n: Tensor, temp
     dtype. Differentiable once.
     """
     keep = torch.is_grad_enabled() and (hidden_nd.requires_grad or weight_vd.requires_grad)
-    logprobs, entropies = _TokenLogprobs.apply(hidden_nd, weight_vd, targets_n, temperature, keep)
-    return TokenLogprobs(logprobs, entropies)
+    return TokenLogprobs(*_TokenLogprobs.apply(hidden_nd, weight_vd, targets_n, temperature, keep))
 
 
 class _TokenLogprobs(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, keep: bool
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         logprobs = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
         entropies = torch.empty_like(logprobs)
+        likeliest = torch.empty(len(hidden), dtype=torch.bool, device=hidden.device)
         probabilities: list[Tensor] = []
         for hidden_rows, target_rows, at in _chunks(hidden, targets, _PRODUCT_ROWS):
             logits = hidden_rows @ weight.T
@@ -59,6 +61,7 @@ class _TokenLogprobs(torch.autograd.Function):
                 log_total = total.log()
                 rows = slice(at + inner, at + inner + len(picked))
                 logprobs[rows] = picked - top.squeeze(1) - log_total
+                likeliest[rows] = picked >= top.squeeze(1)
                 # -inf logits have probability 0 and add nothing to the entropy.
                 expected = torch.linalg.vecdot(exponentials, shifted.clamp_(min=-1e4)) / total
                 entropies[rows] = log_total - expected
@@ -68,12 +71,12 @@ class _TokenLogprobs(torch.autograd.Function):
                 probabilities.append(logits)
         ctx.temperature = temperature
         ctx.save_for_backward(hidden, weight, targets, *probabilities)
-        ctx.mark_non_differentiable(entropies)
-        return logprobs, entropies
+        ctx.mark_non_differentiable(entropies, likeliest)
+        return logprobs, entropies, likeliest
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_logprobs: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_logprobs: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, targets, *probabilities = ctx.saved_tensors
         grad_hidden = torch.empty_like(hidden)
         grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
@@ -94,7 +97,8 @@ def _chunks(rows: Tensor, targets: Tensor, size: int) -> list[tuple[Tensor, Tens
     return [(rows[at : at + size], targets[at : at + size], at) for at in range(0, len(rows), size)]
 
 
-def negative_log_likelihood(logprobs_n: Tensor) -> Loss:
+def negative_log_likelihood(tokens: TokenLogprobs) -> Loss:
     """Supervised fine-tuning: the sum over response tokens of -log p. Units: tokens."""
-    total = -logprobs_n.sum()
-    return Loss(total=total, num_units=logprobs_n.numel(), metrics={"loss": total.detach()})
+    total = -tokens.logprobs.sum()
+    metrics = {"loss": total.detach(), "mean_token_accuracy": tokens.likeliest.sum()}
+    return Loss(total=total, num_units=tokens.logprobs.numel(), metrics=metrics)

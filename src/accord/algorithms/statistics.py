@@ -49,6 +49,21 @@ def bootstrap_mean(
     return _percentile_interval(float(flat.mean()), resample, seed, num_resamples, level)
 
 
+def wilson(num_successes: int, num_trials: int, *, z: float = 1.959964) -> Interval:
+    """A share with its score interval (Wilson 1927), 95 % by default; it holds near 0 and 1, too. n = 0: (NaN, 0, 1).
+
+    value p = k / n; ends (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n).
+    """
+    assert 0 <= num_successes <= num_trials
+    if num_trials == 0:
+        return Interval(float("nan"), 0.0, 1.0)
+    share, n = num_successes / num_trials, num_trials
+    centre = share + z * z / (2 * n)
+    half = z * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
+    scale = 1 + z * z / n
+    return Interval(share, max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale))
+
+
 def clustered_pair_interval(
     correct_p: ArrayLike,
     items_a_p: ArrayLike,

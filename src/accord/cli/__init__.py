@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from accord.cli import runs
+from accord.cli import chat, data, models, runs
 from accord.cli.common import shipped_recipe
 
 __all__ = ["app", "shipped_recipe"]
@@ -32,5 +32,6 @@ def _main(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-for command in (runs.demo, runs.run, runs.check, runs.report, runs.fetch):
+for command in (runs.demo, runs.run, runs.check, runs.report, runs.fetch, models.models, models.export, chat.chat):
     app.command()(command)
+app.add_typer(data.app, name="data")

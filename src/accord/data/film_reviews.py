@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from accord.data.duplicates import normalise
 from accord.data.records import JudgedComparison, RecordKind, write_records
 from accord.errors import UserError
 from accord.types import Comparison, Demonstration, Judgement, Message, Prompt, RatedText, Response
@@ -154,11 +155,6 @@ def _float(text: str, member: str, line: int) -> float:
 def _malformed(what: str, member: str, line: int) -> UserError:
     remedy = "The file is not that of vaderSentiment 3.3.2; remove it from the cache, to fetch it again."
     return UserError(what, where=f"{member}:{line}", remedy=remedy)
-
-
-def normalise(text: str) -> str:
-    """Lower case, without punctuation, single spaces: two snippets with the same normalised text are duplicates."""
-    return " ".join(re.sub(r"[^\w\s]|_", "", text.lower()).split())
 
 
 def split(items: Sequence[RatedText], sizes: Mapping[str, int]) -> dict[str, list[RatedText]]:

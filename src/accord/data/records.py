@@ -116,10 +116,14 @@ def write_records(path: Path, kind: RecordKind, records: Iterable[Any]) -> None:
 
 def write_records(path: Path, kind: RecordKind, records: Iterable[Any]) -> None:
     """Writes one JSON line a record, which read_records turns back into equal records."""
-    to_row = _TO_ROW[kind]
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for record in records:
-            file.write(json.dumps(to_row(record), ensure_ascii=False, allow_nan=False) + "\n")
+            file.write(json.dumps(to_row(kind, record), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def to_row(kind: RecordKind, record: Any) -> dict[str, Any]:
+    """The columns of a record, as read_records reads them."""
+    return _TO_ROW[kind](record)
 
 
 # Reading: each function takes a row, and raises Defect for the first thing wrong with it.

@@ -8,6 +8,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from accord.models.lora import Lora, without_dropout
+
 
 @dataclass(frozen=True, slots=True)
 class Optimization:
@@ -24,7 +26,8 @@ class TrainingConfig(BaseModel):
 
     batch_size: examples an optimizer step. warmup: the share of the optimizer steps over which the learning rate
     rises from 0. final_learning_rate: where `decay` ends, as a share of learning_rate. max_tokens: places (padding
-    counted) in a micro-batch; it changes speed and memory, never the result beyond rounding.
+    counted) in a micro-batch; it changes speed and memory, never the result beyond rounding. lora: train adapters in
+    place of all weights (null: all weights).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,6 +41,7 @@ class TrainingConfig(BaseModel):
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
     max_tokens: int = Field(1024, gt=0)
+    lora: Lora | None = None
 
     def optimization(self) -> Optimization:
         return Optimization(weight_decay=self.weight_decay, max_grad_norm=self.max_grad_norm)
@@ -61,7 +65,7 @@ class OnPolicyConfig(BaseModel):
     the run's sequences over which an error of 20 % moves kl_coef by 20 %: a horizon in sequences, as papers give it,
     does nothing in a short run. truncation_score: replaces the score of a response that ran out of tokens; null leaves
     it. temperature: of sampling, and of all logprobs. value_clip_range: score units. watch_every: iterations between
-    two looks of the rewards that only watch.
+    two looks of the rewards that only watch. lora: train adapters in place of all weights, without dropout.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -88,9 +92,11 @@ class OnPolicyConfig(BaseModel):
     max_tokens: int = Field(1024, gt=0)
     max_grad_norm: float = Field(1.0, gt=0)
     watch_every: int = Field(4, gt=0)
+    lora: Lora | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        without_dropout(self.lora)
         if self.kl_target is not None and self.kl_coef == 0:
             raise ValueError("kl_target steers kl_coef, and from 0 it cannot move: give kl_coef a start above 0")
         return self

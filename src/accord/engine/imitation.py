@@ -2,63 +2,172 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from accord.algorithms.likelihood import negative_log_likelihood
 from accord.algorithms.loss import Loss
 from accord.engine.config import TrainingConfig
+from accord.engine.examples import Limits, trees_of
 from accord.engine.learner import Learner
 from accord.engine.training import train
-from accord.errors import UserError
+from accord.engine.validation import Validation
+from accord.models.adapters import dropout
 from accord.models.folders import compute_dtype
 from accord.models.policy import Policy
+from accord.seeds import derive_seed
 from accord.store.checkpoints import Checkpoint
 from accord.store.workspace import Workspace
-from accord.text.batching import micro_batches, shared_prompts
-from accord.types import Demonstration
+from accord.text.batching import iterate_micro_batches, micro_batches, shared_prompts
+from accord.text.packing import pack, share_filled
+from accord.text.template import Template
+from accord.text.tree import Tree, TreeBatch
+from accord.types import Demonstration, PlainText
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Examples that training does not see. every, patience, keep_best: as in `Validation`."""
+
+    records: Sequence[Demonstration | PlainText]
+    every: int | None = None
+    patience: int | None = None
+    keep_best: bool = True
 
 
 def imitate(
     start: Path,
-    demonstrations: Sequence[Demonstration],
+    records: Sequence[Demonstration | PlainText],
     config: TrainingConfig,
     *,
-    check_boundaries: bool,
-    max_response_tokens: int | None,
+    limits: Limits | None,
     joint_tokens: int,
     seed: int,
     work: Workspace,
     label: str,
     checkpoint: Checkpoint | None,
-) -> dict[str, int]:
-    """Trains the policy in the folder `start` and saves it to out/model. Returns how many demonstrations were used.
+    packing: bool = False,
+    held_out: HeldOut | None = None,
+) -> dict[str, Any]:
+    """Trains the policy in the folder `start` and saves it to out/model. Returns what was used, and what was not.
 
-    check_boundaries: refuse demonstrations that a tokenizer joins to their prompt; a policy's own samples may do so.
-    max_response_tokens: longer demonstrations are left out (None: none).
-    joint_tokens: demonstrations with equal prompts are computed as branches of one tree of at most so many tokens.
+    limits: what is left out; without one (a policy's own samples, single turns) everything is taken as it is, even
+    what a tokenizer joins to its prompt. joint_tokens: demonstrations with equal prompts are computed as branches of
+    one tree of at most so many tokens. packing: examples share rows of at most config.max_tokens tokens instead.
     """
     policy = Policy.load(start)
+    if config.lora is not None:
+        policy.adapt(config.lora, start, derive_seed(seed, "adapter"))
     template = policy.template
-    trees = [template.tree(demonstration.prompt, [demonstration.response]) for demonstration in demonstrations]
-    if check_boundaries:
-        for demonstration in demonstrations:
-            template.check_boundary(demonstration.prompt, demonstration.response)
-    if max_response_tokens is not None:
-        trees = [tree for tree in trees if len(tree.branches[0].ids) <= max_response_tokens]
-    if not trees:
-        raise UserError(
-            f"of {len(demonstrations)} demonstrations none has a response of at most {max_response_tokens} tokens",
-            where=label,
-            remedy="Raise max_response_tokens, or look at the data.",
-        )
+    context = getattr(policy.module.config, "max_position_embeddings", None)
+    trees, counts = training_trees(template, records, limits, config, context, label)
+    validation = None
+    if held_out is not None:
+        where = f"{label}: validation"
+        held, counts["validation"] = training_trees(template, held_out.records, limits, config, context, where)
+        measure = _mean_loss(policy, shared_prompts(held, joint_tokens), config.max_tokens)
+        validation = Validation(measure, held_out.every, held_out.patience, held_out.keep_best)
+    if packing:
+        plan = packed(trees, config.batch_size, config.max_tokens, template.pad_id)
+        counts["num_rows"] = len(plan.units)
+        counts["share_filled"] = share_filled([tree.num_tokens for tree in trees], plan.units)
+    else:
+        plan = apart(trees, config.batch_size, config.max_tokens, template.pad_id, joint_tokens=joint_tokens)
     learner = Learner(policy.module, compute_dtype(), config.optimization())
 
     def losses_of(indices: tuple[int, ...]) -> Iterator[Loss]:
-        joined = shared_prompts([trees[i] for i in indices], joint_tokens)
-        for micro in micro_batches(joined, template.pad_id, config.max_tokens):
-            yield negative_log_likelihood(policy.token_logprobs(micro.batch).logprobs)
+        for number, batch in enumerate(plan.batches_of(indices)):
+            with dropout(policy.module, derive_seed(seed, "dropout", number, *indices)):
+                loss = negative_log_likelihood(policy.token_logprobs(batch))
+            yield loss
 
-    train(learner, len(trees), losses_of, config, seed=seed, work=work, label=label, checkpoint=checkpoint)
+    counts |= train(
+        learner,
+        len(plan.units),
+        losses_of,
+        config.model_copy(update={"batch_size": plan.units_a_step}),
+        seed=seed,
+        work=work,
+        label=label,
+        checkpoint=checkpoint,
+        validation=validation,
+        totals={
+            "num_examples": [len(unit) for unit in plan.units],
+            "num_tokens": [sum(trees[i].num_tokens for i in unit) for unit in plan.units],
+        },
+    )
     policy.save(work.out / "model", learner.masters)
-    return {"num_demonstrations": len(trees), "num_too_long": len(demonstrations) - len(trees)}
+    return counts
+
+
+def training_trees(
+    template: Template,
+    records: Sequence[Demonstration | PlainText],
+    limits: Limits | None,
+    config: TrainingConfig,
+    context: int | None,
+    where: str,
+) -> tuple[list[Tree], dict[str, Any]]:
+    """context: the most tokens that the model takes, which is the limit of an example when none is given."""
+    if limits is None:
+        samples = [record for record in records if isinstance(record, Demonstration)]
+        return [template.tree(sample.prompt, [sample.response]) for sample in samples], {
+            "num_demonstrations": len(samples)
+        }
+    window = limits.max_tokens or min(config.max_tokens, context or config.max_tokens)
+    limits = replace(limits, max_tokens=limits.max_tokens or context)
+    return trees_of(template, records, limits, window=window, where=where)
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """units: what is shuffled, examples or rows of them, as indices of trees; an optimizer step takes `units_a_step`.
+
+    batches_of: the micro-batches of an optimizer step, given the indices of its units.
+    """
+
+    units: Sequence[tuple[int, ...]]
+    units_a_step: int
+    batches_of: Callable[[tuple[int, ...]], Iterable[TreeBatch]]
+
+
+def apart(trees: Sequence[Tree], batch_size: int, max_tokens: int, pad_id: int, *, joint_tokens: int) -> Batches:
+    """Every example by itself, those with equal prompts joined. The parameters are those of `imitate`'s config."""
+
+    def batches_of(indices: tuple[int, ...]) -> Iterator[TreeBatch]:
+        joined = shared_prompts([trees[i] for i in indices], joint_tokens)
+        for micro in micro_batches(joined, pad_id, max_tokens):
+            yield micro.batch
+
+    return Batches([(i,) for i in range(len(trees))], batch_size, batches_of)
+
+
+def packed(trees: Sequence[Tree], batch_size: int, max_tokens: int, pad_id: int) -> Batches:
+    """Rows of at most max_tokens tokens, and no wider than the examples of an optimizer step are on average."""
+    lengths = [tree.num_tokens for tree in trees]
+    rows = pack(lengths, min(max_tokens, max(*lengths, batch_size * sum(lengths) // len(lengths))))
+
+    def batches_of(indices: tuple[int, ...]) -> Iterator[TreeBatch]:
+        for i in indices:
+            yield TreeBatch.from_rows([[trees[j] for j in rows[i]]], pad_id)
+
+    return Batches(rows, max(1, round(batch_size * len(rows) / len(trees))), batches_of)
+
+
+def _mean_loss(policy: Policy, trees: Sequence[Tree], max_tokens: int) -> Callable[[], float]:
+    """Measures the mean of -log p over the scored tokens."""
+
+    @torch.no_grad()
+    def measure() -> float:
+        total, num_tokens = 0.0, 0
+        for micro in iterate_micro_batches(trees, policy.template.pad_id, max_tokens):
+            logprobs = policy.token_logprobs(micro.batch).logprobs
+            total -= float(logprobs.double().sum())
+            num_tokens += len(logprobs)
+        return total / num_tokens
+
+    return measure

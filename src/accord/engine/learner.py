@@ -3,6 +3,7 @@
 Computation runs on a copy of the weights in the compute dtype, cast once an optimizer step. Each micro-batch's
 gradients are added to the masters' in fp32 as soon as they exist. Losses are sums with a count of units, and the
 division by the count of the whole optimizer step comes last, so the micro-batch size never changes a gradient.
+Weights that are not trained have no masters: they are held in the compute dtype alone.
 """
 
 from __future__ import annotations
@@ -34,13 +35,26 @@ class StepReport:
 
 
 class Learner:
-    """Trains a module that was loaded in fp32; from here on the module computes in `dtype`."""
+    """Trains a module that was loaded in fp32; from here on the module computes in `dtype`.
 
-    def __init__(self, module: nn.Module, dtype: torch.dtype, optimization: Optimization) -> None:
+    trained: the parameters, by name; by default all of the module that require a gradient. A module that others train,
+    too, is cast in part: their parameters stay as they are until their own learner takes them.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        dtype: torch.dtype,
+        optimization: Optimization,
+        trained: Mapping[str, nn.Parameter] | None = None,
+    ) -> None:
         keep_freed_memory()
-        self._parameters = dict(module.named_parameters())
+        if trained is None:
+            trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+        self._parameters = dict(trained)
+        own = {id(parameter) for parameter in trained.values()}
         originals = {name: parameter.data for name, parameter in self._parameters.items()}
-        cast_for_compute(module, dtype)
+        cast_for_compute(module, dtype, only=lambda parameter: not parameter.requires_grad or id(parameter) in own)
         self._masters = {
             name: parameter if parameter.dtype == torch.float32 else nn.Parameter(originals[name])
             for name, parameter in self._parameters.items()
@@ -95,6 +109,12 @@ class Learner:
                 remedy="Lower the learning rate, or look for empty or very long examples in the data.",
             )
         return StepReport(norm, finite, {name: float(value) / units for name, value in sums.items()})
+
+    def load_masters(self, masters: Mapping[str, Tensor]) -> None:
+        """Puts other weights, as `masters` gave them, in place of the trained ones. The moments stay."""
+        for name, master in self._masters.items():
+            master.data.copy_(masters[name])
+        self._cast()
 
     def state(self) -> dict[str, Tensor]:
         """Masters and optimizer moments by name: all that a checkpoint needs."""

@@ -153,7 +153,7 @@ def update(
         for micro in minibatch:
             batch = micro.batch
             everything = torch.ones(len(batch.targets), dtype=torch.bool)
-            logprobs, entropies = roles.policy.token_logprobs(batch, config.temperature)
+            logprobs, entropies, _ = roles.policy.token_logprobs(batch, config.temperature)
             loss = policy_loss(
                 logprobs,
                 flat_like(micro, experience.logprobs, trees),

@@ -88,6 +88,11 @@ class Sampler:
     def busy(self) -> bool:
         return bool(self._active or self._waiting)
 
+    @property
+    def active(self) -> tuple[Sample, ...]:
+        """The samples that are being written."""
+        return tuple(self._active)
+
     def _admit(self) -> list[Sample]:
         """Prefills as many waiting requests as fit, when enough slots are free to make the pass worth its cost."""
         free = self._num_slots - len(self._active)

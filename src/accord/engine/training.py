@@ -6,7 +6,8 @@ checkpoint holds the learner's state and that number, and a resumed run goes on 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from accord.algorithms.loss import Loss
 from accord.engine.config import TrainingConfig
 from accord.engine.learner import Learner
+from accord.engine.validation import Validation, Watch
 from accord.store.checkpoints import Checkpoint
 from accord.store.workspace import Workspace
 from accord.text.batching import shuffled_batches
@@ -29,27 +31,47 @@ def train(
     work: Workspace,
     label: str,
     checkpoint: Checkpoint | None,
-) -> None:
+    validation: Validation | None = None,
+    totals: Mapping[str, Sequence[int]] | None = None,
+) -> dict[str, Any]:
     """Trains to the end, from the checkpoint (what `work.resume()` gave) on. Logs a row for each optimizer step.
 
     losses_of: the micro-batch losses of one optimizer step, given the indices of its examples.
+    totals: what each example adds to a number that the rows count up, such as its tokens to "num_tokens".
+    Returns how many optimizer steps were done, and how the validation went.
     """
     batches = list(shuffled_batches(num_examples, config.batch_size, config.num_epochs, seed))
+    watch = None
+    if validation is not None:
+        steps_an_epoch = math.ceil(num_examples / config.batch_size)
+        watch = Watch(validation, learner, steps_an_epoch=steps_an_epoch, num_steps=len(batches))
     done = 0
     if checkpoint is not None:
         done = checkpoint.iteration
         learner.load_state(checkpoint.tensors("learner"))
+        if watch:
+            watch.load(checkpoint, checkpoint.state["validation"])
+    counted = {name: sum(adds[i] for batch in batches[:done] for i in batch) for name, adds in (totals or {}).items()}
 
     def state() -> tuple[Mapping[str, Mapping[str, Tensor]], Mapping[str, Any]]:
-        return {"learner": learner.state()}, {}
+        tensors, watched = watch.state() if watch else ({}, None)
+        return {"learner": learner.state(), **tensors}, {"validation": watched}
 
     with work.progress(label, len(batches), "optimizer steps", start=done) as progress:
-        for step in range(done, len(batches)):
-            learning_rate = config.learning_rate_at(step, len(batches))
-            for loss in losses_of(batches[step]):
+        while done < len(batches) and not (watch and watch.is_over):
+            learning_rate = config.learning_rate_at(done, len(batches))
+            for loss in losses_of(batches[done]):
                 learner.accumulate(loss)
             report = learner.step(learning_rate)
-            row = {**report.metrics, "grad_norm": report.grad_norm, "learning_rate": learning_rate}
-            work.metrics.write(step + 1, **row)
-            progress.advance(1, **{name: round(value, 3) for name, value in report.metrics.items()})
-            work.checkpoint_or_stop(step + 1, state)
+            for name, adds in (totals or {}).items():
+                counted[name] += sum(adds[i] for i in batches[done])
+            done += 1
+            measured = watch.look(done) if watch else {}
+            settings = {"grad_norm": report.grad_norm, "learning_rate": learning_rate}
+            work.metrics.write(done, **report.metrics, **settings, **counted, **measured)
+            shown = {**report.metrics, **measured}
+            progress.advance(1, **shown)
+            work.checkpoint_or_stop(done, state)
+    if watch:
+        watch.finish()
+    return {"num_optimizer_steps": done, **(watch.summary(done) if watch else {})}

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from accord.errors import UserError
+from accord.errors import UserError, did_you_mean
 from accord.models.attention import NAME as ATTENTION
 from accord.models.attention import refuse_unsupported
 from accord.text.template import Template
+
+if TYPE_CHECKING:
+    from accord.models.adapters import Backbone
 
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
@@ -22,9 +28,8 @@ transformers_logging.disable_progress_bar()
 
 def load_module(auto_class: Any, folder: Path, *, attention: str = ATTENTION, **options: Any) -> PreTrainedModel:
     """A model in fp32, in evaluation mode (dropout off), with Accord's attention. Raises UserError."""
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        refuse_unsupported(config, str(folder))
+    check_config(folder)
+    with _errors(folder):
         module: PreTrainedModel = auto_class.from_pretrained(
             folder,
             dtype=torch.float32,
@@ -33,22 +38,73 @@ def load_module(auto_class: Any, folder: Path, *, attention: str = ATTENTION, **
             trust_remote_code=False,
             **options,
         )
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"not a model that can be opened: {str(error).splitlines()[0]}",
-            where=str(folder),
-            remedy="A model is a Hugging Face folder with config.json and model.safetensors.",
-        ) from error
     module.eval()
     return module
 
 
+def load_config(folder: Path) -> PretrainedConfig:
+    """The config of a model's folder, without its own code. Raises UserError."""
+    with _errors(folder):
+        config: PretrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    return config
+
+
+def check_config(folder: Path) -> None:
+    """Refuses, before weights are read, a folder that is not a decoder which Accord can train. Raises UserError."""
+    config = load_config(folder)
+    where = str(folder)
+    if config.is_encoder_decoder:
+        what = f"the architecture {config.model_type!r} has an encoder, and Accord trains decoders"
+        raise UserError(what, where=where, remedy="Use a causal language model, such as Llama, Qwen 2.5 or SmolLM.")
+    if method := getattr(config, "quantization_config", None):
+        name = method.get("quant_method") if isinstance(method, dict) else getattr(method, "quant_method", None)
+        raise UserError(
+            f"the weights are quantised ({getattr(name, 'value', name)}), and Accord trains full ones",
+            where=where,
+            remedy="Use the model that it was made from.",
+        )
+    refuse_unsupported(config, where)
+    if not any(folder.glob("*.safetensors")):
+        if any(folder.glob("*.bin")):
+            raise UserError("the weights are pickles (.bin), which are never opened", where=where, remedy=_CONVERT)
+        remedy = "A model is a Hugging Face folder with config.json and *.safetensors."
+        raise UserError("there are no weights in it (no .safetensors)", where=where, remedy=remedy)
+
+
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model's folder, without its own code. Raises UserError."""
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"no tokenizer: {str(error).splitlines()[0]}", where=str(folder)) from error
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise UserError(
+            f"no tokenizer that can be opened: {_first_line(error)}",
+            where=str(folder),
+            remedy="Copy tokenizer.json and tokenizer_config.json into it from the model that it was made from.",
+        ) from error
     return tokenizer
+
+
+@contextmanager
+def _errors(folder: Path) -> Iterator[None]:
+    """What transformers raises over a model that it cannot open, as ours."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        what, remedy = _first_line(error), "A model is a Hugging Face folder with config.json and *.safetensors."
+        if "trust_remote_code" in str(error) or "custom code" in str(error):
+            what = "transformers does not know its type, and the folder brings code of its own"
+            remedy = "Accord runs no code from a model's folder. Use a model of a type that transformers knows."
+        raise UserError(f"not a model that can be opened: {what}", where=str(folder), remedy=remedy) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+_CONVERT = """If you trust them, convert them once, and give the new folder:
+    python -c "import sys, transformers as t; a, b = sys.argv[1:]; \
+      t.AutoModelForCausalLM.from_pretrained(a).save_pretrained(b); \
+      t.AutoTokenizer.from_pretrained(a).save_pretrained(b)" OLD_FOLDER NEW_FOLDER"""
 
 
 def save_module(module: PreTrainedModel, template: Template, folder: Path, masters: Mapping[str, Tensor]) -> None:
@@ -62,21 +118,49 @@ def save_module(module: PreTrainedModel, template: Template, folder: Path, maste
 
 
 def compute_dtype() -> torch.dtype:
-    """bfloat16 where the processor multiplies it natively, fp32 elsewhere."""
+    """bfloat16 where the processor multiplies it natively, else fp32; or as ACCORD_DTYPE says. Raises UserError."""
+    asked = os.environ.get("ACCORD_DTYPE")
+    if asked:
+        if asked not in _DTYPES:
+            raise UserError(f"{asked!r} is no dtype", where="ACCORD_DTYPE", remedy=did_you_mean(asked, _DTYPES))
+        return _DTYPES[asked]
+    return torch.bfloat16 if _native_bfloat16() else torch.float32
+
+
+def describe_compute() -> str:
+    """In words, what models compute in and on: "bfloat16 on the CPU (AMX), 2 threads"."""
+    dtype = str(compute_dtype()).removeprefix("torch.")
+    if os.environ.get("ACCORD_DTYPE"):
+        why = "as ACCORD_DTYPE says"
+    else:
+        why = _native_bfloat16() or "it multiplies no bfloat16"
+    threads = torch.get_num_threads()
+    return f"{dtype} on the CPU ({why}), {threads} thread{'s' if threads != 1 else ''}"
+
+
+def _native_bfloat16() -> str:
+    """What of the processor multiplies bfloat16, or nothing."""
+    names = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16"}
     capabilities = torch.cpu.get_capabilities()
-    native = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
-    return torch.bfloat16 if native else torch.float32
+    return next((name for key, name in names.items() if capabilities.get(key)), "")
 
 
-def dtype_of(module: PreTrainedModel) -> torch.dtype:
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def dtype_of(module: Backbone) -> torch.dtype:
     """In which a model computes: that of its embeddings."""
     weight = module.get_input_embeddings().weight
     assert isinstance(weight, Tensor)
     return weight.dtype
 
 
-def cast_for_compute(module: torch.nn.Module, dtype: torch.dtype) -> None:
+def cast_for_compute(
+    module: torch.nn.Module, dtype: torch.dtype, only: Callable[[torch.nn.Parameter], bool] = lambda _: True
+) -> None:
     """Casts the parameters, except heads that are kept in fp32, in place. Buffers (rotary frequencies) stay fp32."""
     for name, parameter in module.named_parameters():
-        if not name.startswith("score."):
+        if name.startswith("score."):
+            parameter.data = parameter.data.clone()  # a view of the file would keep all of the file in memory
+        elif only(parameter):
             parameter.data = parameter.data.to(dtype)

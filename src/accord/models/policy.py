@@ -6,24 +6,26 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from accord.algorithms.likelihood import TokenLogprobs, token_logprobs
+from accord.models.adapters import Adapter, Backbone, Bare, new_adapter
 from accord.models.attention import Layout, TreeAttention
 from accord.models.folders import cast_for_compute, dtype_of, load_module, load_tokenizer, save_module
+from accord.models.lora import Lora
 from accord.text.template import Template
 from accord.text.tree import TreeBatch
 
 
-def hidden_states(backbone: PreTrainedModel, ids: Tensor, positions: Tensor, layout: Layout) -> Tensor:
+def hidden_states(backbone: Backbone, ids: Tensor, positions: Tensor, layout: Layout) -> Tensor:
     """The last hidden states as rows: [B * T, d] from ids and positions [B, T]."""
     out = backbone(input_ids=ids, position_ids=positions, use_cache=False, layout=layout)
     rows: Tensor = out.last_hidden_state.flatten(0, 1)
     return rows
 
 
-def tree_hidden_states(backbone: PreTrainedModel, batch: TreeBatch) -> Tensor:
+def tree_hidden_states(backbone: Backbone, batch: TreeBatch) -> Tensor:
     """[B * T, d] for a batch of trees."""
     layout = TreeAttention(batch.visible, dtype_of(backbone))
     return hidden_states(backbone, batch.ids, batch.positions, layout)
@@ -34,7 +36,7 @@ class Policy:
 
     def __init__(self, module: PreTrainedModel, template: Template) -> None:
         self.module, self.template = module, template
-        self.backbone: PreTrainedModel = getattr(module, module.base_model_prefix)
+        self.backbone: Backbone = getattr(module, module.base_model_prefix)
 
     @classmethod
     def load(cls, folder: Path, dtype: torch.dtype = torch.float32) -> Policy:
@@ -42,9 +44,27 @@ class Policy:
         cast_for_compute(module, dtype)
         return cls(module, Template(load_tokenizer(folder)))
 
+    def adapt(self, lora: Lora, base: Path, seed: int) -> None:
+        """From here on an adapter is all that is trained. base: the folder that this policy was loaded from."""
+        self.backbone = new_adapter(self.module, "policy", lora, base, seed)
+
+    def without_adapter(self) -> Policy:
+        """The policy that `adapt` was called on, as it was, in the same memory."""
+        bare = Policy(self.module, self.template)
+        bare.backbone = Bare(self.module)
+        return bare
+
+    @property
+    def trained(self) -> dict[str, nn.Parameter]:
+        """The parameters that a learner trains, by name: the adapter's, or all."""
+        return self.backbone.parameters if isinstance(self.backbone, Adapter) else dict(self.module.named_parameters())
+
     def save(self, folder: Path, masters: Mapping[str, Tensor]) -> None:
-        """An ordinary folder that AutoModelForCausalLM opens."""
-        save_module(self.module, self.template, folder, masters)
+        """An ordinary folder that AutoModelForCausalLM opens; of an adapted policy also its adapter, beside it."""
+        if isinstance(self.backbone, Adapter):
+            self.backbone.save(AutoModelForCausalLM, self.template, folder, masters)
+        else:
+            save_module(self.module, self.template, folder, masters)
 
     @property
     def head(self) -> Tensor:

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
+from accord.models.adapters import HEAD, Adapter, Backbone, new_adapter
 from accord.models.folders import cast_for_compute, load_module, load_tokenizer, save_module
+from accord.models.lora import Lora
 from accord.models.policy import tree_hidden_states
 from accord.text.template import Template
 from accord.text.tree import TreeBatch
@@ -28,13 +30,32 @@ class Normalisation:
     offset: float = 0.0
     gain: float = 1.0
 
+    @classmethod
+    def of(cls, config: PreTrainedConfig) -> Normalisation:
+        """What a config.json says."""
+        return cls(float(getattr(config, "score_offset", 0.0)), float(getattr(config, "score_gain", 1.0)))
+
 
 class ScalarModel:
-    """A backbone and a linear head without bias, the head in fp32."""
+    """A backbone and a linear head without bias, the head in fp32.
 
-    def __init__(self, module: PreTrainedModel, template: Template) -> None:
+    By default the module's own two. `backbone` and `head` [1, d]: others, where several models share a module, which
+    then may be a language model's.
+    """
+
+    def __init__(
+        self,
+        module: PreTrainedModel,
+        template: Template,
+        *,
+        backbone: Backbone | None = None,
+        head: nn.Parameter | None = None,
+        normalisation: Normalisation | None = None,
+    ) -> None:
         self.module, self.template = module, template
-        self.backbone: PreTrainedModel = getattr(module, module.base_model_prefix)
+        self.backbone: Backbone = backbone or getattr(module, module.base_model_prefix)
+        self.head = module.get_parameter(HEAD) if head is None else head
+        self.normalisation = normalisation or Normalisation.of(module.config)
         self._shift = 0.0
 
     @classmethod
@@ -58,27 +79,42 @@ class ScalarModel:
     def value_from_reward(cls, folder: Path) -> ScalarModel:
         """A value model, in fp32, that starts as a reward model (Stiennon et al. 2020), in its normalised units."""
         model = cls.load(folder)
-        normalisation = model.normalisation
-        model.head.data.mul_(normalisation.gain)
-        model._shift = -normalisation.gain * normalisation.offset
+        model.start_normalised()
         return model
 
+    @classmethod
+    def value_from_policy(cls, folder: Path) -> ScalarModel:
+        """A value model, in fp32, that starts as a policy's backbone and says 0 everywhere: for rewards that are no
+        model, or whose tokens are not the policy's."""
+        model = cls.load(folder)
+        model.head.data.zero_()
+        return model
+
+    def start_normalised(self) -> None:
+        """From here on values are in the units of the normalised score."""
+        self.head.data.mul_(self.normalisation.gain)
+        self._shift = -self.normalisation.gain * self.normalisation.offset
+
+    def adapt(self, lora: Lora, base: Path, seed: int) -> None:
+        """From here on an adapter and the head are all that is trained. base: the folder the backbone is from."""
+        self.backbone = new_adapter(self.module, "reward", lora, base, seed)
+
+    @property
+    def trained(self) -> dict[str, nn.Parameter]:
+        """The parameters that a learner trains, by name: the adapter's and the head, or all."""
+        if isinstance(self.backbone, Adapter):
+            return {**self.backbone.parameters, HEAD: self.head}
+        return dict(self.module.named_parameters())
+
     def save(self, folder: Path, masters: Mapping[str, Tensor], normalisation: Normalisation) -> None:
-        """An ordinary folder, with the normalisation in its config.json."""
-        self.module.config.score_offset = normalisation.offset
-        self.module.config.score_gain = normalisation.gain
-        save_module(self.module, self.template, folder, masters)
-
-    @property
-    def head(self) -> Tensor:
-        """[1, d]"""
-        weight = self.module.get_parameter("score.weight")
-        return weight
-
-    @property
-    def normalisation(self) -> Normalisation:
-        config = self.module.config
-        return Normalisation(float(getattr(config, "score_offset", 0.0)), float(getattr(config, "score_gain", 1.0)))
+        """An ordinary folder, with the normalisation in its config.json; of an adapted model also its adapter."""
+        settings = {"score_offset": normalisation.offset, "score_gain": normalisation.gain}
+        if isinstance(self.backbone, Adapter):
+            self.backbone.save(AutoModelForSequenceClassification, self.template, folder, masters, **settings)
+        else:
+            for name, value in settings.items():
+                setattr(self.module.config, name, value)
+            save_module(self.module, self.template, folder, masters)
 
     def scores(self, batch: TreeBatch) -> Tensor:
         """[S] fp32: the raw score of each branch, read at its last token."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from accord.engine.scorer import per_branch
-from accord.models.scalar import ScalarModel
+from accord.models.scalar import Normalisation, ScalarModel
 from accord.types import Prompt, Response
 
 
@@ -30,6 +30,10 @@ class LearnedReward:
     def load(cls, folder: Path, dtype: torch.dtype) -> LearnedReward:
         return cls(ScalarModel.load(folder, dtype))
 
+    @property
+    def normalisation(self) -> Normalisation:
+        return self.model.normalisation
+
     def score(
         self,
         prompts: Sequence[Prompt],
@@ -43,5 +47,4 @@ class LearnedReward:
             for prompt, of_prompt in zip(prompts, responses, strict=True)
         ]
         scores = per_branch(trees, self.model.scores, pad_id=template.pad_id, advance=advance)
-        normalisation = self.model.normalisation
-        return normalisation.gain * (torch.cat(scores) - normalisation.offset)
+        return self.normalisation.gain * (torch.cat(scores) - self.normalisation.offset)

@@ -6,15 +6,18 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, overload
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, overload
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from accord.data.derive import view
 from accord.data.records import JudgedComparison, RecordKind, read_records
 from accord.store.artifacts import Artifact
 from accord.store.workspace import Workspace
 from accord.types import Demonstration, LabelledResponse, PlainText, Prompt, RatedText
+
+if TYPE_CHECKING:
+    from accord.engine.workload import Sizes, Work
 
 Produces = Literal["model", "policy", "reward", "data", "results"]
 
@@ -25,16 +28,24 @@ class Ref:
 
     wants: what that artifact must be ("policy" also accepts the recipe's model). records: for data, the kind of record
     that the step reads, e.g. the field value "reviews.sft" means part `sft` of the data set `reviews`. A part of
-    another kind will do if it can be viewed as that kind (`accord.data.derive.VIEWS`).
+    another kind will do if it can be viewed as that kind (`accord.data.derive.VIEWS`). Several kinds: any of them.
     """
 
     wants: Literal["policy", "reward", "data"]
-    records: RecordKind | None = None
+    records: RecordKind | tuple[RecordKind, ...] | None = None
+
+    @property
+    def kinds(self) -> tuple[RecordKind, ...]:
+        """The kinds of record that will do; none: all."""
+        if self.records is None:
+            return ()
+        return (self.records,) if isinstance(self.records, str) else self.records
 
 
 PolicyRef = Annotated[str, Ref("policy")]
 RewardRef = Annotated[str, Ref("reward")]
 DemonstrationsRef = Annotated[str, Ref("data", "demonstrations")]
+ExamplesRef = Annotated[str, Ref("data", ("demonstrations", "texts"))]
 ComparisonsRef = Annotated[str, Ref("data", "comparisons")]
 RatingsRef = Annotated[str, Ref("data", "ratings")]
 PromptsRef = Annotated[str, Ref("data", "prompts")]
@@ -44,9 +55,17 @@ LATEST = "latest"  # as a PolicyRef: the newest policy above the step in the rec
 
 
 class StepConfig(BaseModel):
-    """Strict: an unknown key is an error."""
+    """Strict: an unknown key is an error, and true is no number."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_boolean_as_number(cls, value: Any, info: ValidationInfo) -> Any:
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and not (annotation is bool or bool in get_args(annotation)):
+            raise ValueError("true and false are not wanted here")
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +136,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class StepKind:
-    """A row of the registry."""
+    """A row of the registry. work: what run() will do with a config, for estimates (None: nothing worth a word)."""
 
     produces: Produces
     version: int
     config: type[StepConfig]
     run: Callable[[Job], None]
+    work: Callable[[Any, Sizes], Work] | None = None

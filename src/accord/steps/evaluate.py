@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
 from accord.steps.base import ComparisonsRef, Job, PolicyRef, PromptsRef, RatingsRef, RewardRef, StepConfig, StepKind
+
+if TYPE_CHECKING:
+    from accord.engine.workload import Sizes, Work
 
 
 class Config(StepConfig):
@@ -53,15 +56,15 @@ def run(job: Job) -> None:
     from accord.evaluate.reward_model import GROUP_SIZE, accuracy_on_pairs
     from accord.models.folders import compute_dtype
     from accord.models.policy import Policy
-    from accord.rewards.learned import LearnedReward
+    from accord.rewards.loading import load_reward
 
     config: Config = job.config
     dtype = compute_dtype()
     names = [source.name for source in job.inputs["policies"]]
     results: dict[str, Any] = {}
     job.write_json("machine.json", {"gemm_gflops": gemm_gflops(dtype)})
-    proxy = LearnedReward.load(job.input("proxy").model, dtype)
-    gold = LearnedReward.load(job.input("by").model, dtype)
+    proxy = load_reward(job.input("proxy").artifact.path, dtype)
+    gold = load_reward(job.input("by").artifact.path, dtype)
     second = _fit(job.inputs["second"])
     prompts = job.input("prompts").read("prompts")[: config.num_prompts]
     items = job.input("pairs").read("ratings")
@@ -145,4 +148,41 @@ def _fit(sources: Any) -> Any:
     return TextRidge().fit(texts, means)
 
 
-STEP = StepKind(produces="results", version=2, config=Config, run=run)
+def work(config: Config, sizes: Sizes) -> Work:
+    """What run() will do."""
+    from accord.engine.workload import Phase, Work, passes, rollout_trees, sampling, scoring
+    from accord.evaluate.reward_model import GROUP_SIZE
+    from accord.text.batching import micro_batches
+    from accord.types import Response
+
+    template = sizes.template
+    prompts = sizes.records("prompts", "prompts").first(config.num_prompts)
+    proxy, judge = sizes.num_learned("proxy"), sizes.num_learned("by")
+    pairs = sizes.records("pairs", "ratings")
+    texts = [Response(item.text) for item in pairs.sample]
+    groups = [
+        template.tree(_plain(prompts.sample[0]), texts[at : at + GROUP_SIZE]) for at in range(0, len(texts), GROUP_SIZE)
+    ]
+    found = scoring(template, groups, pairs.scale * proxy)
+    found += scoring(template, groups, min(600 / pairs.total, 1.0) * pairs.scale * proxy)
+    slots = length = 0
+    for at, name in enumerate(config.policies):
+        expected = sizes.responses("policies", config.max_response_tokens, at)
+        own, whole = rollout_trees(template, prompts.sample, config.num_samples, expected)
+        sampled, slots, longest = sampling(own, prompts.scale)
+        length = max(length, longest)
+        found += [*sampled, *scoring(template, whole, prompts.scale * (proxy + judge))]
+        if name != config.baseline:
+            batches = (micro.batch for micro in micro_batches(own, template.pad_id, 1024))
+            found += passes("forward", batches, prompts.scale)
+    others = len(config.policies) > 1
+    held = [*[sizes.scalar] * (proxy + judge), *[sizes.policy] * (1 + others)]
+    fits = [
+        sum(part.total * len(part.sample[0][0].responses) for part in sizes.parts(field) if part.sample)
+        for field in ("second", "proxy_data")
+    ]
+    loaded = [*[sizes.scalar] * (proxy + judge), *[sizes.policy] * len(config.policies)]
+    return Work([Phase(found, frozen=held, slots=slots, length=length)], loaded, fits=fits)
+
+
+STEP = StepKind(produces="results", version=2, config=Config, run=run, work=work)

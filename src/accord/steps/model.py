@@ -2,31 +2,56 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from accord.steps.base import Job, StepConfig, StepKind
+from accord.steps.base import MODEL, Job, StepConfig, StepKind
 
 
 class Config(StepConfig):
-    """source: a built-in model's name or a local folder. fingerprint: filled in from its content."""
+    """source: a built-in model's name, a folder, a .gguf file or a hub id. fingerprint: filled in from its content.
+
+    chat_template: instead of the model's own, one by name (chatml, llama3, plain) or the path of a .jinja file, whose
+    text is kept here. pad_token, end_of_turn: tokens of the vocabulary, where those that are found are not wanted.
+    """
 
     source: str
     fingerprint: str
+    chat_template: str | None = None
+    pad_token: str | None = None
+    end_of_turn: str | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, values: dict[str, Any]) -> dict[str, Any]:
         from accord.models.sources import fingerprint
 
+        given = values.get("chat_template")
+        if isinstance(given, str):
+            from accord.text.chat_templates import NAMED, template_text
+
+            given = given if given in NAMED else template_text(given)
+            values = {**values, "chat_template": given}
         return {**values, "fingerprint": fingerprint(values["source"])}
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What is not given is not in the step's key, so that a new option leaves the models of others as they are."""
+        return {name: value for name, value in plain(self).items() if value is not None}
 
 
 def run(job: Job) -> None:
     from accord.models.catalog import prepare
+    from accord.models.sources import pinned
 
-    prepare(job.config.source, job.work.out / "model")
+    config: Config = job.config
+    options = config.model_dump(exclude={"source", "fingerprint"})
+    notes = prepare(pinned(config.source, config.fingerprint), job.work.out / MODEL, options)
+    for note in notes:
+        print(f"  {note}", file=sys.stderr)
+    job.write_json("model.json", {"source": config.source, "fingerprint": config.fingerprint, "notes": notes})
 
 
 STEP = StepKind(produces="model", version=1, config=Config, run=run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accord.steps import data, evaluate, model, ppo, reject, reward, sft
+from accord.steps import collect, data, evaluate, model, ppo, reject, reward, reward_function, sample, sft
 from accord.steps.base import StepKind
 
 STEPS: dict[str, StepKind] = {
@@ -10,6 +10,9 @@ STEPS: dict[str, StepKind] = {
     "data": data.STEP,
     "sft": sft.STEP,
     "reward": reward.STEP,
+    "reward_function": reward_function.STEP,
+    "sample": sample.STEP,
+    "collect": collect.STEP,
     "reject": reject.STEP,
     "ppo": ppo.STEP,
     "evaluate": evaluate.STEP,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import Field
 
 from accord.data.records import read_records, write_records
 from accord.engine.config import TrainingConfig
 from accord.steps.base import LATEST, Job, PolicyRef, PromptsRef, RewardRef, StepConfig, StepKind
 from accord.types import Demonstration
+
+if TYPE_CHECKING:
+    from accord.engine.workload import Sizes, Work
 
 BEST = "best.jsonl"
 
@@ -34,7 +39,7 @@ def run(job: Job) -> None:
     from accord.engine.rollout import roll_out
     from accord.models.folders import compute_dtype
     from accord.models.policy import Policy
-    from accord.rewards.learned import LearnedReward
+    from accord.rewards.loading import load_reward
 
     config: Config = job.config
     checkpoint = job.work.resume()
@@ -53,7 +58,7 @@ def run(job: Job) -> None:
                 advance=job.work.advancer(progress),
             )
         del policy
-        reward = LearnedReward.load(job.input("reward").model, compute_dtype())
+        reward = load_reward(job.input("reward").artifact.path, compute_dtype())
         with job.work.progress(f"{job.name}: scoring", len(prompts), "prompts") as progress:
             scores = reward.score(rollout.prompts, rollout.responses, job.work.advancer(progress)).view(
                 len(prompts), -1
@@ -77,8 +82,7 @@ def run(job: Job) -> None:
         job.input("start").model,
         read_records(best_file, "demonstrations"),
         config,
-        check_boundaries=False,
-        max_response_tokens=None,
+        limits=None,
         joint_tokens=config.max_tokens,
         seed=job.seed,
         work=job.work,
@@ -87,4 +91,28 @@ def run(job: Job) -> None:
     )
 
 
-STEP = StepKind(produces="policy", version=1, config=Config, run=run)
+def work(config: Config, sizes: Sizes) -> Work:
+    """What run() will do. Responses are as long as the policy's are expected to be, the chosen ones as any."""
+    from accord.engine.workload import Phase, Work, imitation, rollout_trees, sampling, scoring
+
+    records = sizes.records("prompts", "prompts").first(config.num_prompts)
+    lengths = sizes.responses("start", config.max_response_tokens)
+    own, whole = rollout_trees(sizes.template, records.sample, config.num_samples, lengths)
+    chosen, _ = rollout_trees(sizes.template, records.sample, 1, lengths)
+    sampled, slots, length = sampling(own, records.scale)
+    learned = sizes.num_learned("reward")
+    phase, trained = imitation(sizes, config, chosen, records.scale, joint_tokens=config.max_tokens)
+    return Work(
+        [
+            Phase(sampled, frozen=[sizes.policy], slots=slots, length=length),
+            Phase(scoring(sizes.template, whole, records.scale * learned), frozen=[sizes.scalar] * learned),
+            phase,
+        ],
+        loaded=[sizes.policy, *[sizes.scalar] * learned, sizes.policy],
+        saved=[sizes.policy],
+        checkpointed=trained,
+        lengths=lengths,
+    )
+
+
+STEP = StepKind(produces="policy", version=1, config=Config, run=run, work=work)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from pydantic import Field, field_validator
 
 from accord.data.derive import MarginSize, derive_ranking, margin_levels
+from accord.data.records import JudgedComparison
 from accord.engine.config import TrainingConfig
 from accord.errors import UserError
+from accord.models.lora import Lora, without_dropout
 from accord.steps.base import LATEST, MODEL, ComparisonsRef, Job, PolicyRef, StepConfig, StepKind
+from accord.types import Ranking
+
+if TYPE_CHECKING:
+    from accord.engine.workload import Sizes, Work
 
 _NORMALISED_ON = 64  # comparisons of the training data whose scores get mean 0 and variance 1
 
@@ -35,6 +42,12 @@ class Config(StepConfig, TrainingConfig):
             raise ValueError("the thresholds ascend, from negligibly to significantly better")
         return thresholds
 
+    @field_validator("lora")
+    @classmethod
+    def _no_dropout(cls, lora: Lora | None) -> Lora | None:
+        without_dropout(lora)
+        return lora
+
 
 def run(job: Job) -> None:
     """Writes the reward model's folder, model/, and summary.json: what was used, and the normalisation."""
@@ -52,11 +65,7 @@ def run(job: Job) -> None:
 
     config: Config = job.config
     source = job.input("data")
-    levels = margin_levels(config.margin, config.margin_thresholds)
-    rankings = [
-        derive_ranking(comparison, judgements, tie_below=config.tie_below, margin_levels=levels)
-        for comparison, judgements in source.read("comparisons")
-    ]
+    rankings = _rankings(config, source.read("comparisons"))
     num_without_pairs = sum(not ranking.pairs for ranking in rankings)
     rankings = [ranking for ranking in rankings if ranking.pairs]
     if not rankings:
@@ -67,6 +76,8 @@ def run(job: Job) -> None:
         )
     checkpoint = job.work.resume()
     model = ScalarModel.from_policy(job.input("start").model, derive_seed(job.seed, "head"))
+    if config.lora is not None:
+        model.adapt(config.lora, job.input("start").model, derive_seed(job.seed, "adapter"))
     template = model.template
     trees = [template.tree(ranking.prompt, ranking.responses) for ranking in rankings]
     learner = Learner(model.module, compute_dtype(), config.optimization())
@@ -111,4 +122,45 @@ def run(job: Job) -> None:
     job.write_json("summary.json", summary)
 
 
-STEP = StepKind(produces="reward", version=1, config=Config, run=run)
+def _rankings(config: Config, comparisons: Sequence[JudgedComparison]) -> list[Ranking]:
+    levels = margin_levels(config.margin, config.margin_thresholds)
+    return [
+        derive_ranking(comparison, judgements, tie_below=config.tie_below, margin_levels=levels)
+        for comparison, judgements in comparisons
+    ]
+
+
+def work(config: Config, sizes: Sizes) -> Work:
+    """What run() will do."""
+    from accord.engine.workload import Phase, Work, passes, scoring, training
+    from accord.text.batching import micro_batches
+    from accord.text.tree import Tree, TreeBatch
+
+    template = sizes.template
+
+    def trees_of(comparisons: Sequence[JudgedComparison]) -> list[Tree]:
+        return [template.tree(one.prompt, one.responses) for one in _rankings(config, comparisons) if one.pairs]
+
+    def batches_of(some: Sequence[Tree]) -> Iterator[TreeBatch]:
+        return (micro.batch for micro in micro_batches(some, template.pad_id, config.max_tokens))
+
+    records = sizes.records("data", "comparisons")
+    trees = trees_of(records.sample)
+    if not trees:
+        return Work()
+    found, updates = training(
+        lambda indices: batches_of([trees[i] for i in indices]),
+        len(trees),
+        len(trees) * records.scale,
+        config.batch_size,
+        config,
+        head=False,
+    )
+    found += passes("train", batches_of(trees_of(records.longest)), 0, head=False)
+    found += scoring(template, trees[:_NORMALISED_ON])
+    trained = sizes.scalar if config.lora is None else sizes.adapter(config.lora)
+    phase = Phase(found, [trained], () if config.lora is None else [sizes.scalar], updates=updates)
+    return Work([phase], loaded=[sizes.policy], saved=[sizes.scalar], checkpointed=trained)
+
+
+STEP = StepKind(produces="reward", version=1, config=Config, run=run, work=work)

@@ -60,7 +60,7 @@ def fetch(
     """
     pinned = read_requirement(requirement_file)
     cache = cache or cache_folder()
-    folder = cache / f"{pinned.name}-{pinned.version}-{min(pinned.sha256)[:12]}"
+    folder = cache / _folder_name(pinned)
     with lock(cache / f"{folder.name}.lock", f"the download of {pinned.name}", wait=True):
         if (cached := _valid_file(folder, pinned)) is not None:
             return cached
@@ -76,6 +76,12 @@ def fetch(
                 shutil.rmtree(temp, ignore_errors=True)
     (path,) = folder.iterdir()
     return path
+
+
+def is_fetched(requirement_file: Path) -> bool:
+    """Whether the file that is pinned lies in the cache, whole."""
+    pinned = read_requirement(requirement_file)
+    return _valid_file(cache_folder() / _folder_name(pinned), pinned) is not None
 
 
 def cache_folder() -> Path:
@@ -98,6 +104,10 @@ def read_requirement(path: Path) -> Pinned:
             remedy="Write one line: name==version --hash=sha256:<64 hexadecimal digits>.",
         )
     return Pinned(match["name"], match["version"], frozenset(re.findall(r"sha256:([0-9a-f]{64})", match["hashes"])))
+
+
+def _folder_name(pinned: Pinned) -> str:
+    return f"{pinned.name}-{pinned.version}-{min(pinned.sha256)[:12]}"
 
 
 def _valid_file(folder: Path, pinned: Pinned) -> Path | None:

@@ -41,6 +41,31 @@ def lock(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
             os.close(descriptor)
 
 
+def holder(path: Path) -> str | None:
+    """Who holds a lock, by what its file says; None when nobody does. Leaves the lock alone.
+
+    Of another machine's process it is not known whether it still lives.
+    """
+    try:
+        said = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    words = said.split()
+    if len(words) != 4 or not words[1].isdigit():
+        return None
+    return said if words[3] != socket.gethostname() or _is_alive(int(words[1])) else None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def _acquire(descriptor: int, path: Path, what: str, wait: bool) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

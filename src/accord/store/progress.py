@@ -1,10 +1,17 @@
-"""How far long work is: a line that rewrites itself on a terminal, a plain line now and then elsewhere."""
+"""How far long work is: a line that rewrites itself on a terminal, a plain line now and then elsewhere.
+
+The same stands in a small file, for those who ask from outside (`accord status`).
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -15,11 +22,13 @@ class Progress:
         ppo  12/28 iterations  43%  14 s each  0:03:44 left  kl 1.21  score 0.55
 
     total, start: units in all, and those done before (on a resume); the rate leaves the latter out. stream: where the
-    lines go, sys.stderr by default. On a terminal at most ten updates a second are drawn.
+    lines go, sys.stderr by default. On a terminal at most ten updates a second are drawn. record: the file that says
+    the same, written every few seconds at most.
     """
 
     plain_seconds = 15.0
     redraw_seconds = 0.1
+    record_seconds = 3.0
 
     def __init__(
         self,
@@ -29,6 +38,7 @@ class Progress:
         stream: TextIO | None = None,
         *,
         start: int = 0,
+        record: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.label, self.total, self.unit, self.done = label, total, unit, start
@@ -38,6 +48,7 @@ class Progress:
         self._began = self._drawn = clock()
         self._shown: dict[str, float | str] = {}
         self._width = 0
+        self._record, self._recorded = record, clock()
 
     def advance(self, n: int = 1, **shown: float | str) -> None:
         """Count `n` more units. The values given stay on the line until they are given anew."""
@@ -47,6 +58,9 @@ class Progress:
         if now - self._drawn >= (self.redraw_seconds if self._live else self.plain_seconds):
             self._drawn = now
             self._draw(self.line())
+        if now - self._recorded >= self.record_seconds:
+            self._recorded = now
+            self._write_record()
 
     def line(self) -> str:
         """The line as of now."""
@@ -64,7 +78,33 @@ class Progress:
             parts.append(clock_time(seconds))
         return "  ".join(parts + [f"{name} {_short(value)}" for name, value in self._shown.items()])
 
+    @property
+    def seconds_left(self) -> float | None:
+        """At the rate so far; None before there is one."""
+        worked = self.done - self._start
+        return (self.total - self.done) * (self._clock() - self._began) / worked if worked > 0 else None
+
+    def _write_record(self) -> None:
+        """In one rename and without fsync: it is worth nothing after a crash. A full disk is the work's own trouble."""
+        if self._record is None:
+            return
+        left = self.seconds_left
+        content = {
+            "label": self.label,
+            "done": self.done,
+            "total": self.total,
+            "unit": self.unit,
+            "seconds_left": None if left is None else round(left, 1),
+            "shown": {name: value for name, value in self._shown.items()},
+            "written": round(time.time(), 1),
+        }
+        temp = self._record.with_name(f".{self._record.name}.tmp")
+        with suppress(OSError):
+            temp.write_text(json.dumps(content), encoding="utf-8")
+            os.replace(temp, self._record)
+
     def __enter__(self) -> Self:
+        self._write_record()
         if self._live:
             self._draw(self.line())
         return self

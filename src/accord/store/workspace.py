@@ -3,6 +3,7 @@
 work/<kind>-<key>/out/           what becomes the artifact, metrics.jsonl among it
                   checkpoints/   the last few, gone once the artifact is published
                   elapsed.json   seconds worked up to the last checkpoint
+                  progress.json  how far it is, while it runs
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 METRICS = "metrics.jsonl"
+PROGRESS = "progress.json"
 
 
 class MetricsLog:
@@ -123,7 +125,7 @@ class Workspace:
 
     def progress(self, label: str, total: int, unit: str, *, start: int = 0) -> Progress:
         """A progress line. start: units done before a resume."""
-        return Progress(label, total, unit, self._stream, start=start)
+        return Progress(label, total, unit, self._stream, start=start, record=self.folder / PROGRESS)
 
     def advancer(self, progress: Progress) -> Callable[[int], None]:
         """Counts units on a progress line; raises Interrupted when a stop was requested.

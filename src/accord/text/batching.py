@@ -24,6 +24,11 @@ def micro_batches(trees: Sequence[Tree], pad_id: int, max_tokens: int) -> list[M
     Small batches of near-equal length waste little on padding and stay in the cache. A tree longer than `max_tokens`
     is a batch of its own. Longest first, so that too little memory shows at once and not at the end.
     """
+    return list(iterate_micro_batches(trees, pad_id, max_tokens))
+
+
+def iterate_micro_batches(trees: Sequence[Tree], pad_id: int, max_tokens: int) -> Iterator[MicroBatch]:
+    """The batches of `micro_batches`, each made when it is wanted: their masks together may be more than the memory."""
     order = sorted(range(len(trees)), key=lambda i: (-trees[i].num_tokens, i))
     groups: list[list[int]] = []
     for i in order:
@@ -31,7 +36,8 @@ def micro_batches(trees: Sequence[Tree], pad_id: int, max_tokens: int) -> list[M
             groups[-1].append(i)
         else:
             groups.append([i])
-    return [MicroBatch(tuple(g), TreeBatch.from_rows([[trees[i]] for i in g], pad_id)) for g in groups]
+    for group in groups:
+        yield MicroBatch(tuple(group), TreeBatch.from_rows([[trees[i]] for i in group], pad_id))
 
 
 def shared_prompts(trees: Sequence[Tree], max_tokens: int) -> list[Tree]:

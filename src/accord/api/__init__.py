@@ -1,0 +1,1 @@
+"""The Python API. What users import stands in `accord` itself; nothing below imports it."""

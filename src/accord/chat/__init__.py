@@ -1,0 +1,1 @@
+"""Talking to policies in a terminal."""

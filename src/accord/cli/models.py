@@ -1,0 +1,90 @@
+"""models, export: the models that are here and what a recipe calls them, and a model as others take it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from accord.cli.common import DEFAULT_STORE, StoreOption, say, user_errors
+
+_MODEL = "A run (its last policy), RUN:STEP, a folder, or what a recipe's `model` can name."
+
+
+def models(store: StoreOption = DEFAULT_STORE) -> None:
+    """List the models that a recipe can start from: built in, trained here, and in the hub's cache."""
+    with user_errors():
+        from accord.models.hub import cached_models
+        from accord.models.sources import BUILTIN
+        from accord.store.fetch import is_fetched
+
+        say("Built in")
+        _table(
+            [
+                (one.name, f"{one.size}, {one.licence}", "here" if is_fetched(one.requirements) else "to be fetched")
+                for one in BUILTIN.values()
+            ]
+        )
+        say(f"\nTrained here, in {store}")
+        _table(_trained(store))
+        say("\nIn the cache of the Hugging Face hub")
+        _table([(one.name, _size(one.num_bytes), "" if one.complete else "without weights") for one in cached_models()])
+        say(
+            "\nIn a recipe: `model: NAME`, with the name or path of the first column. Also the path of any Hugging Face"
+        )
+        say("folder or .gguf file, and a hub id, OWNER/NAME or OWNER/NAME@REVISION.")
+
+
+def export(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL)],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write, or a file that ends in .gguf.")],
+    gguf: Annotated[bool, typer.Option("--gguf", help="Write a GGUF file, for llama.cpp and its like.")] = False,
+    dtype: Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16.")] = "float32",
+    force: Annotated[bool, typer.Option("--force", help="Replace a model that is there.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write a model as an ordinary Hugging Face folder, or as a GGUF file."""
+    with user_errors():
+        from accord.api.sources import find_policy, ready_folder
+        from accord.errors import UserError
+
+        if gguf and out.suffix != ".gguf":
+            raise UserError(f"{str(out)!r} is no name of a GGUF file", remedy=f"Write {out.name}.gguf.")
+        found = find_policy(model, store)
+        from accord.models.export import export as write
+
+        folder = found if isinstance(found, Path) else ready_folder(found)
+        say(f"{write(folder, out, dtype=dtype, force=force)}: {_size(_num_bytes(out))} in {dtype}")
+
+
+def _trained(store: Path) -> list[tuple[str, ...]]:
+    """The policies and reward models of every run, by the path of the run's link to each."""
+    from accord.api.runs import open_run
+    from accord.steps.registry import STEPS
+
+    rows: list[tuple[str, ...]] = []
+    for plan in sorted((store / "runs").glob("*/plan.json")):
+        for name, step in open_run(plan.parent).steps.items():
+            link = plan.parent / "steps" / name / "model"
+            if STEPS[step.kind].produces in ("policy", "reward") and (link / "config.json").is_file():
+                made = "policy" if STEPS[step.kind].produces == "policy" else "reward model"
+                rows.append((str(link), f"{made}, by {step.kind}", _size(_num_bytes(link))))
+    return rows
+
+
+def _num_bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in (path.iterdir() if path.is_dir() else [path]))
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"
+
+
+def _table(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))] if rows else []
+    for row in rows:
+        line = "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
+        say(f"  {''.join(c for c in line if c.isprintable()).rstrip()}")
+    if not rows:
+        say("  none")

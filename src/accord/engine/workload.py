@@ -1,0 +1,308 @@
+"""What a step will do, as shapes: which passes over which batches, what is in memory meanwhile, what is written.
+
+Each step's `work(config, sizes)` says it with the code that the step itself runs: the template renders a sample of the
+records, the same functions group them into batches, and the sampler's slots are played through. How long a pass of a
+shape takes is measured by `accord.engine.profile`; how much memory it needs is in `accord.models.cost`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import cycle, islice
+from typing import Any, Literal
+
+import numpy as np
+
+from accord.data.derive import view
+from accord.data.records import RecordKind
+from accord.engine.config import TrainingConfig
+from accord.engine.imitation import Batches, apart, packed
+from accord.models.cost import Dimensions
+from accord.models.lora import Lora
+from accord.text.batching import micro_batches, shared_prompts, shuffled_batches
+from accord.text.template import Template
+from accord.text.tree import Branch, Tree, TreeBatch
+from accord.types import Prompt
+
+PassKind = Literal["train", "forward", "prefill", "decode"]
+
+NUM_SLOTS = 128  # of the sampler, as `accord.engine.rollout` has it
+_NUM_PLAYED = 1024  # responses whose way through the sampler's slots is played; more are scaled
+_ADAPTER_SHARE = 0.75  # of a full training pass: there are no gradients of the frozen weights
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """`count` passes over [rows, width] places that hold `tokens` tokens each, padding left out.
+
+    head_rows: rows of the vocabulary's head; 0 for reward and value models. Of "decode", width is what the cache
+    holds. share: of the time of a full pass. A count of 0: it is too rare to take time, and needs memory.
+    """
+
+    kind: PassKind
+    rows: int
+    width: int
+    head_rows: int
+    tokens: int
+    count: float
+    share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A part of a step: the models that are in memory together, and the passes over them.
+
+    trained: parameters of each model or adapter that is trained, `updates` times; frozen: of each that is computed on
+    alone; kept: of each fp32 copy beside them. slots, length: of the sampler's cache.
+    """
+
+    passes: Sequence[Passes] = ()
+    trained: Sequence[int] = ()
+    frozen: Sequence[int] = ()
+    kept: int = 0
+    updates: int = 0
+    slots: int = 0
+    length: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """All of a step. loaded, saved: parameters of each model that is read and written. checkpointed: parameters whose
+    masters and moments a checkpoint holds. fits: texts that each linear model of words is fitted on. seconds: of work
+    that is none of these. makes: a sample of the records that it writes, by part. lengths: the tokens of responses as
+    the policy that it makes will write them."""
+
+    phases: Sequence[Phase] = ()
+    loaded: Sequence[int] = ()
+    saved: Sequence[int] = ()
+    checkpointed: int = 0
+    fits: Sequence[int] = ()
+    seconds: float = 0.0
+    makes: Mapping[str, Records] = field(default_factory=dict)
+    lengths: tuple[int, ...] | None = None
+
+    def tokens(self, *kinds: PassKind) -> float:
+        """How many tokens go through passes of these kinds; through several models, several times."""
+        return sum(p.tokens * p.count for phase in self.phases for p in phase.passes if p.kind in kinds)
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """A sample of the records of a data set's part, how many there are in all, and the few longest of all."""
+
+    kind: RecordKind
+    sample: Sequence[Any]
+    total: int
+    longest: Sequence[Any] = ()
+
+    def read(self, kind: RecordKind) -> Any:
+        """The sample, viewed as `kind`; as `accord.steps.base.Input` reads all of them."""
+        return view(self.sample, self.kind, kind)
+
+    def seen_as(self, kind: RecordKind) -> Records:
+        """As records of another kind; the total keeps its proportion."""
+        seen = self.read(kind)
+        total = round(self.total * len(seen) / max(len(self.sample), 1))
+        return Records(kind, seen, total, view(self.longest, self.kind, kind))
+
+    @property
+    def extremes(self) -> Records:
+        """The longest ones alone, for what they need of memory."""
+        return Records(self.kind, self.longest, len(self.longest))
+
+    def first(self, num: int | None) -> Records:
+        """The first `num` of them (None: all)."""
+        return self if num is None else Records(self.kind, self.sample[:num], min(num, self.total))
+
+    @property
+    def scale(self) -> float:
+        """How many records each one of the sample stands for."""
+        return self.total / max(len(self.sample), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of an input before it is made. key: of the step that makes it. records: of data. lengths: the
+    tokens of a policy's responses (None: nothing is known, so as many as allowed). learned: a reward is a model.
+    base: the key of the policy whose weights a reward model's adapter changes."""
+
+    key: str = ""
+    records: Records | None = None
+    lengths: tuple[int, ...] | None = None
+    learned: bool = True
+    base: str = ""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is known of a step before it runs. inputs: config field -> its inputs."""
+
+    dimensions: Dimensions
+    template: Template
+    inputs: Mapping[str, tuple[Known, ...]]
+
+    def parts(self, name: str) -> list[Records]:
+        """The records of a data field, part by part."""
+        return [one.records for one in self.inputs.get(name, ()) if one.records is not None]
+
+    def records(self, name: str, kind: RecordKind) -> Records:
+        """The records of a data field, all its parts together, seen as `kind`."""
+        parts = [part.seen_as(kind) for part in self.parts(name)]
+        every = [record for part in parts for record in part.sample]
+        return Records(kind, every, sum(part.total for part in parts), [one for part in parts for one in part.longest])
+
+    def responses(self, name: str, cap: int, at: int = 0) -> tuple[int, ...]:
+        """Tokens of responses, at most `cap`, as the policy number `at` of a field writes them."""
+        return tuple(min(length, cap) for length in self.inputs[name][at].lengths or ()) or (cap,)
+
+    def num_learned(self, *names: str) -> int:
+        """How many rewards of these fields are models."""
+        return sum(one.learned for name in names for one in self.inputs[name])
+
+    @cached_property
+    def policy(self) -> int:
+        """Parameters of a policy."""
+        return self.dimensions.policy_parameters
+
+    @cached_property
+    def scalar(self) -> int:
+        """Parameters of a reward or value model."""
+        return self.dimensions.scalar_parameters
+
+    def adapter(self, lora: Lora) -> int:
+        """Parameters of an adapter."""
+        return self.dimensions.adapter_parameters(lora.rank, lora.targets)
+
+
+def passes(
+    kind: PassKind, batches: Iterable[TreeBatch], count: float = 1.0, *, head: bool = True, share: float = 1.0
+) -> list[Passes]:
+    """One entry for each micro-batch. head: the vocabulary's head is computed on the rows that score."""
+    found = []
+    for batch in batches:
+        rows, width = batch.ids.shape
+        found.append(Passes(kind, rows, width, len(batch.targets) * head, batch.num_tokens, count, share))
+    return found
+
+
+def training(
+    batches_of: Callable[[tuple[int, ...]], Iterable[TreeBatch]],
+    num: int,
+    total: float,
+    units_a_step: int,
+    config: TrainingConfig,
+    *,
+    head: bool,
+) -> tuple[list[Passes], int]:
+    """The passes of `accord.engine.training.train`, and its optimizer steps.
+
+    A sample of `num` units stands for `total`. batches_of: the micro-batches of an optimizer step, given the indices
+    of its units.
+    """
+    share = 1.0 if config.lora is None else _ADAPTER_SHARE
+    count = total * config.num_epochs / num
+    found = [
+        one
+        for units in shuffled_batches(num, units_a_step, 1.0, 0)
+        for one in passes("train", batches_of(units), count, head=head, share=share)
+    ]
+    whole, part = divmod(max(1, round(total * config.num_epochs)), max(1, round(total)))
+    return found, whole * -(-round(total) // units_a_step) + -(-part // units_a_step)
+
+
+def imitation(
+    sizes: Sizes,
+    config: TrainingConfig,
+    trees: Sequence[Tree],
+    scale: float,
+    *,
+    joint_tokens: int,
+    longest: Sequence[Tree] = (),
+    packing: bool = False,
+    held: Sequence[Tree] = (),
+    held_scale: float = 1.0,
+    every: int | None = None,
+    kept: bool = False,
+) -> tuple[Phase, int]:
+    """What `accord.engine.imitation.imitate` does with trees that stand for `scale` times as many; and the parameters
+    that a checkpoint holds.
+
+    longest: trees that are rare and need memory. held: those of the validation, `every` so many optimizer steps (None:
+    once an epoch). kept: the best weights are kept beside the newest.
+    """
+    pad_id = sizes.template.pad_id
+    plan: Batches = (
+        packed(trees, config.batch_size, config.max_tokens, pad_id)
+        if packing
+        else apart(trees, config.batch_size, config.max_tokens, pad_id, joint_tokens=joint_tokens)
+    )
+    units = len(plan.units)
+    found, updates = training(plan.batches_of, units, units * scale, plan.units_a_step, config, head=True)
+    found += passes("train", (micro.batch for micro in micro_batches(longest, pad_id, config.max_tokens)), 0)
+    if held:
+        looks = -(-updates // (every or max(1, round(updates / config.num_epochs))))
+        joined = shared_prompts(held, joint_tokens)
+        batches = (micro.batch for micro in micro_batches(joined, pad_id, config.max_tokens))
+        found += passes("forward", batches, held_scale * looks)
+    trained = sizes.policy if config.lora is None else sizes.adapter(config.lora)
+    frozen = () if config.lora is None else (sizes.policy,)
+    return Phase(found, (trained,), frozen, trained * kept, updates), trained
+
+
+def rollout_trees(
+    template: Template, prompts: Sequence[Prompt], num_samples: int, lengths: Sequence[int], seed: int = 0
+) -> tuple[list[Tree], list[Tree]]:
+    """Trees of sampled responses as the policy sees them, and as a reward model does (prefill and response as one).
+
+    Their lengths are drawn from `lengths`.
+    """
+    drawn = np.random.Generator(np.random.Philox(key=seed)).permutation(np.array(lengths))
+    given = (int(length) for length in cycle(drawn))
+    own, whole = [], []
+    for prompt in prompts:
+        sizes = list(islice(given, num_samples))
+        ids, bare = template.prompt_ids(prompt), template.prompt_ids(replace(prompt, prefill=""))
+        prefill = max(len(ids) - len(bare), 0)
+        own.append(Tree(ids, tuple(Branch((0,) * size) for size in sizes)))
+        whole.append(Tree(bare, tuple(Branch((0,) * (prefill + size)) for size in sizes)))
+    return own, whole
+
+
+def sampling(trees: Sequence[Tree], count: float = 1.0, num_slots: int = NUM_SLOTS) -> tuple[list[Passes], int, int]:
+    """The passes of `accord.engine.sampler.sample_all` for trees of sampled responses; slots and length of its cache.
+
+    Plays through how slots are filled and freed. Of many requests some are played, and the rest scaled.
+    """
+    slots = max(num_slots, max(len(tree.branches) for tree in trees))
+    length = max(len(t.prompt_ids) for t in trees) + max(len(b.ids) for t in trees for b in t.branches)
+    some = list(trees[: max(2, _NUM_PLAYED // len(trees[0].branches))])
+    count *= len(trees) / len(some)
+    waiting = sorted(some, key=lambda tree: len(tree.prompt_ids), reverse=True)
+    left = np.zeros(0, dtype=np.int64)  # tokens still to come, of each active slot
+    places = np.zeros(0, dtype=np.int64)
+    found = []
+    while waiting or len(left):
+        free = slots - len(left)
+        if waiting and (not len(left) or free >= max(slots // 4, len(waiting[-1].branches))):
+            admitted: list[Tree] = []
+            while waiting and len(waiting[-1].branches) <= free:
+                admitted.append(waiting.pop())
+                free -= len(admitted[-1].branches)
+            new = np.array([len(branch.ids) for tree in admitted for branch in tree.branches])
+            prompts = [len(tree.prompt_ids) for tree in admitted]
+            found.append(Passes("prefill", len(admitted), max(prompts), len(new), sum(prompts), count))
+            left = np.concatenate([left, new - 1])
+            places = np.concatenate([places, np.repeat(prompts, [len(tree.branches) for tree in admitted])])
+        left, places = left[left > 0], places[left > 0]
+        if len(left):
+            found.append(Passes("decode", len(left), int(places.max()) + 1, len(left), len(left), count))
+            left, places = left - 1, places + 1
+    return found, slots, length
+
+
+def scoring(template: Template, trees: Sequence[Tree], count: float = 1.0) -> list[Passes]:
+    """A reward model over trees (`accord.engine.scorer.per_branch`)."""
+    batches = (micro.batch for micro in micro_batches(trees, template.pad_id, 2048))
+    return passes("forward", batches, count, head=False) if count else []

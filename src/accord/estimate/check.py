@@ -1,0 +1,49 @@
+"""What `accord check` shows and `accord run` asks before it begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from accord.estimate.limits import refuse_what_cannot_fit
+from accord.estimate.rows import Estimate, Estimator
+from accord.estimate.table import lines
+from accord.estimate.timing import rates_of
+from accord.machine import Memory, free_disk, memory
+from accord.models.folders import compute_dtype, describe_compute
+from accord.plan import Plan, Registry
+from accord.store.artifacts import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """An estimate, and the machine that it is for."""
+
+    plan: Plan
+    estimate: Estimate
+    memory: Memory
+    free_disk: int
+    store: str
+
+    def lines(self) -> list[str]:
+        return lines(self.estimate, describe_compute(), self.memory, self.free_disk)
+
+    def refuse(self) -> None:
+        """Raises UserError when a step cannot fit."""
+        refuse_what_cannot_fit(self.estimate, self.plan, self.memory, self.free_disk, self.store)
+
+
+def check(plan: Plan, registry: Registry, store: Store, *, timed: bool = True) -> Checked:
+    """Estimates what is left to run of a plan. timed: measure this machine's speed, which takes some seconds.
+
+    Reads the data, and fetches a built-in model that is not in the cache. Raises UserError as the steps would.
+    """
+    available, dtype = memory(), compute_dtype()  # before this process itself takes some
+    estimator = Estimator(plan, registry, store)
+    rates = rates_of(estimator.model, dtype, store.root) if timed else None
+    estimate = estimator.estimate(rates, dtype.itemsize)
+    return Checked(plan, estimate, available, free_disk(store.root), str(store.root))
+
+
+def refuse(plan: Plan, registry: Registry, store: Store) -> None:
+    """Raises UserError when a step that is left to run cannot fit into memory or on the disk."""
+    check(plan, registry, store, timed=False).refuse()

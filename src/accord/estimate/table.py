@@ -1,0 +1,97 @@
+"""An estimate as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from accord.estimate.inputs import Data
+from accord.estimate.limits import gib
+from accord.estimate.rows import Estimate, Row
+from accord.machine import Memory
+from accord.store.progress import clock_time
+
+_HEAD = ("step", "kind", "state", "trained", "scored", "sampled", "time", "memory", "disk")
+_NUM_WORDS = 3  # columns of words, which begin at the left
+
+
+def lines(estimate: Estimate, compute: str, memory: Memory, free_disk: int) -> list[str]:
+    """The plan as a table, with what was taken for granted below. compute: what models compute in and on."""
+    rows = [_cells(row) for row in estimate.rows]
+    to_run = estimate.to_run
+    if to_run:
+        total = _counts(
+            sum(row.trained for row in to_run), sum(row.scored for row in to_run), sum(row.sampled for row in to_run)
+        )
+        rows.append(("total", "", "", *total, _time(estimate.seconds), _size(estimate.peak), _size(estimate.disk)))
+    found = _table([_HEAD, *rows])
+    found += ["", f"machine: {compute}" + (f", {estimate.rates.gflops:.0f} GFLOP/s" if estimate.rates else "")]
+    found.append(f"free: {gib(memory.available)} of {gib(memory.limit)} of memory, {gib(free_disk)} of disk")
+    found += [line for name, data in estimate.data.items() for line in _data_lines(name, data)]
+    running = {row.step.name for row in to_run}
+    for name, (mean, most) in estimate.responses.items():
+        if name in running:
+            found.append(f"{name}: assumes responses of {mean:.0f} tokens on average (max_response_tokens {most})")
+    if to_run:
+        found.append("trained, scored, sampled: tokens, once for each pass of a model over them")
+    return found
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    if row.cached:
+        return (row.step.name, row.step.kind, "cached", "", "", "", "", "", "")
+    memory = _size(row.memory.total) if row.memory else ""
+    disk = _size(row.kept + row.beside) if row.kept + row.beside else ""
+    counts = _counts(row.trained, row.scored, row.sampled)
+    return (row.step.name, row.step.kind, "to run", *counts, _time(row.seconds), memory, disk)
+
+
+def _counts(*tokens: float) -> tuple[str, ...]:
+    return tuple(count(num) if num else "" for num in tokens)
+
+
+def count(num: float) -> str:
+    """A number of tokens, short.
+
+    >>> count(950), count(16_430), count(2_500_000)
+    ('950', '16k', '2.5M')
+    """
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if num >= size:
+            return f"{num / size:.1f}{unit}" if num < 10 * size else f"{num / size:.0f}{unit}"
+    return f"{num:.0f}"
+
+
+def _time(seconds: float | None) -> str:
+    return "" if seconds is None else clock_time(seconds)
+
+
+def _size(num_bytes: float) -> str:
+    return gib(num_bytes)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[at]) for row in rows) for at in range(len(_HEAD))]
+    return [_line(row, widths) for row in rows]
+
+
+def _line(row: Sequence[str], widths: Iterable[int]) -> str:
+    cells = [
+        cell.ljust(width) if at < _NUM_WORDS else cell.rjust(width)
+        for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]
+    return "  ".join(cells).rstrip()
+
+
+def _data_lines(name: str, data: Data) -> list[str]:
+    parts = ", ".join(f"{part} {records.total:,} {records.kind}" for part, records in data.parts.items())
+    left_out: dict[str, int] = {}
+    num_rows = num_left_out = 0
+    for source in data.summary.get("sources", {}).values():
+        num_rows, num_left_out = num_rows + source["num_rows"], num_left_out + source["num_left_out"]
+        for code, number in source["flaws"].items():
+            left_out[code] = left_out.get(code, 0) + number
+    found = [f"data {name}: {parts}"]
+    if num_left_out:
+        codes = ", ".join(f"{code} {number:,}" for code, number in left_out.items())
+        found.append(f"data {name}: {num_left_out:,} of {num_rows:,} rows left out ({codes})")
+    return found

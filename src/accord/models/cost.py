@@ -1,0 +1,144 @@
+"""What a decoder of given dimensions costs: parameters, operations and bytes. Pure, so that it is known before a run.
+
+Memory, in bytes a parameter, e being the size of a number in the compute dtype (2 or 4):
+
+    trained          4 masters + 8 moments of Adam + 4 gradients, + 2 for the copy that bfloat16 computes on
+    frozen           e
+    adapters         as trained, for the adapters' parameters alone, over a frozen base
+
+Activations that a training pass keeps for its backward, in bytes a token and layer (d hidden, f inner, q and k widths
+of all query and all key heads, H heads, T places of the row that the token stands in):
+
+    two norms        2 d (4 + 2 e)         input in fp32, normalised before and after its weight
+    attention        2 e q + 2 e k         queries, keys, values, output
+                     H T (4 + e)           softmax in fp32, and what multiplies the values (in fp32 the same numbers)
+    MLP              4 e f                 gate, activated gate, up, their product
+
+The language-model head keeps N rows of probabilities, e V bytes each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from accord.errors import UserError
+
+_NAMES: Mapping[str, tuple[str, ...]] = {  # what architectures call their dimensions
+    "layers": ("num_hidden_layers", "n_layer", "num_layers"),
+    "hidden": ("hidden_size", "n_embd", "d_model"),
+    "heads": ("num_attention_heads", "n_head", "num_heads"),
+    "vocabulary": ("vocab_size",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Dimensions:
+    """The sizes of a decoder. head: the width of one attention head. experts: MLPs a layer, of which a token uses
+    `experts_used`. tied: the language-model head is the embedding. context: the most tokens that the model takes."""
+
+    layers: int
+    hidden: int
+    inner: int
+    heads: int
+    key_heads: int
+    head: int
+    vocabulary: int
+    tied: bool = True
+    context: int | None = None
+    experts: int = 1
+    experts_used: int = 1
+
+    @property
+    def layer_parameters(self) -> int:
+        """Of one layer, biases left out."""
+        attention = 2 * self.hidden * self.head * (self.heads + self.key_heads)
+        router = self.hidden * self.experts if self.experts > 1 else 0
+        return attention + 3 * self.hidden * self.inner * self.experts + router + 2 * self.hidden
+
+    @property
+    def embedding_parameters(self) -> int:
+        return self.vocabulary * self.hidden
+
+    @property
+    def policy_parameters(self) -> int:
+        return self.scalar_parameters - self.hidden + (0 if self.tied else self.embedding_parameters)
+
+    @property
+    def scalar_parameters(self) -> int:
+        """Of a reward or value model: the backbone and a head of one row."""
+        return self.layers * self.layer_parameters + self.hidden + self.embedding_parameters + self.hidden
+
+    def adapter_parameters(self, rank: int, targets: Sequence[str] | str = "all-linear") -> int:
+        """Of a low-rank adapter: rank * (in + out) for each matrix that it changes."""
+        shapes = self._matrices()
+        chosen = shapes.values() if isinstance(targets, str) else [shapes[t] for t in targets if t in shapes]
+        return self.layers * sum(rank * (rows + columns) for rows, columns in chosen)
+
+    def _matrices(self) -> dict[str, tuple[int, int]]:
+        d, q, k, f = self.hidden, self.heads * self.head, self.key_heads * self.head, self.inner
+        attention = {"q_proj": (d, q), "k_proj": (d, k), "v_proj": (d, k), "o_proj": (q, d)}
+        return {**attention, "gate_proj": (d, f), "up_proj": (d, f), "down_proj": (f, d)}
+
+    def forward_flops(self, tokens: int, width: int, head_rows: int) -> float:
+        """Of one forward pass over `tokens` in rows of `width` places, with `head_rows` rows of the vocabulary's head.
+
+        Two operations a parameter and token, 4 q T for scores and weighted values in each layer, 2 d V for each row of
+        the head. A training pass takes three times as many.
+        """
+        unused = 3 * self.hidden * self.inner * (self.experts - self.experts_used)
+        layer = 2 * (self.layer_parameters - unused) + 4 * self.heads * self.head * width
+        return float(tokens * self.layers * layer + 2 * head_rows * self.embedding_parameters)
+
+    def activation_bytes(self, rows: int, width: int, head_rows: int, number: int) -> int:
+        """What a training pass over [rows, width] places keeps until its backward. number: bytes of the dtype."""
+        d, q, k, f = self.hidden, self.heads * self.head, self.key_heads * self.head, self.inner * self.experts_used
+        weights = self.heads * width * (4 if number == 4 else 4 + number)
+        token = 2 * d * (4 + 2 * number) + 2 * number * (q + k) + weights + 4 * number * f
+        return rows * width * self.layers * token + head_rows * self.vocabulary * number
+
+    def passing_bytes(self, rows: int, width: int, head_rows: int, number: int) -> int:
+        """What a pass needs for a moment at most: of one layer's MLP or attention scores, or of a chunk of the head."""
+        places = rows * width
+        layer = places * max(3 * number * self.inner, self.heads * width * (4 + 2 * number))
+        chunk = min(head_rows, 512) * self.vocabulary * number
+        return layer + places * self.hidden * (8 + number) + chunk
+
+    def cache_bytes(self, slots: int, length: int, number: int) -> int:
+        """Keys and values of `slots` sequences of `length` tokens."""
+        return 2 * self.layers * slots * length * self.key_heads * self.head * number
+
+
+def trained_bytes(parameters: int, number: int) -> int:
+    """Masters, moments and gradients of what is trained, and the copy that is computed on when it is not fp32."""
+    return parameters * (16 + (number if number < 4 else 0))
+
+
+def dimensions_of(config: Mapping[str, Any], where: str = "") -> Dimensions:
+    """From the content of a config.json. Raises UserError when a size that every decoder has is not in it."""
+    config = {**config, **(config.get("text_config") or {})}
+
+    def size(field: str) -> int:
+        for name in _NAMES[field]:
+            if isinstance(config.get(name), int):
+                return int(config[name])
+        what = f"the model's config has no {_NAMES[field][0]!r}, so its size is not known"
+        raise UserError(what, where=where, remedy="Use --no-estimates (check) or --force (run) to do without.")
+
+    hidden, heads = size("hidden"), size("heads")
+    experts = int(config.get("num_local_experts") or config.get("num_experts") or 1)
+    inner = config.get("intermediate_size") or config.get("n_inner") or config.get("ffn_dim") or 4 * hidden
+    return Dimensions(
+        layers=size("layers"),
+        hidden=hidden,
+        inner=int((config.get("moe_intermediate_size") if experts > 1 else None) or inner),
+        heads=heads,
+        key_heads=int(config.get("num_key_value_heads") or heads),
+        head=int(config.get("head_dim") or hidden // heads),
+        vocabulary=size("vocabulary"),
+        tied=bool(config.get("tie_word_embeddings", True)),
+        context=config.get("max_position_embeddings"),
+        experts=experts,
+        experts_used=int(config.get("num_experts_per_tok") or 1) if experts > 1 else 1,
+    )

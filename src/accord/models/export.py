@@ -1,0 +1,98 @@
+"""A trained model as others take it: a Hugging Face folder in the dtype that is asked for, or a GGUF file."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+import transformers
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from accord.errors import UserError, did_you_mean
+from accord.models import gguf_export
+from accord.models.folders import load_module, load_tokenizer
+from accord.store import atomic
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_ADAPTER = "adapter_config.json"
+
+
+def export(model: Path, out: Path, *, dtype: str = "float32", force: bool = False) -> Path:
+    """Writes the model in the folder `model` to `out`: a file when its name ends in .gguf, else a folder.
+
+    What is there is left as it is, unless `force`; then it is replaced once the new one is complete. Returns `out`.
+    Raises UserError.
+    """
+    if dtype not in DTYPES:
+        raise UserError(f"{dtype!r} is no dtype to export in", remedy=did_you_mean(dtype, DTYPES))
+    model = _merged(model)
+    _check_target(model, out, force)
+    load_as = _class_of(model)
+    if out.suffix == ".gguf":
+        gguf_export.check(model)
+    module = load_module(load_as, model)
+    _cast(module, DTYPES[dtype], str(model))
+    with atomic.disk_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temp = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        try:
+            if out.suffix == ".gguf":
+                gguf_export.write(module, load_tokenizer(model), temp / out.name)
+            else:
+                (temp / out.name).mkdir(mode=0o755)
+                _write_folder(module, model, temp / out.name)
+            atomic.fsync_tree(temp)
+            if out.exists():
+                out.rename(temp / "replaced")
+            (temp / out.name).rename(out)
+        finally:
+            shutil.rmtree(temp, ignore_errors=True)
+    return out
+
+
+def _write_folder(module: PreTrainedModel, model: Path, out: Path) -> None:
+    module.config._name_or_path = ""
+    module.save_pretrained(out)
+    load_tokenizer(model).save_pretrained(out)
+
+
+def _cast(module: PreTrainedModel, dtype: torch.dtype, where: str) -> None:
+    if dtype == torch.float16:
+        largest = max(float(parameter.detach().abs().max()) for parameter in module.parameters())
+        if largest > torch.finfo(dtype).max:
+            what = f"a weight of {largest:.3g} is beyond what float16 holds"
+            raise UserError(what, where=where, remedy="Export in bfloat16.")
+    module.to(dtype)  # type: ignore[arg-type]  # PreTrainedModel.to is wrapped, and loses its overloads
+
+
+def _class_of(model: Path) -> type:
+    """Reward models keep their head: they are exported as what they are."""
+    named = AutoConfig.from_pretrained(model, trust_remote_code=False).architectures or []
+    own = getattr(transformers, named[0], None) if named else None
+    return own if isinstance(own, type) and issubclass(own, PreTrainedModel) else AutoModelForCausalLM
+
+
+def _merged(model: Path) -> Path:
+    """The model that an adapter makes with its base: it lies beside the adapter."""
+    if not (model / _ADAPTER).is_file():
+        return model
+    if (model.parent / "model" / "config.json").is_file():
+        return model.parent / "model"
+    raise UserError(
+        "this is an adapter alone",
+        where=str(model),
+        remedy="Merge it with its base first, with peft: PeftModel.from_pretrained(BASE, ADAPTER).merge_and_unload().",
+    )
+
+
+def _check_target(model: Path, out: Path, force: bool) -> None:
+    if not out.exists():
+        return
+    if out.resolve() == model.resolve():
+        raise UserError("the model cannot be exported onto itself", where=str(out), remedy="Name another place.")
+    is_model = out.is_file() if out.suffix == ".gguf" else (out / "config.json").is_file()
+    if not force or not is_model:
+        remedy = "Replace it with --force, or name another place." if is_model else "Name another place."
+        raise UserError("there is something at this place already", where=str(out), remedy=remedy)

@@ -1,0 +1,88 @@
+"""PPO's models on as few backbones as adapters allow.
+
+The policy's backbone, frozen, carries the adapter "policy"; with its adapters off it is the reference. A reward model
+that was itself trained as an adapter of the same weights becomes the adapter "reward" on it, and the value model a copy
+of that, "value". A reward model that was trained in full is held once, frozen, and the value model is an adapter on it
+that starts as it. So there are one or two backbones where full fine-tuning holds four.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import AutoConfig
+
+from accord.models.adapters import ADAPTER, Bare, adapts, new_adapter, open_adapter
+from accord.models.folders import cast_for_compute, load_tokenizer
+from accord.models.lora import Lora
+from accord.models.policy import Policy
+from accord.models.scalar import Normalisation, ScalarModel
+from accord.seeds import derive_seed
+from accord.text.template import Template
+
+
+@dataclass(frozen=True, slots=True)
+class SharedModels:
+    """What is trained is in fp32. reference, reward: None if there was none to share."""
+
+    policy: Policy
+    reference: Policy | None
+    value: ScalarModel
+    reward: ScalarModel | None
+
+
+def share(
+    start: Path, lora: Lora, seed: int, *, reference: Path, reward: Path | None, dtype: torch.dtype = torch.float32
+) -> SharedModels:
+    """The models for a policy that starts from the folder `start`.
+
+    reference: the reference's folder; if it is another than `start` it is left to the caller. reward: the folder of a
+    reward model with the policy's own vocabulary, if there is one. Without one the value model starts from the policy
+    under a head of zeros. A value model that starts from an adapter has that adapter's rank, not `lora`'s. dtype: of
+    what is frozen, cast before the next model is loaded.
+    """
+    policy = Policy.load(start)
+    policy.adapt(lora, start, derive_seed(seed, "policy adapter"))
+    bare = policy.without_adapter() if reference.resolve() == start.resolve() else None
+    value_seed = derive_seed(seed, "value adapter")
+    if reward is None:
+        adapter = new_adapter(policy.module, "value", lora, start, value_seed)
+        head = nn.Parameter(torch.zeros(1, policy.head.shape[1]))
+        value = ScalarModel(policy.module, policy.template, backbone=adapter, head=head, normalisation=Normalisation())
+        _cast_frozen(policy, dtype)
+        return SharedModels(policy, bare, value, None)
+    if adapts(reward, start):
+        frozen, weight = open_adapter(policy.module, "reward", reward.with_name(ADAPTER), start)
+        model = ScalarModel(
+            policy.module,
+            Template(load_tokenizer(reward)),
+            backbone=frozen,
+            head=nn.Parameter(weight, requires_grad=False),
+            normalisation=Normalisation.of(AutoConfig.from_pretrained(reward, trust_remote_code=False)),
+        )
+        adapter = frozen.copy("value")
+        _cast_frozen(policy, dtype)
+    else:
+        _cast_frozen(policy, dtype)
+        model = ScalarModel.load(reward)
+        adapter = new_adapter(model.module, "value", lora, reward, value_seed)
+        model.backbone = Bare(model.module)
+        model.head.requires_grad_(False)
+        _cast_frozen(model, dtype)
+    value = ScalarModel(
+        model.module,
+        model.template,
+        backbone=adapter,
+        head=nn.Parameter(model.head.detach().clone()),
+        normalisation=model.normalisation,
+    )
+    value.start_normalised()
+    return SharedModels(policy, bare, value, model)
+
+
+def _cast_frozen(model: Policy | ScalarModel, dtype: torch.dtype) -> None:
+    """Once all adapters are in: peft gives a new one the dtype of its layer."""
+    cast_for_compute(model.module, dtype, only=lambda parameter: not parameter.requires_grad)

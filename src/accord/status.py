@@ -1,0 +1,168 @@
+"""What the runs of a store are doing: which steps are done, what is running, what was interrupted, and the disk used."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from accord.errors import UserError, did_you_mean
+from accord.store.artifacts import Store
+from accord.store.digests import MANIFEST
+from accord.store.lock import holder
+from accord.store.progress import clock_time
+from accord.store.workspace import PROGRESS
+
+State = Literal["done", "running", "interrupted", "to run", "removed"]
+
+_QUIET_SECONDS = 60.0  # without news, after which that is worth a word
+
+
+@dataclass(frozen=True, slots=True)
+class StepStatus:
+    """detail: for a step that is running or was interrupted, how far it is."""
+
+    name: str
+    kind: str
+    state: State
+    seconds: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """command: what goes on with the run, or runs it again."""
+
+    name: str
+    folder: str
+    steps: tuple[StepStatus, ...]
+    command: str
+
+    @property
+    def state(self) -> str:
+        states = {step.state for step in self.steps}
+        order: tuple[State, ...] = ("running", "interrupted", "removed", "to run")
+        return next((state for state in order if state in states), "done")
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """runs: the newest first. others: unfinished work that belongs to no run. Bytes of the disk: artifacts, those of
+    them that no run uses, and unfinished work."""
+
+    runs: tuple[RunStatus, ...]
+    others: tuple[StepStatus, ...]
+    artifacts: int
+    unused: int
+    unfinished: int
+
+
+def status(store: Store, run: str | None = None) -> StoreStatus:
+    """Of all runs, or of one by its name. Raises UserError for a name that no run has. Changes nothing."""
+    plans = {path.parent.name: path for path in (store.root / "runs").glob("*/plan.json")}
+    if run is not None and run not in plans:
+        remedy = did_you_mean(run, plans) if plans else "Run a recipe first, or name its store with --store."
+        raise UserError(f"there is no run {run!r}", where=str(store.root / "runs"), remedy=remedy)
+    newest = sorted(plans.values(), key=lambda path: -path.stat().st_mtime)
+    contents = {path: _read(path) for path in newest}
+    planned = {_folder_name(row) for content in contents.values() for row in content["steps"]}
+    runs = [_run(store, path, content) for path, content in contents.items() if run in (None, path.parent.name)]
+    strays = [path for path in _folders(store.root / "work") if path.name not in planned]
+    others = [StepStatus(path.name, path.name.rpartition("-")[0], *_unfinished(path)) for path in strays]
+    sizes = {path.name: num_bytes(path) for path in _folders(store.root / "artifacts")}
+    return StoreStatus(
+        runs=tuple(runs),
+        others=tuple(others) if run is None else (),
+        artifacts=sum(sizes.values()),
+        unused=sum(size for name, size in sizes.items() if name not in planned),
+        unfinished=sum(num_bytes(path) for path in _folders(store.root / "work")),
+    )
+
+
+def num_bytes(folder: Path) -> int:
+    """Of all files below a folder; one that goes meanwhile does not count."""
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += 0 if path.is_symlink() or path.is_dir() else path.stat().st_size
+        except OSError:
+            continue
+    return total
+
+
+def _run(store: Store, path: Path, plan: dict[str, Any]) -> RunStatus:
+    steps = tuple(_step(store, row) for row in plan["steps"])
+    arguments = ["accord", "run", plan["recipe"]]
+    arguments += [word for override in plan["overrides"] for word in ("--set", override)]
+    arguments += ["--store", str(store.root)] if str(store.root) != "accord-store" else []
+    return RunStatus(path.parent.name, str(path.parent), steps, shlex.join(arguments))
+
+
+def _step(store: Store, row: dict[str, Any]) -> StepStatus:
+    name, kind = row["name"], row["kind"]
+    work = store.root / "work" / _folder_name(row)
+    if (store.root / "artifacts" / _folder_name(row) / MANIFEST).is_file():
+        return StepStatus(name, kind, "done", row["seconds"])
+    if work.is_dir() or holder(_lock_of(work)):
+        return StepStatus(name, kind, *_unfinished(work))
+    return StepStatus(name, kind, "removed" if row["artifact"] else "to run")
+
+
+def _unfinished(work: Path) -> tuple[State, float | None, str]:
+    """State, seconds worked before the last stop, and how far it is."""
+    by = holder(_lock_of(work))
+    saved = [path for path in (work / "checkpoints").glob("[0-9]*") if (path / MANIFEST).is_file()]
+    seconds = _number(work / "elapsed.json", "seconds")
+    if by is not None:
+        return "running", seconds, ", ".join([by, *_progress(work)])
+    if saved:
+        iteration = _number(max(saved) / MANIFEST, "iteration")
+        return "interrupted", seconds, f"goes on after iteration {iteration:.0f}" if iteration is not None else ""
+    return "interrupted", seconds, "no checkpoint: it starts anew"
+
+
+def _progress(work: Path) -> Iterator[str]:
+    """As the running step has written it."""
+    try:
+        content = json.loads((work / PROGRESS).read_bytes())
+        yield f"{content['label']} {content['done']:,}/{content['total']:,} {content['unit']}"
+        if content["seconds_left"] is not None:
+            yield f"{clock_time(content['seconds_left'])} left"
+        if (quiet := time.time() - content["written"]) > _QUIET_SECONDS:
+            yield f"no news for {clock_time(quiet)}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+
+
+def _lock_of(work: Path) -> Path:
+    return work.with_name(f"{work.name}.lock")
+
+
+def _folder_name(row: dict[str, Any]) -> str:
+    return f"{row['kind']}-{row['key'][:16]}"
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if path.is_dir())
+
+
+def _number(path: Path, name: str) -> float | None:
+    try:
+        value = json.loads(path.read_bytes())[name]
+        return float(value)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content: Any = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot be read: {error}", where=str(path), remedy="Run the recipe again.") from error
+    if not isinstance(content, dict) or not {"recipe", "overrides", "steps"} <= content.keys():
+        raise UserError("this is not the plan of a run", where=str(path), remedy="Run the recipe again.")
+    return content

@@ -1,0 +1,162 @@
+"""Responses of one or several policies to prompts, as comparisons that nobody has judged yet.
+
+Every prompt gets its responses from the pairs of policy and temperature in an order drawn for it, so that each meets
+each, and none always stands first. Who wrote what stands in origins.jsonl, and not where an annotator would see it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, product
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from accord.data.records import RecordKind, write_records
+from accord.errors import UserError
+from accord.seeds import derive_seed
+from accord.steps.base import LATEST, Job, PolicyRef, PromptsRef, StepConfig, StepKind
+from accord.types import Comparison, Response
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from accord.engine.workload import Sizes, Work
+    from accord.models.policy import Policy
+
+PART = "train"
+ORIGINS = "origins.jsonl"
+CHUNK = 64  # responses between two points where the step can be stopped and gone on with
+
+
+class Config(StepConfig):
+    """prompts: what is answered. num_prompts: the first so many of them (null: all). policies: who answers.
+    temperatures: at which each of them answers. num_responses: to each prompt. max_response_tokens: a longer response
+    is cut off."""
+
+    prompts: PromptsRef
+    policies: tuple[PolicyRef, ...] = Field((LATEST,), min_length=1)
+    temperatures: tuple[Annotated[float, Field(gt=0)], ...] = Field((1.0,), min_length=1)
+    num_prompts: int | None = Field(None, gt=0)
+    num_responses: int = Field(2, gt=1)
+    max_response_tokens: int = Field(128, gt=0)
+
+    @staticmethod
+    def parts() -> Mapping[str, RecordKind]:
+        return {PART: "comparisons"}
+
+
+def run(job: Job) -> None:
+    """Writes train.jsonl, the comparisons; origins.jsonl; and summary.json. A comparison whose responses are all equal
+    is left out, and counted."""
+    from accord.engine.rollout import roll_out
+    from accord.models.folders import compute_dtype
+    from accord.models.policy import Policy
+
+    config: Config = job.config
+    checkpoint = job.work.resume()
+    prompts = list({prompt.id: prompt for prompt in job.input("prompts").read("prompts")}.values())
+    prompts = prompts[: config.num_prompts]
+    policies = job.inputs["policies"]
+    origins = list(product(range(len(policies)), config.temperatures))
+    dealt = [deal(len(origins), config.num_responses, derive_seed(job.seed, prompt.id)) for prompt in prompts]
+    units = list(_units(len(origins), dealt))
+    written: list[list[Any]] = checkpoint.state["written"] if checkpoint else []  # [prompt, place, text, finished]
+    loaded: tuple[int, Policy] | None = None
+
+    def state() -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+        return {}, {"written": written}
+
+    total = len(prompts) * config.num_responses
+    with job.work.progress(f"{job.name}: sampling", total, "responses", start=len(written)) as progress:
+        for done in range(checkpoint.iteration if checkpoint else 0, len(units)):
+            origin, wanted = units[done]
+            which, temperature = origins[origin]
+            if loaded is None or loaded[0] != which:
+                loaded = None  # one in memory at a time
+                loaded = (which, Policy.load(policies[which].model, compute_dtype()))
+            rollout = roll_out(
+                loaded[1],
+                [prompts[i] for i, _ in wanted],
+                num_samples=len(wanted[0][1]),
+                max_response_tokens=config.max_response_tokens,
+                temperature=temperature,
+                key=(job.seed, policies[which].name, str(temperature)),
+                advance=progress.advance,
+            )
+            for (i, places), responses in zip(wanted, rollout.responses, strict=True):
+                written += [[i, k, one.text, one.finished] for k, one in zip(places, responses, strict=True)]
+            job.work.checkpoint_or_stop(done + 1, state)
+    made = {(i, k): Response(text, finished) for i, k, text, finished in written}
+    comparisons = [
+        Comparison(f"{job.name}-{prompt.id}", prompt, tuple(made[i, k] for k in range(config.num_responses)))
+        for i, prompt in enumerate(prompts)
+    ]
+    kept = [i for i, one in enumerate(comparisons) if len({response.text for response in one.responses}) > 1]
+    if not kept:
+        raise UserError(
+            f"in each of the {len(comparisons)} comparisons all responses are equal",
+            where=job.name,
+            remedy="Raise a temperature or max_response_tokens, or name other policies.",
+        )
+    write_records(job.work.out / f"{PART}.jsonl", "comparisons", [(comparisons[i], ()) for i in kept])
+    with (job.work.out / ORIGINS).open("w", encoding="utf-8") as file:
+        for i in kept:
+            names = [{"policy": policies[origins[o][0]].name, "temperature": origins[o][1]} for o in dealt[i]]
+            file.write(json.dumps({"id": comparisons[i].id, "responses": names}) + "\n")
+    summary = {
+        "num_comparisons": len(kept),
+        "num_equal": len(comparisons) - len(kept),
+        "finished": sum(response.finished for response in made.values()) / len(made),
+    }
+    job.write_json("summary.json", summary)
+
+
+def deal(num_origins: int, num_responses: int, seed: int) -> tuple[int, ...]:
+    """Which origin writes each response to a prompt: all of them in a drawn order, and over again."""
+    import numpy as np
+
+    generator = np.random.Generator(np.random.Philox(key=seed))
+    rounds = -(-num_responses // num_origins)
+    dealt = [int(o) for _ in range(rounds) for o in generator.permutation(num_origins)]
+    return tuple(dealt[:num_responses])
+
+
+def _units(num_origins: int, dealt: Sequence[Sequence[int]]) -> Iterator[tuple[int, list[tuple[int, list[int]]]]]:
+    """The work in pieces: an origin, and prompts with the places of their responses that it writes, equally many."""
+    for origin in range(num_origins):
+        places = [(i, [k for k, who in enumerate(of_prompt) if who == origin]) for i, of_prompt in enumerate(dealt)]
+        for num in sorted({len(ks) for _, ks in places} - {0}):
+            some = iter([(i, ks) for i, ks in places if len(ks) == num])
+            while chunk := list(islice(some, max(1, CHUNK // num))):
+                yield origin, chunk
+
+
+def work(config: Config, sizes: Sizes) -> Work:
+    """What run() will do. Of what it writes, only the lengths are as they will be."""
+    from accord.engine.workload import Phase, Records, Work, rollout_trees, sampling
+
+    records = sizes.records("prompts", "prompts").first(config.num_prompts)
+    num = len(config.policies)
+    found, slots, length = [], 0, 0
+    made = []
+    for at in range(num):
+        expected = sizes.responses("policies", config.max_response_tokens, at)
+        own, _ = rollout_trees(sizes.template, records.sample, config.num_responses, expected)
+        chunk = max(1, CHUNK // config.num_responses)
+        for first in range(0, len(own), chunk):
+            sampled, slots, longest = sampling(own[first : first + chunk], records.scale / num)
+            found += sampled
+            length = max(length, longest)
+        if at == 0:
+            made = [
+                (Comparison(prompt.id, prompt, tuple(Response(" a" * (len(b.ids) - 1)) for b in tree.branches)), ())
+                for prompt, tree in zip(records.sample, own, strict=True)
+            ]
+    phase = Phase(found, frozen=[sizes.policy], slots=slots, length=length)
+    makes = {PART: Records("comparisons", made, records.total)}
+    return Work([phase], loaded=[sizes.policy] * num, makes=makes)
+
+
+STEP = StepKind(produces="data", version=1, config=Config, run=run, work=work)

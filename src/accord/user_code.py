@@ -1,0 +1,182 @@
+"""A user's own Python function, from a file that the user named: the only code that is ever run from a file.
+
+A plan reads the file and finds the function in it without running it; a step keeps a copy of the file in its artifact
+and runs that. Whatever goes wrong in the user's code is an error at a line of the user's file.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from accord.errors import Interrupted, UserError, did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The text of a file, and what messages call it: the path that the user gave."""
+
+    file: str
+    content: bytes
+
+    @classmethod
+    def read(cls, file: str, digest: str = "") -> Source:
+        """The user's file, relative to the working directory. Raises UserError when it cannot be read, and when its
+        digest is not the one that is expected."""
+        try:
+            source = cls(file, Path(file).expanduser().read_bytes())
+        except OSError as error:
+            raise UserError(
+                f"the file of the function cannot be read: {error.strerror}",
+                where=file,
+                remedy="Give the path of a Python file, from the folder in which the command is run.",
+            ) from error
+        if digest and source.digest != digest:
+            remedy = "Run the same command again."
+            raise UserError("the file was changed after the plan had been made", where=file, remedy=remedy)
+        return source
+
+    @property
+    def digest(self) -> str:
+        return sha256(self.content).hexdigest()
+
+    def check(self, function: str) -> None:
+        """Finds the function in the file without running it. Raises UserError when it is not there."""
+        with self._syntax_errors():
+            tree = ast.parse(self.content, self.file)
+        names = set(_names(tree.body))
+        if function not in names and "*" not in names:
+            raise self._no_function(function, names)
+
+    def load(self, function: str) -> UserFunction:
+        """Runs the file and gives the function. Raises UserError for whatever goes wrong."""
+        with self._syntax_errors():
+            code = compile(self.content, self.file, "exec", dont_inherit=True)
+        module = ModuleType(f"accord_user_{self.digest[:16]}")
+        module.__file__ = self.file
+        sys.modules[module.__name__] = module  # dataclasses and pickles of the file's own classes look there
+        with self.errors(function):
+            exec(code, module.__dict__)  # noqa: S102  the user's own file, named by the user
+        found = getattr(module, function, None)
+        if not callable(found):
+            raise self._no_function(function, {name for name, value in vars(module).items() if callable(value)})
+        return UserFunction(self, function, found)
+
+    @contextlib.contextmanager
+    def errors(self, function: str) -> Iterator[None]:
+        """Turns an exception of the user's code into a UserError at the line of the file that it came through."""
+        try:
+            yield
+        except (UserError, Interrupted):
+            raise
+        except (Exception, SystemExit) as error:
+            lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == self.file]
+            said = traceback.format_exception_only(error)[-1].strip()
+            remedy = "Correct the function, and run the same command again."
+            if isinstance(error, ModuleNotFoundError):
+                remedy = "The file is run by itself: what it imports has to be installed, or to stand in the file."
+            place = f"{self.file}:{lines[-1]}" if lines else self.file
+            raise UserError(f"the function {function!r} failed: {said}", where=place, remedy=remedy) from error
+
+    @contextlib.contextmanager
+    def _syntax_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            line = getattr(error, "lineno", None)
+            what = getattr(error, "msg", None) or str(error) or "it is nested too deep"
+            place = f"{self.file}:{line}" if line else self.file
+            raise UserError(f"this is not Python: {what}", where=place, remedy="Correct the file.") from error
+
+    def _no_function(self, function: str, names: set[str]) -> UserError:
+        known = {name for name in names if not name.startswith("_")}
+        remedy = did_you_mean(function, known) if known else f"Write `def {function}(...)` into it."
+        return UserError(f"the file has no function {function!r}", where=self.file, remedy=remedy)
+
+
+def _names(body: list[ast.stmt]) -> Iterator[str]:
+    """What the statements of a module define; "*" when that cannot be told without running them."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from ((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name))
+        elif isinstance(node, ast.If | ast.Try | ast.With | ast.For | ast.While):
+            yield from _names([inner for inner in ast.iter_child_nodes(node) if isinstance(inner, ast.stmt)])
+            for handler in getattr(node, "handlers", []):
+                yield from _names(handler.body)
+
+
+@dataclass(frozen=True, slots=True)
+class UserFunction:
+    """A function of a user's file."""
+
+    source: Source
+    name: str
+    function: Callable[..., Any]
+
+    def takes(self, parameter: str) -> bool:
+        """Whether it can be called with a keyword of that name; a function that cannot be looked into takes all."""
+        parameters = _parameters(self.function)
+        if parameters is None:
+            return True
+        named = parameters.get(parameter)
+        if named is not None:
+            return named.kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        return any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
+
+    def names(self, parameter: str) -> bool:
+        """Whether a parameter of that name stands in its signature."""
+        return parameter in (_parameters(self.function) or {})
+
+    def __call__(self, **arguments: Any) -> Any:
+        """Calls it with those of the arguments that it takes. Raises UserError for what the function raises."""
+        with self.source.errors(self.name):
+            return self.function(**{name: value for name, value in arguments.items() if self.takes(name)})
+
+    def wrong(self, what: str) -> UserError:
+        """An error about what the function returned, at the line where the function stands."""
+        code = getattr(inspect.unwrap(self.function), "__code__", None)
+        line = f":{code.co_firstlineno}" if code is not None and code.co_filename == self.source.file else ""
+        return UserError(
+            f"the function {self.name!r} {what}",
+            where=f"{self.source.file}{line}",
+            remedy="Correct the function, and run the same command again.",
+        )
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter] | None:
+    try:
+        return dict(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return None
+
+
+def plain_list(value: Any) -> Any:
+    """A list as it is; a tensor or an array as a list."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def with_fingerprint(values: dict[str, Any]) -> dict[str, Any]:
+    """For a Config with `file`, `function` and `fingerprint`: the values with the digest of the file.
+
+    The function is looked for in it. Raises UserError.
+    """
+    file, function = values.get("file"), values.get("function")
+    if not isinstance(file, str) or not isinstance(function, str):
+        return values  # the field's own check says what is wrong
+    source = Source.read(file)
+    source.check(function)
+    return {**values, "fingerprint": source.digest}

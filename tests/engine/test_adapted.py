@@ -1,0 +1,159 @@
+"""Learning with adapters: the same numbers on a shared backbone as apart, in any micro-batches, and after a resume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from accord.algorithms.likelihood import negative_log_likelihood
+from accord.engine.config import OnPolicyConfig, Optimization
+from accord.engine.learner import Learner, StepReport
+from accord.engine.on_policy import Roles, _minibatches, experience_from, update
+from accord.engine.rollout import Experience, roll_out
+from accord.models.lora import Lora
+from accord.models.policy import Policy
+from accord.models.scalar import Normalisation, ScalarModel
+from accord.models.shared import SharedModels, share
+from accord.rewards.learned import LearnedReward
+from accord.text.tree import Branch, Tree, TreeBatch
+from accord.types import Message, Prompt
+
+LORA = Lora(rank=4, alpha=8)
+PROMPTS = [Prompt(f"p{i}", (Message("user", "Write one line."),), f"The {word}") for i, word in enumerate("abcd")]
+CONFIG = OnPolicyConfig(
+    num_iterations=1, prompts_per_iteration=4, num_samples=2, max_response_tokens=6, max_tokens=64, num_epochs=2
+)
+TREES = [Tree((5, 6), (Branch((20, 21, 22)), Branch((30,)))), Tree((7,), (Branch((40, 41, 42, 43)),))]
+
+
+def _policy(folder: Path, seed: int = 1) -> Policy:
+    policy = Policy.load(folder)
+    policy.adapt(LORA, folder, seed)
+    return policy
+
+
+def _steps(policy: Policy, learner: Learner, which: range, parts: list[list[Tree]]) -> StepReport:
+    for _ in which:
+        for part in parts:
+            batch = TreeBatch.from_rows([[tree] for tree in part], 0)
+            learner.accumulate(negative_log_likelihood(policy.token_logprobs(batch)))
+        report = learner.step(0.01)
+    return report
+
+
+def test_micro_batches_do_not_change_the_adapters_gradient(tiny_model: Path) -> None:
+    norms, weights = [], []
+    for parts in ([TREES], [[TREES[0]], [TREES[1]]]):
+        policy = _policy(tiny_model)
+        learner = Learner(policy.module, torch.float32, Optimization())
+        norms.append(_steps(policy, learner, range(1), parts).grad_norm)
+        _steps(policy, learner, range(1), parts)
+        weights.append(learner.masters)
+    assert norms[0] > 0
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
+    for name, weight in weights[0].items():
+        torch.testing.assert_close(weight, weights[1][name], atol=1e-4, rtol=0)  # two steps of 0.01 by Adam
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("forget", ["", "exp_avg."])
+def test_a_resumed_adapter_goes_on_bit_for_bit(tiny_model: Path, dtype: torch.dtype, forget: str) -> None:
+    """With a part of the state left out it does not (the negative control). The state holds nothing frozen."""
+    policy = _policy(tiny_model)
+    learner = Learner(policy.module, dtype, Optimization())
+    frozen = {name: p.detach().clone() for name, p in policy.module.named_parameters() if not p.requires_grad}
+    _steps(policy, learner, range(2), [TREES])
+    saved = {name: tensor.clone() for name, tensor in learner.state().items()}
+    _steps(policy, learner, range(2), [TREES])
+
+    assert {name.partition(".")[2] for name in saved} - {""} == set(learner.masters)
+    assert all(".lora_" in name for name in learner.masters)
+    fresh_policy = _policy(tiny_model, seed=9)
+    fresh = Learner(fresh_policy.module, dtype, Optimization())
+    if forget:
+        saved = {name: torch.zeros_like(t) if name.startswith(forget) else t for name, t in saved.items()}
+    fresh.load_state(saved)
+    _steps(fresh_policy, fresh, range(2), [TREES])
+    same = [torch.equal(weight, fresh.masters[name]) for name, weight in learner.masters.items()]
+    assert all(same) == (not forget)
+    parameters = dict(policy.module.named_parameters())
+    assert all(torch.equal(parameters[name], tensor) for name, tensor in frozen.items())
+    assert all(torch.equal(parameters[name], learner.masters[name].to(dtype)) for name in learner.masters)
+
+
+def _roles(policy: SharedModels, reference: Policy, value: SharedModels, reward: LearnedReward) -> Roles:
+    return Roles(
+        policy=policy.policy,
+        policy_learner=Learner(policy.policy.module, torch.float32, Optimization(), policy.policy.trained),
+        value=value.value,
+        value_learner=Learner(value.value.module, torch.float32, Optimization(), value.value.trained),
+        reference=reference,
+        reward=reward,
+        watch={},
+    )
+
+
+def _iterate(roles: Roles) -> tuple[Experience, list[tuple[StepReport, StepReport]]]:
+    rollout = roll_out(roles.policy, PROMPTS, num_samples=2, max_response_tokens=6, temperature=1.0, key=(0,))
+    minibatches = _minibatches(rollout, CONFIG, 0, 0)
+    experience = experience_from(rollout, minibatches[0], roles, 0.1, CONFIG)
+    return experience, update(experience, minibatches, roles, CONFIG, 1e-3)
+
+
+@pytest.mark.parametrize("kind", ["adapter", "full", "none"])
+def test_a_shared_backbone_gives_what_separate_modules_give(tiny_model: Path, tmp_path: Path, kind: str) -> None:
+    """A PPO iteration: samples, scores, values, gradients and weights. kind: how the reward model was trained."""
+    reward: Path | None = tmp_path / "model"
+    model = ScalarModel.from_policy(tiny_model, seed=2)
+    if kind == "adapter":
+        model.adapt(LORA, tiny_model, 1)
+        generator = torch.Generator().manual_seed(4)
+        with torch.no_grad():
+            for parameter in model.trained.values():
+                parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
+    model.save(tmp_path / "model", dict(model.trained) if kind == "adapter" else {}, Normalisation(0.25, 2.0))
+    if kind == "none":
+        reward = None
+
+    def models() -> SharedModels:
+        return share(tiny_model, LORA, 7, reference=tiny_model, reward=reward)
+
+    separate_reward = LearnedReward(ScalarModel.load(tmp_path / "model"))
+    one, two, three = models(), models(), models()
+    assert one.reference is not None
+    shared = _roles(one, one.reference, one, LearnedReward(one.reward) if one.reward else separate_reward)
+    apart = _roles(two, Policy.load(tiny_model), three, separate_reward)
+    assert shared.reference.module is shared.policy.module
+    assert len({id(m.module) for m in (apart.policy, apart.reference, apart.value)}) == 3
+
+    got, got_reports = _iterate(shared)
+    expected, expected_reports = _iterate(apart)
+    assert got.rollout == expected.rollout
+    assert got.kl == expected.kl == 0.0
+    for name in ("scores", "logprobs", "reference_logprobs", "values", "advantages", "returns"):
+        torch.testing.assert_close(getattr(got, name), getattr(expected, name), atol=1e-5, rtol=0)
+    assert len(got_reports) == 4
+    assert got_reports[0][0].metrics["ratio"] == 1.0
+    for ours, theirs in zip(got_reports, expected_reports, strict=True):
+        for our, their in zip(ours, theirs, strict=True):
+            assert our.grad_norm == pytest.approx(their.grad_norm, rel=1e-4, abs=1e-5)
+            assert our.metrics == pytest.approx(their.metrics, rel=1e-4, abs=1e-5)
+    for our_learner, their_learner in (
+        (shared.policy_learner, apart.policy_learner),
+        (shared.value_learner, apart.value_learner),
+    ):
+        _assert_close(our_learner.masters, their_learner.masters)
+    before = models()
+    moved = [not torch.equal(p, shared.policy_learner.masters[n]) for n, p in before.policy.trained.items()]
+    assert any(moved)
+    moved = [not torch.equal(p, shared.value_learner.masters[n]) for n, p in before.value.trained.items()]
+    assert any(moved)
+
+
+def _assert_close(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, weight in ours.items():
+        torch.testing.assert_close(weight, theirs[name], atol=1e-5, rtol=0)

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from accord.data.records import read_records
+from accord.engine.rollout import roll_out
+from accord.errors import Interrupted, UserError
+from accord.models.policy import Policy
+from accord.steps import sample
+from accord.steps.sample import deal
+from accord.store.workspace import Workspace
+from tests.fixtures.made_up_data import made_up, make_prompts
+from tests.fixtures.recipes import run_steps
+
+__all__ = ["made_up"]
+
+SFT = "  - sft: {data: mine.demos, batch_size: 4, learning_rate: 1e-3}\n"
+SAMPLE = (
+    "  - sample: {prompts: mine.prompts, policies: [start, sft], temperatures: [0.5, 1.0], num_responses: 3,"
+    " max_response_tokens: 6}\n"
+)
+
+
+@pytest.fixture(autouse=True)
+def data(made_up: str) -> None:
+    pass
+
+
+def test_every_prompt_gets_its_responses_and_the_origins_stand_apart(tmp_path: Path, tiny_model: Path):
+    run = run_steps(tmp_path, tiny_model, SFT + SAMPLE)
+    folder = run / "steps/sample"
+    records = read_records(folder / "train.jsonl", "comparisons")
+    assert [comparison.prompt for comparison, _ in records] == make_prompts()
+    assert all(len(comparison.responses) == 3 and not judgements for comparison, judgements in records)
+    text = (folder / "train.jsonl").read_text()
+    assert "sft" not in text
+    assert "temperature" not in text
+    origins = [json.loads(line) for line in (folder / "origins.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in origins] == [comparison.id for comparison, _ in records]
+    for row in origins:
+        named = [(one["policy"], one["temperature"]) for one in row["responses"]]
+        assert len(set(named)) == 3
+        assert set(named) <= {("start", 0.5), ("start", 1.0), ("sft", 0.5), ("sft", 1.0)}
+    assert json.loads((folder / "summary.json").read_text())["num_comparisons"] == 8
+
+
+def test_the_origin_that_is_named_wrote_the_response(tmp_path: Path, tiny_model: Path):
+    """At a temperature near 0 a policy writes what it would without drawing."""
+    steps = SFT + "  - sample: {prompts: mine.prompts, policies: [start, sft], temperatures: [1e-4]}\n"
+    run = run_steps(tmp_path, tiny_model, steps, "sample.max_response_tokens=6", "sft.learning_rate=1e-2")
+    records = read_records(run / "steps/sample/train.jsonl", "comparisons")
+    lines = (run / "steps/sample/origins.jsonl").read_text().splitlines()
+    orders = [[one["policy"] for one in json.loads(line)["responses"]] for line in lines]
+    assert len(records) >= 4
+    assert ["start", "sft"] in orders
+    assert ["sft", "start"] in orders
+    prompts = [comparison.prompt for comparison, _ in records]
+    for name, folder in (("start", run / "steps/model/model"), ("sft", run / "steps/sft/model")):
+        greedy = roll_out(Policy.load(folder), prompts, num_samples=1, max_response_tokens=6, temperature=0, key=(0,))
+        found = [record[0].responses[order.index(name)] for record, order in zip(records, orders, strict=True)]
+        assert found == [only for (only,) in greedy.responses]
+
+
+def test_dealing_is_fair_and_drawn_for_each_prompt():
+    hands = [deal(3, 2, seed) for seed in range(3000)]
+    pairs = Counter(hands)
+    assert len(pairs) == 6
+    assert min(pairs.values()) > 400
+    assert Counter(deal(2, 5, 1)).most_common(1)[0][1] == 3
+    assert deal(3, 2, 7) == deal(3, 2, 7)
+
+
+def test_responses_of_one_policy_differ(tmp_path: Path, tiny_model: Path):
+    steps = "  - sample: {prompts: mine.prompts, num_responses: 4, max_response_tokens: 6}\n"
+    folder = run_steps(tmp_path, tiny_model, steps) / "steps/sample"
+    for comparison, _ in read_records(folder / "train.jsonl", "comparisons"):
+        assert len({response.text for response in comparison.responses}) > 1
+
+
+def test_equal_responses_are_left_out_and_counted(tmp_path: Path, tiny_model: Path):
+    steps = "  - sample: {prompts: mine.prompts, temperatures: [1e-4], max_response_tokens: 6}\n"
+    with pytest.raises(UserError, match=r"^sample: in each of the 8 comparisons all responses are equal"):
+        run_steps(tmp_path, tiny_model, steps)
+    steps = "  - sample: {prompts: mine.prompts, temperatures: [1.0], max_response_tokens: 1}\n"
+    folder = run_steps(tmp_path, tiny_model, steps, "sample.temperatures=[0.05]", "seed=3") / "steps/sample"
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["num_comparisons"] + summary["num_equal"] == 8
+    assert summary["num_equal"] > 0
+    assert len((folder / "origins.jsonl").read_text().splitlines()) == summary["num_comparisons"]
+
+
+def test_stopped_and_run_again_it_goes_on_to_the_same_files(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    steps = "  - sample: {prompts: mine.prompts, temperatures: [0.5, 1.0], num_responses: 3, max_response_tokens: 6}\n"
+    monkeypatch.setattr(sample, "CHUNK", 4)
+    whole = run_steps(tmp_path / "a", tiny_model, steps) / "steps/sample"
+    real, seen = Workspace.checkpoint_or_stop, []
+
+    def stop(self: Workspace, iteration: int, make: object) -> None:
+        if "sample-" in str(self.folder) and iteration in (1, 4) and iteration not in seen:
+            seen.append(iteration)
+            self._stop = lambda: True
+        real(self, iteration, make)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Workspace, "checkpoint_or_stop", stop)
+    stops = 0
+    while True:
+        try:
+            again = run_steps(tmp_path / "b", tiny_model, steps) / "steps/sample"
+            break
+        except Interrupted:
+            stops += 1
+    assert (stops, seen) == (2, [1, 4])
+    for name in ("train.jsonl", "origins.jsonl", "summary.json"):
+        assert (again / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_prompt_that_stands_in_several_records_is_answered_once(tmp_path: Path, tiny_model: Path):
+    steps = "  - sample: {prompts: mine.prompts, max_response_tokens: 6}\n"
+    steps += "  - sample: {name: again, prompts: sample, max_response_tokens: 6, num_prompts: 5}\n"
+    folder = run_steps(tmp_path, tiny_model, steps) / "steps/again"
+    records = read_records(folder / "train.jsonl", "comparisons")
+    assert [comparison.prompt for comparison, _ in records] == make_prompts()[:5]
