@@ -4,7 +4,7 @@ MAX_WORDS = 12
 
 
 def brevity(prompts, responses, finished, **kwargs):
-    """One number for each response, higher is better; about 0 for ordinary ones, and rarely beyond -2 or 2.
+    """One number for each response, higher is better: 1 for a short sentence, about -3 for a long-winded answer.
 
     prompts: conversations, lists of {"role", "content"}. responses: texts. finished: False where one was cut off.
     """

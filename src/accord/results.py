@@ -52,7 +52,7 @@ def write_report(run_dir: Path, store: Store) -> None:
         results=results,
         samples=samples,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions=dict(manifests[-1]["libraries"]) if manifests else {},
+        versions={name: found for name, found in manifests[-1]["libraries"].items() if found} if manifests else {},
     )
     atomic.write_text(run_dir / REPORT, build_report(view))
 

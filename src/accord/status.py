@@ -1,11 +1,13 @@
-"""What the runs of a store are doing: which steps are done, what is running, what was interrupted, and the disk used."""
+"""What the runs of a store are doing: steps that are done, that run, that were interrupted; and the disk used."""
 
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -86,11 +88,10 @@ def status(store: Store, run: str | None = None) -> StoreStatus:
 def num_bytes(folder: Path) -> int:
     """Of all files below a folder; one that goes meanwhile does not count."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += 0 if path.is_symlink() or path.is_dir() else path.stat().st_size
-        except OSError:
-            continue
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(parent, name)).st_size
     return total
 
 

@@ -126,3 +126,9 @@ def test_a_prompt_that_stands_in_several_records_is_answered_once(tmp_path: Path
     folder = run_steps(tmp_path, tiny_model, steps) / "steps/again"
     records = read_records(folder / "train.jsonl", "comparisons")
     assert [comparison.prompt for comparison, _ in records] == make_prompts()[:5]
+
+
+def test_a_temperature_of_0_is_refused(tmp_path: Path, tiny_model: Path):
+    steps = "  - sample: {prompts: mine.prompts, temperatures: [1.0, 0]}\n"
+    with pytest.raises(UserError, match=r"^few\.yaml:4:sample\.temperatures: a temperature is above 0"):
+        run_steps(tmp_path, tiny_model, steps)

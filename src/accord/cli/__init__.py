@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from accord.cli import chat, data, models, runs
+from accord.cli import chat, data, models, runs, setup
 from accord.cli.common import shipped_recipe
 
 __all__ = ["app", "shipped_recipe"]
@@ -32,6 +32,9 @@ def _main(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-for command in (runs.demo, runs.run, runs.check, runs.report, runs.fetch, models.models, models.export, chat.chat):
+for command in (
+    *(setup.init, runs.check, runs.run, setup.status, runs.report, runs.demo, runs.fetch),
+    *(models.models, models.export, chat.chat, setup.doctor),
+):
     app.command()(command)
 app.add_typer(data.app, name="data")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,9 @@ from accord.cli.common import (
     user_errors,
 )
 
+if TYPE_CHECKING:
+    from accord.plan import Plan
+
 
 def demo(store: StoreOption = DEFAULT_STORE, overrides: SetOption = None) -> None:
     """Align a small model to human judgements on this machine: the recipe `quickstart`."""
@@ -25,14 +28,29 @@ def demo(store: StoreOption = DEFAULT_STORE, overrides: SetOption = None) -> Non
         _run(shipped_recipe("quickstart"), store, overrides)
 
 
-def run(recipe: RecipeArgument, store: StoreOption = DEFAULT_STORE, overrides: SetOption = None) -> None:
+def run(
+    recipe: RecipeArgument,
+    store: StoreOption = DEFAULT_STORE,
+    overrides: SetOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Run even what seems not to fit.")] = False,
+) -> None:
     """Run a recipe, or go on with it. Steps that are in the store are not run again."""
     with user_errors():
-        _run(recipe, store, overrides)
+        _run(recipe, store, overrides, force=force)
 
 
-def check(recipe: RecipeArgument, store: StoreOption = DEFAULT_STORE, overrides: SetOption = None) -> None:
-    """Validate a recipe and print its plan, without running anything."""
+def check(
+    recipe: RecipeArgument,
+    store: StoreOption = DEFAULT_STORE,
+    overrides: SetOption = None,
+    estimates: Annotated[
+        bool, typer.Option("--estimates/--no-estimates", help="Estimate tokens, time, memory and disk of each step.")
+    ] = True,
+) -> None:
+    """Validate a recipe, and tell what it will take. Runs nothing; status 2 when it cannot fit here.
+
+    The first time for a model this measures the machine's speed, some seconds long.
+    """
     with user_errors():
         from accord.plan import make_plan
         from accord.recipe import apply_overrides, load_recipe
@@ -41,8 +59,16 @@ def check(recipe: RecipeArgument, store: StoreOption = DEFAULT_STORE, overrides:
         from accord.store.artifacts import Store
 
         plan = make_plan(apply_overrides(load_recipe(recipe), overrides or []), STEPS)
-        for line in plan_lines(plan, Store(store)):
-            typer.echo(line)
+        if not estimates or not any(STEPS[step.kind].work for step in plan.steps):
+            for line in plan_lines(plan, Store(store)):
+                say(line)
+            return
+        from accord.estimate.check import check as estimate
+
+        checked = estimate(plan, STEPS, Store(store))
+        for line in checked.lines():
+            say(line)
+        checked.refuse()
 
 
 def report(
@@ -71,7 +97,7 @@ def fetch() -> None:
             typer.echo(path)
 
 
-def _run(path: Path, store_root: Path, overrides: list[str] | None) -> None:
+def _run(path: Path, store_root: Path, overrides: list[str] | None, *, force: bool = False) -> None:
     from accord.recipe import apply_overrides, load_recipe
     from accord.results import write_report
     from accord.run import run_recipe
@@ -80,5 +106,19 @@ def _run(path: Path, store_root: Path, overrides: list[str] | None) -> None:
 
     store = Store(store_root)
     recipe = apply_overrides(load_recipe(path), overrides or [])
-    run_dir = run_recipe(recipe, STEPS, store, finish=lambda run_dir, _: write_report(run_dir, store), say=say)
+
+    def inspect(plan: Plan) -> None:
+        from accord.estimate.check import refuse
+
+        if any(STEPS[step.kind].work for step in plan.steps):
+            refuse(plan, STEPS, store)
+
+    run_dir = run_recipe(
+        recipe,
+        STEPS,
+        store,
+        finish=lambda run_dir, _: write_report(run_dir, store),
+        inspect=None if force else inspect,
+        say=say,
+    )
     typer.echo(f"the run is in {run_dir}")

@@ -16,7 +16,7 @@ PREFIX = "hub:"
 def rows_of(source: str, split: str | None, config: str | None, revision: str | None) -> Iterator[Row | Flaw]:
     """The rows of one split (`train` unless another is named). Raises UserError when they cannot be had."""
     try:
-        import datasets  # type: ignore[import-untyped]
+        import datasets
     except ModuleNotFoundError as error:
         raise UserError(
             "a data set of the hub needs the library datasets, which is not installed",

@@ -209,8 +209,8 @@ def _paragraph(lines: list[bytes], at: str) -> Row | Flaw:
 
 def _parquet(file: IO[bytes], place: str) -> Iterator[Row | Flaw]:
     try:
-        import pyarrow  # type: ignore[import-untyped]
-        import pyarrow.parquet  # type: ignore[import-untyped]
+        import pyarrow
+        import pyarrow.parquet
     except ModuleNotFoundError as error:
         raise UserError(
             "a Parquet file needs pyarrow, which is not installed",

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from accord.models.lora import Lora, without_dropout
+from accord.strict import StrictModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +22,16 @@ class Optimization:
     max_grad_norm: float = 1.0
 
 
-class TrainingConfig(BaseModel):
+class TrainingConfig(StrictModel):
     """How to train; the part of a step's configuration that all training steps share.
 
-    batch_size: examples an optimizer step. warmup: the share of the optimizer steps over which the learning rate
-    rises from 0. final_learning_rate: where `decay` ends, as a share of learning_rate. max_tokens: places (padding
-    counted) in a micro-batch; it changes speed and memory, never the result beyond rounding. lora: train adapters in
-    place of all weights (null: all weights).
+    learning_rate: AdamW's, at its highest. num_epochs: passes over the data; may be a fraction. batch_size: examples
+    an optimizer step. warmup: the share of the optimizer steps over which the learning rate rises from 0. decay: how
+    it falls after that. final_learning_rate: where `decay` ends, as a share of learning_rate. weight_decay: AdamW's,
+    decoupled. max_grad_norm: larger gradients are scaled down to this norm. max_tokens: places (padding counted) in a
+    micro-batch; it changes speed and memory, never the result beyond rounding. lora: train adapters in place of all
+    weights, `{rank: 16, alpha: 32, dropout: 0, targets: all-linear}` (null: all weights).
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     learning_rate: float = Field(2e-5, gt=0)
     num_epochs: float = Field(1.0, gt=0)
@@ -56,19 +57,24 @@ class TrainingConfig(BaseModel):
         return self.learning_rate * (self.final_learning_rate + (1 - self.final_learning_rate) * left)
 
 
-class OnPolicyConfig(BaseModel):
+class OnPolicyConfig(StrictModel):
     """PPO's settings. Score units are those of the normalised reward (mean 0, variance 1 over its training responses).
 
-    learning_rate, value_learning_rate: AdamW, constant after `warmup` (a share of the iterations). num_minibatches,
-    num_epochs: optimizer steps an iteration are their product. kl_coef: score units per nat of the KL to the reference
-    (with kl_target, where it starts). kl_target: nats per sequence; null keeps kl_coef fixed. kl_horizon: the share of
-    the run's sequences over which an error of 20 % moves kl_coef by 20 %: a horizon in sequences, as papers give it,
-    does nothing in a short run. truncation_score: replaces the score of a response that ran out of tokens; null leaves
-    it. temperature: of sampling, and of all logprobs. value_clip_range: score units. watch_every: iterations between
-    two looks of the rewards that only watch. lora: train adapters in place of all weights, without dropout.
+    num_iterations: rollouts, each followed by its update. prompts_per_iteration: different prompts in a rollout.
+    num_samples: responses to each. max_response_tokens: a longer response is cut off. learning_rate,
+    value_learning_rate: AdamW, constant after `warmup`. warmup: the share of the iterations over which both rise from
+    0. num_minibatches, num_epochs: optimizer steps an iteration are their product. kl_coef: score units per nat of the
+    KL to the reference (with kl_target, where it starts). kl_target: nats per sequence; null keeps kl_coef fixed.
+    kl_horizon: the share of the run's sequences over which an error of 20 % moves kl_coef by 20 %: a horizon in
+    sequences, as papers give it, does nothing in a short run. truncation_score: replaces the score of a response that
+    ran out of tokens; null leaves it. temperature: of sampling, and of all logprobs. clip_range: of the ratio of
+    probabilities, around 1. value_clip_range: of a value around its old one, in score units (null: none). gamma:
+    discount of later rewards. lam: GAE's lambda; 1 takes nothing from the value model but variance. whiten_advantages:
+    to mean 0 and variance 1 over a rollout's tokens. max_tokens: places (padding counted) in a micro-batch.
+    max_grad_norm: larger gradients are scaled down to this norm. watch_every: iterations between two looks of the
+    rewards that only watch. lora: train adapters in place of all weights, without dropout; policy, reference and value
+    model then share one copy of the weights.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     num_iterations: int = Field(30, gt=0)
     prompts_per_iteration: int = Field(16, gt=0)

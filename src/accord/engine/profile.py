@@ -21,7 +21,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import file_digest
-from itertools import product
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -45,10 +44,11 @@ from accord.text.tree import Branch, Tree, TreeBatch
 Fitted = Literal["train", "forward", "decode"]
 
 _OUT_OF_CACHE = 96 << 20  # bytes of weights of the deeper slice
-_SHAPES = ((1, 32), (4, 128), (1, 512))  # rows and width of training and forward passes
+_SHAPES = ((1, 32, True), (4, 128, True), (4, 128, False), (1, 512, False))  # rows, width, with the head
 _SLOTS = ((8, 64), (128, 64), (128, 256))  # rows and length of decoding steps
 _TEXTS = 1000  # side of the matrix whose eigenvectors a linear model of words wants
 _REPEATS = 3
+_LONG = 0.4  # seconds, of a pass that is timed once
 _BLOCK = 64 << 20
 
 
@@ -92,28 +92,28 @@ def measure(config: PretrainedConfig, dimensions: Dimensions, dtype: torch.dtype
 
     Draws no random numbers that anything else depends on, and leaves nothing behind.
     """
-    rows: dict[Fitted, list[tuple[list[float], float]]] = {"train": [], "forward": [], "decode": []}
+    found: dict[Fitted, list[tuple[list[float], float]]] = {"train": [], "forward": [], "decode": []}
     update = 0.0
-    for layers in sorted({1, _depth(dimensions, 4 if dtype == torch.float32 else 2)}):
+    for layers in sorted({1, _depth(dimensions, dtype.itemsize)}):
         policy = _slice(config, layers)
         learner = Learner(policy.module, dtype, Optimization())
-        for batch, head in product([_batch(*shape) for shape in _SHAPES], (True, False)):
-            columns = _columns("train", layers, *batch.ids.shape, len(batch.targets) * head)
-            rows["train"].append((columns, _median(partial(_train, policy, learner, batch, head))))
+        for rows, width, head in _SHAPES:
+            batch = _batch(rows, width)
+            columns = _columns("train", layers, rows, width, len(batch.targets) * head)
+            found["train"].append((columns, _median(partial(_train, policy, learner, batch, head))))
             with torch.no_grad():
-                columns = _columns("forward", layers, *batch.ids.shape, len(batch.targets) * head)
-                rows["forward"].append((columns, _median(partial(_read, policy, batch, head))))
+                found["forward"].append((columns, _median(partial(_read, policy, batch, head))))
         gradients = partial(_train, policy, learner, _batch(1, 4), True)
         update = _median(partial(learner.step, 1e-6), before=gradients)
         update /= sum(master.numel() for master in learner.masters.values())
         for slots, length in _SLOTS:
             seconds, used = _decode_step(policy, slots, length)
-            rows["decode"].append((_columns("decode", layers, slots, used, slots), seconds))
+            found["decode"].append((_columns("decode", layers, slots, used, slots), seconds))
         del policy, learner
         gc.collect()
     read, write = _disk(folder)
     fit = _timed(lambda: np.linalg.eigh(np.eye(_TEXTS) + 0.1)) / _TEXTS**3
-    return Rates({kind: _fit(found) for kind, found in rows.items()}, update, read, write, fit, gemm_gflops(dtype))
+    return Rates({kind: _fit(some) for kind, some in found.items()}, update, read, write, fit, gemm_gflops(dtype))
 
 
 def _columns(kind: Fitted, layers: int, rows: int, width: int, head_rows: int) -> list[float]:
@@ -180,11 +180,13 @@ def _read(policy: Policy, batch: TreeBatch, head: bool) -> None:
 
 
 def _median(work: Callable[[], object], before: Callable[[], object] = lambda: None) -> float:
+    before()
+    first = _timed(work)  # which allocates
     times = []
-    for _ in range(_REPEATS + 1):
+    for _ in range(_REPEATS if first < _LONG else 1):
         before()
         times.append(_timed(work))
-    return sorted(times[1:])[_REPEATS // 2]  # the first one allocates
+    return sorted(times)[len(times) // 2]
 
 
 def _timed(work: Callable[[], object]) -> float:

@@ -271,7 +271,8 @@ def rollout_trees(
 
 
 def sampling(trees: Sequence[Tree], count: float = 1.0, num_slots: int = NUM_SLOTS) -> tuple[list[Passes], int, int]:
-    """The passes of `accord.engine.sampler.sample_all` for trees of sampled responses; slots and length of its cache.
+    """The passes of `accord.engine.sampler.sample_all` for trees of sampled responses; slots and length that its cache
+    comes to hold.
 
     Plays through how slots are filled and freed. Of many requests some are played, and the rest scaled.
     """
@@ -279,10 +280,10 @@ def sampling(trees: Sequence[Tree], count: float = 1.0, num_slots: int = NUM_SLO
     length = max(len(t.prompt_ids) for t in trees) + max(len(b.ids) for t in trees for b in t.branches)
     some = list(trees[: max(2, _NUM_PLAYED // len(trees[0].branches))])
     count *= len(trees) / len(some)
-    waiting = sorted(some, key=lambda tree: len(tree.prompt_ids), reverse=True)
+    waiting = sorted(some, key=lambda tree: len(tree.prompt_ids))[::-1]
     left = np.zeros(0, dtype=np.int64)  # tokens still to come, of each active slot
     places = np.zeros(0, dtype=np.int64)
-    found = []
+    found, most = [], 0
     while waiting or len(left):
         free = slots - len(left)
         if waiting and (not len(left) or free >= max(slots // 4, len(waiting[-1].branches))):
@@ -295,11 +296,13 @@ def sampling(trees: Sequence[Tree], count: float = 1.0, num_slots: int = NUM_SLO
             found.append(Passes("prefill", len(admitted), max(prompts), len(new), sum(prompts), count))
             left = np.concatenate([left, new - 1])
             places = np.concatenate([places, np.repeat(prompts, [len(tree.branches) for tree in admitted])])
+        most = max(most, len(left))
         left, places = left[left > 0], places[left > 0]
         if len(left):
             found.append(Passes("decode", len(left), int(places.max()) + 1, len(left), len(left), count))
-            left, places = left - 1, places + 1
-    return found, slots, length
+            places = places[left > 1] + 1
+            left = left[left > 1] - 1
+    return found, most, length
 
 
 def scoring(template: Template, trees: Sequence[Tree], count: float = 1.0) -> list[Passes]:

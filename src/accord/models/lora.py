@@ -5,12 +5,13 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from accord.errors import UserError
+from accord.strict import StrictModel
 
 
-class Lora(BaseModel):
+class Lora(StrictModel):
     """Low-rank adapters in place of full fine-tuning: W x becomes W x + (alpha / rank) B A x, and only A and B learn.
 
     alpha: divided by the rank, it scales what the adapter adds. dropout: the share of an adapter's inputs that is
@@ -18,8 +19,6 @@ class Lora(BaseModel):
     q_proj; all-linear: every one but the head. The learning rate is the step's own: LoRA wants about ten times that of
     full fine-tuning.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     rank: int = Field(16, gt=0)
     alpha: float = Field(32.0, gt=0)

@@ -6,14 +6,13 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, overload
-
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from typing import TYPE_CHECKING, Annotated, Any, Literal, overload
 
 from accord.data.derive import view
 from accord.data.records import JudgedComparison, RecordKind, read_records
 from accord.store.artifacts import Artifact
 from accord.store.workspace import Workspace
+from accord.strict import StrictModel
 from accord.types import Demonstration, LabelledResponse, PlainText, Prompt, RatedText
 
 if TYPE_CHECKING:
@@ -54,18 +53,8 @@ MODEL = "model"  # the folder in an artifact that holds a model's Hugging Face f
 LATEST = "latest"  # as a PolicyRef: the newest policy above the step in the recipe, or the recipe's model
 
 
-class StepConfig(BaseModel):
-    """Strict: an unknown key is an error, and true is no number."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_boolean_as_number(cls, value: Any, info: ValidationInfo) -> Any:
-        annotation = cls.model_fields[str(info.field_name)].annotation
-        if isinstance(value, bool) and not (annotation is bool or bool in get_args(annotation)):
-            raise ValueError("true and false are not wanted here")
-        return value
+class StepConfig(StrictModel):
+    """The keys of a step."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ class Config(StepConfig):
     file and the function in it that gives grades. annotator: how its judgements are signed (null: the function's
     name). reward: the reward whose scores are the grades, in place of a function; its judgements are signed as
     simulated. noise: the share of comparisons that a simulated annotator judges in reverse. batch_size: comparisons
-    that are judged at once; what was judged before a stop or a kill is kept."""
+    that are judged at once; what was judged before a stop is kept."""
 
     comparisons: ComparisonsRef
     num_comparisons: int | None = Field(None, gt=0)

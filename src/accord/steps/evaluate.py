@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 
 class Config(StepConfig):
-    """policies: who is evaluated; `baseline`, one of them, is what win rates and the KL are against.
+    """policies: who is evaluated. baseline: the one of them that win rates and the KL are against.
 
-    by: the reward model that judges, one that nothing was trained on. proxy: the one that was optimised. second: rated
-    texts on which the second evaluator, a linear model of words, is fitted; none of the proxy's. prompts, num_prompts,
-    num_samples, max_response_tokens: what is sampled, at temperature 1. pairs: rated texts on which the proxy's
-    accuracy is measured, over `num_pairs` pairs whose means differ by `min_difference`.
+    by: the reward model that judges, one that nothing was trained on. proxy: the one that was optimised. proxy_data:
+    what it was trained on: a linear model of words fitted on the same is its floor. second: comparisons on which the
+    second evaluator, a linear model of words, is fitted; none of the proxy's. prompts: what is answered, at
+    temperature 1. num_prompts: the first so many of them. num_samples: responses to each. max_response_tokens: a
+    longer response is cut off. pairs: rated texts on which the proxy's accuracy is measured. num_pairs: so many pairs
+    of them. min_difference: of a pair's mean ratings. num_shown: prompts in the report's table of samples.
     """
 
     policies: tuple[PolicyRef, ...] = Field(min_length=1)

@@ -18,8 +18,9 @@ BEST = "best.jsonl"
 
 
 class Config(StepConfig, TrainingConfig):
-    """prompts: what is answered; the first `num_prompts` of them. reward: who chooses. start: who answers, and is
-    then fine-tuned. num_samples: K. Unfinished responses are never chosen unless a prompt has no other."""
+    """prompts: what is answered. num_prompts: the first so many of them. reward: who chooses. start: who answers, and
+    is then fine-tuned. num_samples: K, responses to each prompt. temperature: of sampling. max_response_tokens: a
+    longer response is cut off, and never chosen unless a prompt has no other."""
 
     prompts: PromptsRef
     reward: RewardRef

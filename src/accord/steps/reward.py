@@ -24,8 +24,9 @@ _NORMALISED_ON = 64  # comparisons of the training data whose scores get mean 0 
 class Config(StepConfig, TrainingConfig):
     """data: comparisons. start: whose backbone the reward model gets.
 
-    tie_below: differences of mean grades that give no pair. margin: Llama 2's table (none, small, large), its four
-    levels reached at `margin_thresholds`, differences of mean grades. centre_coef: pulls scores towards 0.
+    tie_below: differences of mean grades that give no pair. margin: Llama 2's table of what the
+    loss asks for at its four levels of preference. margin_thresholds: the differences of mean grades at which those
+    levels begin. centre_coef: pulls scores towards 0.
     """
 
     data: ComparisonsRef

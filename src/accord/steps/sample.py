@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, product
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from accord.data.records import RecordKind, write_records
 from accord.errors import UserError
@@ -37,10 +37,17 @@ class Config(StepConfig):
 
     prompts: PromptsRef
     policies: tuple[PolicyRef, ...] = Field((LATEST,), min_length=1)
-    temperatures: tuple[Annotated[float, Field(gt=0)], ...] = Field((1.0,), min_length=1)
+    temperatures: tuple[float, ...] = Field((1.0,), min_length=1)
     num_prompts: int | None = Field(None, gt=0)
     num_responses: int = Field(2, gt=1)
     max_response_tokens: int = Field(128, gt=0)
+
+    @field_validator("temperatures")
+    @classmethod
+    def _positive(cls, temperatures: tuple[float, ...]) -> tuple[float, ...]:
+        if min(temperatures) <= 0:
+            raise ValueError("a temperature is above 0: at 0 all responses of a policy would be the same")
+        return temperatures
 
     @staticmethod
     def parts() -> Mapping[str, RecordKind]:

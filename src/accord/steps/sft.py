@@ -34,9 +34,9 @@ class Config(StepConfig, TrainingConfig):
     the rows are what is shuffled, and batch_size then holds on average. It saves padding, which is little already as
     examples of similar length are computed together, and costs attention the square of a row's length.
 
-    validation: parts that are not trained on, whose loss is measured every `validate_every` optimizer steps (null: once
-    an epoch), and after the last. early_stopping: so many measurements in a row without a new lowest loss end the
-    training (null: nothing does). keep: the weights with the lowest loss, or the last.
+    validation: parts that are not trained on, whose loss is measured now and then, and after the last optimizer step.
+    validate_every: so many optimizer steps (null: once an epoch). early_stopping: so many measurements in a row without
+    a new lowest loss end the training (null: nothing does). keep: the weights with the lowest loss, or the last.
     """
 
     data: ExamplesRef | list[ExamplesRef]

@@ -22,7 +22,7 @@ from accord.errors import UserError
 from accord.store import atomic
 from accord.store.digests import FORMAT, MANIFEST, Damaged, check_contents, check_sizes, describe, read_manifest, seal
 
-LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "scikit-learn", "pydantic")
+LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "scikit-learn", "pydantic", "peft")
 
 _Fingerprint = tuple[tuple[str, int, int, int], ...]
 _verified: set[tuple[Path, _Fingerprint]] = set()

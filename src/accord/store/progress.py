@@ -95,7 +95,7 @@ class Progress:
             "total": self.total,
             "unit": self.unit,
             "seconds_left": None if left is None else round(left, 1),
-            "shown": {name: value for name, value in self._shown.items()},
+            "shown": dict(self._shown),
             "written": round(time.time(), 1),
         }
         temp = self._record.with_name(f".{self._record.name}.tmp")

@@ -1,0 +1,167 @@
+"""init, status, doctor: a first recipe, what the runs are doing, and whether everything is in place."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from accord.cli.common import DEFAULT_STORE, StoreOption, say, shipped_recipe, user_errors
+
+if TYPE_CHECKING:
+    from accord.doctor import Finding
+    from accord.status import RunStatus, StepStatus, StoreStatus
+
+JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
+
+DEFAULT_MODEL = "smollm2-135m-instruct"
+
+
+def init(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The recipe to write.")] = Path("recipe.yaml"),
+    model: Annotated[str, typer.Option("--model", metavar="NAME", help="What to start from.")] = "",
+    data: Annotated[str, typer.Option("--data", metavar="SOURCE", help="A file, a folder, hub:OWNER/NAME.")] = "",
+    task: Annotated[str, typer.Option("--task", help="sft, reward, rejection, ppo, or full: all of them.")] = "",
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--column", metavar="OURS=THEIRS", help="A column that Accord knows, and the file's."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; take the defaults.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a first recipe for your data, with a comment at every key."""
+    with user_errors():
+        from accord.cli.readings import read_options
+        from accord.data.readers import read_source
+        from accord.data.sources import is_builtin
+        from accord.errors import UserError
+        from accord.starter import facts_of, recipe_text, task_named
+        from accord.store import atomic
+
+        if out.exists() and not force:
+            raise UserError("this file is there already", where=str(out), remedy="Name another, or use --force.")
+        asking = not yes and sys.stdin.isatty()
+        data = data or (typer.prompt("Your data: a file, a folder, or hub:OWNER/NAME") if asking else "")
+        if not data:
+            raise UserError("no data is named", where="--data", remedy="Give a file, a folder, or hub:OWNER/NAME.")
+        if is_builtin(data):
+            text = shipped_recipe("quickstart").read_text(encoding="utf-8")
+            note = "the recipe of the demo, which is for this data"
+        else:
+            options = read_options("auto", "auto", columns)
+            facts = facts_of(data, read_source(data, options), options.columns)
+            note = f"{data} holds {facts.num_records:,} {facts.kind}"
+            if asking:
+                say(f"{note}.")
+            model = model or (typer.prompt("The model to start from", default=DEFAULT_MODEL) if asking else "")
+            best = "full" if facts.kind == "comparisons" else "sft"
+            task = task or (
+                typer.prompt("What to do: sft, reward, rejection, ppo or full", default=best) if asking else ""
+            )
+            text = recipe_text(model or DEFAULT_MODEL, facts, task_named(task or best))
+        _validate(text, out)
+        with atomic.disk_errors(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            atomic.write_text(out, text)
+        say(f"{out}: {note}")
+        say(f"Next: accord check {out}, then accord run {out}")
+
+
+def status(
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="A run's name; without one, all runs.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what the runs of a store are doing, what goes on with them, and the disk they use."""
+    with user_errors():
+        from accord.status import status as look
+        from accord.store.artifacts import Store
+
+        found = look(Store(store), run)
+        if as_json:
+            say(json.dumps(asdict(found), indent=2))
+            return
+        for line in _status_lines(found, detailed=run is not None or len(found.runs) == 1):
+            say(line)
+
+
+def doctor(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
+    """Look whether everything that Accord needs is here. Status 1 when something is not."""
+    with user_errors():
+        from accord.doctor import examine
+
+        findings = examine(store)
+        if as_json:
+            say(json.dumps([asdict(finding) for finding in findings], indent=2))
+        else:
+            for line in _doctor_lines(findings):
+                say(line)
+        if any(finding.level == "problem" for finding in findings):
+            raise typer.Exit(1)
+
+
+def _validate(text: str, out: Path) -> None:
+    """That it gives a plan, before it is written."""
+    from accord.plan import make_plan
+    from accord.recipe import parse_recipe
+    from accord.steps.registry import STEPS
+
+    make_plan(parse_recipe(text, out), STEPS)
+
+
+def _status_lines(found: StoreStatus, *, detailed: bool) -> list[str]:
+    lines = []
+    for run in found.runs:
+        done = sum(step.state == "done" for step in run.steps)
+        lines.append(f"{run.name}: {run.state}, {done} of {len(run.steps)} steps done")
+        lines += [f"  {line}" for line in _step_lines(run, detailed=detailed)]
+        if run.state != "done":
+            lines.append(
+                f"  {'wait for it, or watch it with' if run.state == 'running' else 'go on with'}: {_next(run)}"
+            )
+    lines += [f"unfinished, of no run: {_step_line(step, 0, 0)}" for step in found.others]
+    if not found.runs:
+        lines.append("no runs yet")
+    gib = [f"{size / 2**30:.1f} GiB" for size in (found.artifacts, found.unused, found.unfinished)]
+    lines.append(f"disk: artifacts {gib[0]} (of no run's present plan: {gib[1]}), unfinished work {gib[2]}")
+    return lines
+
+
+def _next(run: RunStatus) -> str:
+    return f"accord status {run.name}" if run.state == "running" else run.command
+
+
+def _step_lines(run: RunStatus, *, detailed: bool) -> list[str]:
+    steps = [step for step in run.steps if detailed or step.state in ("running", "interrupted", "removed")]
+    names, kinds = (max((len(text) for text in texts), default=0) for texts in _words(run))
+    return [_step_line(step, names, kinds) for step in steps]
+
+
+def _words(run: RunStatus) -> tuple[list[str], list[str]]:
+    return [step.name for step in run.steps], [step.kind for step in run.steps]
+
+
+def _step_line(step: StepStatus, name: int, kind: int) -> str:
+    from accord.store.progress import clock_time
+
+    took = clock_time(step.seconds) if step.seconds is not None else ""
+    return f"{step.name:{name}}  {step.kind:{kind}}  {step.state:11}  {took:>7}  {step.detail}".rstrip()
+
+
+def _doctor_lines(findings: list[Finding]) -> list[str]:
+    width = max(len(finding.name) for finding in findings)
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.level:7}  {finding.name:{width}}  {finding.value}")
+        if finding.remedy:
+            lines.append(f"{'':7}  {'':{width}}  {finding.remedy}")
+    counts = {level: sum(finding.level == level for finding in findings) for level in ("problem", "warn")}
+    lines.append(
+        f"{counts['problem']} problem{'s' * (counts['problem'] != 1)}, "
+        f"{counts['warn']} warning{'s' * (counts['warn'] != 1)}"
+    )
+    return lines

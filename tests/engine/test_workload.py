@@ -1,0 +1,159 @@
+"""What a step is expected to do, against what the engine does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from accord.engine import sampler as sampler_module
+from accord.engine.config import TrainingConfig
+from accord.engine.sampler import Request, Sample, Sampler
+from accord.engine.workload import Known, Records, Sizes, imitation, rollout_trees, sampling, scoring, training
+from accord.models.cost import Dimensions
+from accord.models.folders import load_tokenizer
+from accord.models.policy import Policy
+from accord.text.batching import micro_batches
+from accord.text.template import Template
+from accord.text.tree import Branch, Tree
+from accord.types import Comparison, Judgement, Message, Prompt, Response
+
+DIMENSIONS = Dimensions(2, 32, 64, 4, 2, 8, 512)
+
+
+def tree(prompt: int, *lengths: int) -> Tree:
+    return Tree(tuple(range(3, 3 + prompt)), tuple(Branch((5,) * length) for length in lengths))
+
+
+@pytest.fixture(scope="module")
+def template(tiny_model: Path) -> Template:
+    return Template(load_tokenizer(tiny_model))
+
+
+@pytest.fixture
+def sizes(template: Template) -> Sizes:
+    return Sizes(DIMENSIONS, template, {"start": (Known("k"),)})
+
+
+@pytest.mark.parametrize("num_slots", [4, 6, 64])
+def test_slots_are_played_as_the_sampler_fills_them(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, num_slots: int):
+    """A sampler whose responses have given lengths: the same passes over the same shapes."""
+    policy = Policy.load(tiny_model)
+    trees = [tree(3, 4, 1), tree(9, 2, 7), tree(5, 3, 3), tree(5, 6, 1), tree(2, 8, 8), tree(7, 1, 1)]
+    order = sorted(range(len(trees)), key=lambda i: (len(trees[i].prompt_ids), i))
+    ends = {(at, k): len(b.ids) for at, i in enumerate(order) for k, b in enumerate(trees[i].branches)}
+    seen: Counter[tuple[str, int, int, int]] = Counter()
+    real = sampler_module.hidden_states
+
+    def draw_until_the_end(self: Sampler, hidden: torch.Tensor, slots: range) -> None:
+        for slot in slots:
+            sample: Sample = self._active[slot]
+            sample.ids.append(5)
+            sample.logprobs.append(0.0)
+            sample.finished = len(sample.ids) == ends[sample.request, sample.k]
+
+    def watch(backbone: object, ids: torch.Tensor, positions: torch.Tensor, layout: object) -> torch.Tensor:
+        rows, width = ids.shape
+        if layout._prefill is None:  # type: ignore[attr-defined]
+            seen["decode", rows, int(positions.max()) + 1, rows] += 1
+        else:
+            seen["prefill", rows, width, len(layout._prefill[1])] += 1  # type: ignore[attr-defined]
+        return real(backbone, ids, positions, layout)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Sampler, "_draw", draw_until_the_end)
+    monkeypatch.setattr(sampler_module, "hidden_states", watch)
+    sampler = Sampler(policy, num_slots=num_slots, max_prompt_tokens=9, max_response_tokens=8)
+    for i in order:
+        sampler.submit(Request(trees[i].prompt_ids, 2, (i,)))
+    while sampler.busy:
+        sampler.step()
+
+    found, slots, length = sampling(trees, num_slots=num_slots)
+    assert Counter((p.kind, p.rows, p.width, p.head_rows) for p in found) == seen
+    assert sum(p.head_rows * p.count for p in found) == sum(len(b.ids) for t in trees for b in t.branches)
+    assert slots <= num_slots
+    assert length == 9 + 8
+
+
+def test_many_responses_are_scaled():
+    few, _, _ = sampling([tree(3, 4, 4)] * 512)
+    many, _, _ = sampling([tree(3, 4, 4)] * 2048)
+    assert sum(p.tokens * p.count for p in many) == pytest.approx(4 * sum(p.tokens * p.count for p in few))
+
+
+def test_training_counts_epochs_and_optimizer_steps():
+    trees = [tree(2, 3)] * 10
+    config = TrainingConfig(batch_size=4, num_epochs=1.5, max_tokens=1000)
+    batches = [m.batch for m in micro_batches(trees[:4], 0, 1000)]
+    found, updates = training(lambda units: batches, 10, 100, 4, config, head=True)
+    assert updates == 25 + 13  # 100 examples, then 50
+    # 3 batches stand for the sample of 10, each for 100 * 1.5 / 10 of them
+    assert [p.count for p in found] == [15.0] * 3
+    assert {(p.kind, p.rows, p.width, p.head_rows, p.tokens) for p in found} == {("train", 4, 5, 12, 20)}
+
+
+def test_imitation_does_what_the_step_does(sizes: Sizes):
+    """5 examples a step of one tree each: their prompts are equal, so a step is one tree with five branches."""
+    config = TrainingConfig(batch_size=5, num_epochs=2)
+    phase, trained = imitation(sizes, config, [tree(4, 3)] * 10, 3.0, joint_tokens=256)
+    assert trained == DIMENSIONS.policy_parameters
+    assert (phase.trained, phase.frozen, phase.updates) == ((trained,), (), 12)
+    assert {(p.rows, p.width, p.head_rows) for p in phase.passes} == {(1, 4 + 15, 15)}
+    assert sum(p.count for p in phase.passes) == 12
+
+
+def test_imitation_with_adapters_and_validation(sizes: Sizes):
+    pytest.importorskip("peft")
+    config = TrainingConfig(batch_size=5, num_epochs=2, lora={"rank": 2})
+    phase, trained = imitation(
+        sizes, config, [tree(4, 3)] * 10, 1.0, joint_tokens=256, held=[tree(4, 2)], held_scale=7.0, kept=True
+    )
+    assert trained == DIMENSIONS.adapter_parameters(2)
+    assert (phase.trained, phase.frozen, phase.kept) == ((trained,), (DIMENSIONS.policy_parameters,), trained)
+    assert {p.share for p in phase.passes if p.kind == "train"} == {0.75}
+    (validation,) = [p for p in phase.passes if p.kind == "forward"]
+    assert validation.count == 7 * 2  # once an epoch
+
+
+def test_the_longest_need_memory_and_take_no_time(sizes: Sizes):
+    phase, _ = imitation(sizes, TrainingConfig(), [tree(4, 3)], 1.0, joint_tokens=256, longest=[tree(40, 300)])
+    assert (phase.passes[-1].width, phase.passes[-1].count) == (340, 0)
+
+
+def test_rollout_trees(template: Template):
+    prompt = Prompt("a", (Message("user", "Write one line."),), prefill="The acting")
+    own, whole = rollout_trees(template, [prompt], 3, [2, 5])
+    prefill = len(own[0].prompt_ids) - len(whole[0].prompt_ids)
+    assert own[0].prompt_ids == template.prompt_ids(prompt)
+    assert prefill == len(template._encode("The acting"))
+    assert sorted(len(b.ids) for b in own[0].branches)[:1] == [2]
+    assert [len(b.ids) + prefill for b in own[0].branches] == [len(b.ids) for b in whole[0].branches]
+
+
+def test_scoring_by_nothing_is_nothing(template: Template):
+    assert scoring(template, [tree(3, 4)], 0) == []
+    (one,) = scoring(template, [tree(3, 4), tree(3, 4)], 2)
+    assert (one.kind, one.rows, one.width, one.head_rows, one.count) == ("forward", 2, 7, 0, 2)
+
+
+def test_records_seen_as_another_kind():
+    prompt = Prompt("a", (Message("user", "x"),))
+    comparison = Comparison("a", prompt, (Response("good"), Response("bad")))
+    judged = (comparison, (Judgement("a", "me", (1.0, 0.0)),))
+    tie = (comparison, (Judgement("a", "me", (1.0, 1.0)),))
+    records = Records("comparisons", [judged, tie], 100, [tie])
+    seen = records.seen_as("demonstrations")
+    assert (len(seen.sample), seen.total, list(seen.longest)) == (1, 50, [])  # a tie has no best response
+    assert records.first(1).total == 1
+    assert records.scale == 50
+
+
+def test_responses_are_cut_at_the_cap(template: Template):
+    known = Sizes(
+        DIMENSIONS, template, {"start": (Known(lengths=(3, 90)),), "policies": (Known(), Known(lengths=(4,)))}
+    )
+    assert known.responses("start", 20) == (3, 20)
+    assert known.responses("policies", 20) == (20,)  # nothing is known: as long as allowed
+    assert known.responses("policies", 20, 1) == (4,)
