@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+from pathlib import Path
 
 import pytest
 
@@ -79,3 +81,32 @@ def test_clock_time():
         "1:00:00",
         "10:00:00",
     ]
+
+
+def test_the_record_says_the_same_now_and_then(tmp_path: Path):
+    clock = Clock()
+    record = tmp_path / "progress.json"
+    with Progress("ppo", 28, "iterations", io.StringIO(), record=record, clock=clock) as progress:
+        assert json.loads(record.read_text())["done"] == 0
+        clock.now = 2.0
+        progress.advance(1)
+        assert json.loads(record.read_text())["done"] == 0  # at most every three seconds
+        clock.now = 120.0
+        progress.advance(11, kl=1.2)
+    content = json.loads(record.read_text())
+    written = content.pop("written")
+    assert written > 1e9
+    assert content == {
+        "label": "ppo",
+        "done": 12,
+        "total": 28,
+        "unit": "iterations",
+        "seconds_left": 160.0,
+        "shown": {"kl": 1.2},
+    }
+
+
+def test_a_record_that_cannot_be_written_stops_nothing(tmp_path: Path):
+    with Progress("ppo", 2, "rows", io.StringIO(), record=tmp_path / "none" / "progress.json") as progress:
+        progress.advance(2)
+    assert not (tmp_path / "none").exists()

@@ -72,7 +72,7 @@ class Rates:
         each = float(np.dot(columns, self.passes[kind]))
         if one.kind == "prefill":  # tokens are drawn from the head's rows, as in a decoding step
             each += one.head_rows * self.passes["decode"][5]
-        return one.count * each
+        return one.count * one.share * each
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
