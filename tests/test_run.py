@@ -14,9 +14,9 @@ import pytest
 
 from accord.errors import Interrupted, UserError
 from accord.recipe import Recipe, apply_overrides, parse_recipe
-from accord.run import StepRecord, run_recipe
+from accord.run import StepRecord, counts_of, run_recipe
 from accord.steps.base import Job, PolicyRef, StepConfig, StepKind
-from accord.store.artifacts import Store
+from accord.store.artifacts import Artifact, Store
 from accord.store.lock import lock
 
 TEXT = """\
@@ -322,3 +322,22 @@ def test_a_store_that_cannot_be_made(world: World, tmp_path: Path):
     with pytest.raises(UserError, match="the store cannot be written") as caught:
         run_recipe(recipe(), world.registry, Store(tmp_path / "file" / "store"), say=lambda line: None)
     assert "--store" in caught.value.remedy
+
+
+def test_what_a_step_counted_is_said(tmp_path: Path) -> None:
+    def counted(content: object) -> list[str]:
+        (tmp_path / "summary.json").write_text(json.dumps(content))
+        return counts_of(Artifact(tmp_path, {}))
+
+    assert counts_of(Artifact(tmp_path, {})) == []
+    assert counted({"num_demonstrations": 174, "num_too_long": 3, "num_unusable": 0, "best_step": 4}) == [
+        "174 demonstrations",
+        "3 too long",
+    ]
+    source = {"num_rows": 9, "num_left_out": 2, "flaws": {"empty-response": 2, "unparsable": 1}}
+    parts = {"train": {"kind": "comparisons", "num_records": 7}}
+    assert counted({"parts": parts, "sources": {"train": source}}) == [
+        "train 7 comparisons",
+        "2 of the 9 rows of train left out (empty-response 2, unparsable 1)",
+    ]
+    assert counted({"parts": parts, "sources": {"train": {**source, "flaws": {}}}}) == ["train 7 comparisons"]

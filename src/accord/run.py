@@ -148,8 +148,29 @@ def _bring(
             else:
                 artifact = _run_step(step, registry, store, folder, stop, say, min_checkpoint_seconds)
     assert artifact is not None
-    say(f"{step.name}: " + ("cached" if cached else f"done in {clock_time(artifact.seconds)}"))
+    counts = "".join(f"; {count}" for count in counts_of(artifact))
+    say(f"{step.name}: " + ("cached" if cached else f"done in {clock_time(artifact.seconds)}") + counts)
     return StepRecord(step.name, step.kind, step.config_json(), step.key, artifact.seconds, cached, artifact)
+
+
+def counts_of(artifact: Artifact) -> list[str]:
+    """What a step counted, from its summary.json: how much it used, and what it left out.
+
+    Top-level numbers called num_...: "174 demonstrations", "3 too long". Of data the records of each part, and what
+    was left out of each source by its flaw.
+    """
+    try:
+        summary = json.loads((artifact.path / "summary.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    numbers = {name.removeprefix("num_"): value for name, value in summary.items() if name.startswith("num_")}
+    counts = [f"{value} {name.replace('_', ' ')}" for name, value in numbers.items() if value]
+    counts += [f"{part} {one['num_records']} {one['kind']}" for part, one in summary.get("parts", {}).items()]
+    sources = summary.get("sources")
+    for part, one in sources.items() if isinstance(sources, dict) else ():
+        flaws = ", ".join(f"{code} {count}" for code, count in one["flaws"].items())
+        counts += [f"{one['num_left_out']} of the {one['num_rows']} rows of {part} left out ({flaws})"] if flaws else []
+    return counts
 
 
 def _run_step(

@@ -15,7 +15,7 @@ from accord.engine.workload import Known, Records, Sizes, imitation, rollout_tre
 from accord.models.cost import Dimensions
 from accord.models.folders import load_tokenizer
 from accord.models.policy import Policy
-from accord.text.batching import micro_batches
+from accord.text.batching import micro_batches, shuffled_batches
 from accord.text.template import Template
 from accord.text.tree import Branch, Tree
 from accord.types import Comparison, Judgement, Message, Prompt, Response
@@ -87,7 +87,7 @@ def test_training_counts_epochs_and_optimizer_steps():
     trees = [tree(2, 3)] * 10
     config = TrainingConfig(batch_size=4, num_epochs=1.5, max_tokens=1000)
     batches = [m.batch for m in micro_batches(trees[:4], 0, 1000)]
-    found, updates = training(lambda units: batches, 10, 100, 4, config, head=True)
+    found, updates = training(lambda units: batches, 10, 100, 4, config, head=True, seed=0)
     assert updates == 25 + 13  # 100 examples, then 50
     # 3 batches stand for the sample of 10, each for 100 * 1.5 / 10 of them
     assert [p.count for p in found] == [15.0] * 3
@@ -157,3 +157,11 @@ def test_responses_are_cut_at_the_cap(template: Template):
     assert known.responses("start", 20) == (3, 20)
     assert known.responses("policies", 20) == (20,)  # nothing is known: as long as allowed
     assert known.responses("policies", 20, 1) == (4,)
+
+
+def test_of_complete_data_the_batches_are_the_real_ones(sizes: Sizes):
+    config = TrainingConfig(batch_size=2, num_epochs=1.5)
+    asked: list[tuple[int, ...]] = []
+    _, updates = training(lambda units: asked.append(units) or [], 5, 5, 2, config, head=True, seed=7)
+    assert asked == list(shuffled_batches(5, 2, 1.5, 7))
+    assert updates == len(asked)

@@ -60,7 +60,7 @@ class Policy:
         temperature: float = 1.0,
         seed: int = 0,
     ) -> list[list[str]]:
-        """`num_samples` responses to each prompt, [P][K].
+        """`num_samples` responses to each prompt, `[P][K]`.
 
         prompts: texts, lists of {"role", "content"}, or Prompts. temperature: 0 takes the most probable token. What is
         drawn depends on the seed and the prompt's place in the list (a Prompt's id). A response ends at the latest
@@ -90,9 +90,9 @@ class Policy:
     def logprobs(
         self, prompts: Iterable[PromptLike], responses: Iterable[Iterable[ResponseLike]], *, temperature: float = 1.0
     ) -> list[list[float]]:
-        """The log-probability of each response, [P][K]: in nats, summed over its tokens, the end of its turn included.
+        """The log-probability of each response, `[P][K]`: in nats, summed over its tokens, the end of its turn included.
 
-        prompts, responses: [P] and [P][K]. Raises UserError.
+        prompts, responses: [P] and `[P][K]`. Raises UserError.
         """
         given = prompts_of(prompts)
         answers = responses_of(responses, len(given))
@@ -178,7 +178,7 @@ class Reward:
         *,
         normalised: bool = True,
     ) -> list[list[float]]:
-        """The score of each response, [P][K]; higher is better.
+        """The score of each response, `[P][K]`; higher is better.
 
         normalised: in the units in which PPO sees it, for a model trained by Accord mean 0 and variance 1 over its
         training responses; otherwise as the model or the function gives it. Raises UserError.
@@ -194,6 +194,6 @@ class Reward:
 
 
 def nested(flat: torch.Tensor, counts: Iterable[int]) -> list[list[float]]:
-    """[P][K] from [P * K]; `counts`: the K of each prompt."""
+    """`[P][K]` from [P * K]; `counts`: the K of each prompt."""
     values = iter(flat.tolist())
     return [[next(values) for _ in range(count)] for count in counts]

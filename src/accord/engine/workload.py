@@ -137,11 +137,12 @@ class Known:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is known of a step before it runs. inputs: config field -> its inputs."""
+    """What is known of a step before it runs. inputs: config field -> its inputs. seed: the step's."""
 
     dimensions: Dimensions
     template: Template
     inputs: Mapping[str, tuple[Known, ...]]
+    seed: int = 0
 
     def parts(self, name: str) -> list[Records]:
         """The records of a data field, part by part."""
@@ -195,17 +196,19 @@ def training(
     config: TrainingConfig,
     *,
     head: bool,
+    seed: int,
 ) -> tuple[list[Passes], int]:
     """The passes of `accord.engine.training.train`, and its optimizer steps.
 
-    A sample of `num` units stands for `total`. batches_of: the micro-batches of an optimizer step, given the indices
-    of its units.
+    A sample of `num` units stands for `total`; when it is all of them, the batches are those of the seed. batches_of:
+    the micro-batches of an optimizer step, given the indices of its units.
     """
     share = 1.0 if config.lora is None else _ADAPTER_SHARE
-    count = total * config.num_epochs / num
+    complete = round(total) == num
+    count = 1.0 if complete else total * config.num_epochs / num
     found = [
         one
-        for units in shuffled_batches(num, units_a_step, 1.0, 0)
+        for units in shuffled_batches(num, units_a_step, config.num_epochs if complete else 1.0, seed)
         for one in passes("train", batches_of(units), count, head=head, share=share)
     ]
     whole, part = divmod(max(1, round(total * config.num_epochs)), max(1, round(total)))
@@ -239,7 +242,9 @@ def imitation(
         else apart(trees, config.batch_size, config.max_tokens, pad_id, joint_tokens=joint_tokens)
     )
     units = len(plan.units)
-    found, updates = training(plan.batches_of, units, units * scale, plan.units_a_step, config, head=True)
+    found, updates = training(
+        plan.batches_of, units, units * scale, plan.units_a_step, config, head=True, seed=sizes.seed
+    )
     found += passes("train", (micro.batch for micro in micro_batches(longest, pad_id, config.max_tokens)), 0)
     if held:
         looks = -(-updates // (every or max(1, round(updates / config.num_epochs))))

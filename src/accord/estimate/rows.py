@@ -117,7 +117,7 @@ class Estimator:
         if describe is None:
             return Work()
         inputs = {field: tuple(self._known(link) for link in links) for field, links in step.parents.items()}
-        return describe(step.config, Sizes(self.model.dimensions, self.model.template, inputs))
+        return describe(step.config, Sizes(self.model.dimensions, self.model.template, inputs, step.seed))
 
     def _known(self, link: Link) -> Known:
         name = link.step.name

@@ -156,9 +156,10 @@ def work(config: Config, sizes: Sizes) -> Work:
         config.batch_size,
         config,
         head=False,
+        seed=sizes.seed,
     )
     found += passes("train", batches_of(trees_of(records.longest)), 0, head=False)
-    found += scoring(template, trees[:_NORMALISED_ON])
+    found += scoring(template, trees[: min(_NORMALISED_ON, round(len(trees) * records.scale * config.num_epochs))])
     trained = sizes.scalar if config.lora is None else sizes.adapter(config.lora)
     phase = Phase(found, [trained], () if config.lora is None else [sizes.scalar], updates=updates)
     return Work([phase], loaded=[sizes.policy], saved=[sizes.scalar], checkpointed=trained)
