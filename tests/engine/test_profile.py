@@ -19,7 +19,7 @@ FIT = {
     "forward": (0.5, 0.0, 0.0, 1.0, 0.0, 0.25),
     "decode": (0, 0.01, 0, 0, 0, 2),
 }
-RATES = Rates(FIT, update=1e-9, read=1e-10, write=1e-9, fit=1e-9, gflops=100.0)
+RATES = Rates(FIT, update=1e-9, begin=1e-8, read=1e-10, write=1e-9, fit=1e-9, gflops=100.0)
 
 
 def test_seconds_by_hand():
@@ -75,4 +75,4 @@ def test_measure_on_a_tiny_model(tiny_model: Path, tmp_path: Path, monkeypatch: 
     assert all(len(fit) == 6 and min(fit) >= 0 for fit in rates.passes.values())
     for kind in ("train", "forward", "prefill", "decode"):
         assert rates.seconds(Passes(kind, 4, 64, 4, 4, 1.0), 2) > 0
-    assert min(rates.update, rates.read, rates.write, rates.fit) > 0
+    assert min(rates.update, rates.begin + 1e-12, rates.read, rates.write, rates.fit) > 0

@@ -36,7 +36,7 @@ from tests.fixtures.film_reviews import make_ratings_files
 from tests.fixtures.tiny_run import SIZES, SMALLER, run_tiny
 
 DIMENSIONS = Dimensions(2, 32, 64, 4, 2, 8, 512)
-RATES = Rates(dict.fromkeys(("train", "forward", "decode"), (0, 1e-06, 0, 0, 0, 0)), 0, 0, 0, 0, 100.0)
+RATES = Rates(dict.fromkeys(("train", "forward", "decode"), (0, 1e-06, 0, 0, 0, 0)), 0, 0, 0, 0, 0, 100.0)
 PLENTY = Memory(1 << 40, 1 << 40, 1 << 40)
 
 
@@ -153,10 +153,12 @@ steps:
 def test_seconds_and_memory_by_hand():
     passes = [Passes("train", 2, 10, 4, 20, 3.0)]
     work = Work([Phase(passes, trained=[100], frozen=[50], updates=7)], loaded=[100], saved=[100], fits=[10], seconds=2)
-    rates = Rates({"train": (0.0, 0.01, 0, 0, 0, 0)}, update=0.001, read=0.01, write=0.1, fit=0.002, gflops=1.0)
-    # 1 to begin with, 2 of its own, 3 passes of 2 layers * 20 places * 0.01, 7 updates of 100, 400 bytes read twice
-    # and written once, and 10 texts cubed
-    expected = 1 + 2 + 3 * 2 * 20 * 0.01 + 7 * 100 * 0.001 + 2 * 400 * 0.01 + 400 * 0.1 + 1000 * 0.002
+    rates = Rates(
+        {"train": (0.0, 0.01, 0, 0, 0, 0)}, update=0.001, begin=0.003, read=0.01, write=0.1, fit=0.002, gflops=1.0
+    )
+    # 1 to begin with, 2 of its own, 3 passes of 2 layers * 20 places * 0.01, 7 updates of 100 and their beginning, 400
+    # bytes read twice and written once, and 10 texts cubed
+    expected = 1 + 2 + 3 * 2 * 20 * 0.01 + 7 * 100 * 0.001 + 100 * 0.003 + 2 * 400 * 0.01 + 400 * 0.1 + 1000 * 0.002
     assert seconds_of(work, DIMENSIONS, rates) == pytest.approx(expected)
     use = memory_of(work.phases[0], work, DIMENSIONS, 2)
     assert use.weights == rows_module.PROGRAM + 18 * 100 + 2 * 50

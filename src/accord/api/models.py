@@ -90,7 +90,7 @@ class Policy:
     def logprobs(
         self, prompts: Iterable[PromptLike], responses: Iterable[Iterable[ResponseLike]], *, temperature: float = 1.0
     ) -> list[list[float]]:
-        """The log-probability of each response, `[P][K]`: in nats, summed over its tokens, the end of its turn included.
+        """The log-probability of each response, `[P][K]`: in nats, summed over its tokens and the end of its turn.
 
         prompts, responses: [P] and `[P][K]`. Raises UserError.
         """

@@ -55,11 +55,12 @@ _BLOCK = 64 << 20
 @dataclass(frozen=True, slots=True)
 class Rates:
     """What everything takes, in seconds. passes: kind -> the coefficients a to f. update: a parameter and optimizer
-    step. read, write: a byte of a model's folder, digests included. fit: a linear model of words, by the number of its
+    step; begin: a parameter, once more, the first time, when its moments are made. read, write: a byte of a model's folder, digests included. fit: a linear model of words, by the number of its
     texts cubed. gflops: of a large matrix product, for comparison with other times."""
 
     passes: dict[str, tuple[float, ...]]
     update: float
+    begin: float
     read: float
     write: float
     fit: float
@@ -93,7 +94,7 @@ def measure(config: PretrainedConfig, dimensions: Dimensions, dtype: torch.dtype
     Draws no random numbers that anything else depends on, and leaves nothing behind.
     """
     found: dict[Fitted, list[tuple[list[float], float]]] = {"train": [], "forward": [], "decode": []}
-    update = 0.0
+    update = begin = 0.0
     for layers in sorted({1, _depth(dimensions, dtype.itemsize)}):
         policy = _slice(config, layers)
         learner = Learner(policy.module, dtype, Optimization())
@@ -104,8 +105,11 @@ def measure(config: PretrainedConfig, dimensions: Dimensions, dtype: torch.dtype
             with torch.no_grad():
                 found["forward"].append((columns, _median(partial(_read, policy, batch, head))))
         gradients = partial(_train, policy, learner, _batch(1, 4), True)
-        update = _median(partial(learner.step, 1e-6), before=gradients)
-        update /= sum(master.numel() for master in learner.masters.values())
+        num = sum(master.numel() for master in learner.masters.values())
+        gradients()
+        first = _timed(partial(learner.step, 1e-6))
+        update = _median(partial(learner.step, 1e-6), before=gradients) / num
+        begin = max(first / num - update, 0.0)
         for slots, length in _SLOTS:
             seconds, used = _decode_step(policy, slots, length)
             found["decode"].append((_columns("decode", layers, slots, used, slots), seconds))
@@ -113,7 +117,9 @@ def measure(config: PretrainedConfig, dimensions: Dimensions, dtype: torch.dtype
         gc.collect()
     read, write = _disk(folder)
     fit = _timed(lambda: np.linalg.eigh(np.eye(_TEXTS) + 0.1)) / _TEXTS**3
-    return Rates({kind: _fit(some) for kind, some in found.items()}, update, read, write, fit, gemm_gflops(dtype))
+    return Rates(
+        {kind: _fit(some) for kind, some in found.items()}, update, begin, read, write, fit, gemm_gflops(dtype)
+    )
 
 
 def _columns(kind: Fitted, layers: int, rows: int, width: int, head_rows: int) -> list[float]:

@@ -10,6 +10,7 @@ from accord.engine.profile import Rates
 from accord.engine.workload import Known, Passes, Phase, Sizes, Work
 from accord.estimate.inputs import Data, Model, data_of, made_by, model_of
 from accord.models.cost import Dimensions, trained_bytes
+from accord.models.sources import locate
 from accord.plan import DATA, MODEL, Link, Plan, PlannedStep, Registry
 from accord.store.artifacts import Artifact, Store
 from accord.store.workspace import METRICS
@@ -19,6 +20,7 @@ _IN_PIECES = 1.15  # memory that is free, but in pieces too small to be used
 _CHECKPOINT_SECONDS = 120.0
 _NUM_CHECKPOINTS = 3  # the last two, and the one that is being written
 _STEP_SECONDS = 1.0  # to open tokenizers, build modules and so on
+_GGUF_TOKEN, _GGUF_PARAMETER = 3e-4, 1.2e-8  # seconds, to read a GGUF file's vocabulary (in Python) and its weights
 _MASTERS, _STATE = 4, 12  # bytes a parameter, of a model's folder and of a checkpoint
 
 
@@ -99,8 +101,7 @@ class Estimator:
             if step.kind == DATA and step.name in wanted:
                 self.data[step.name] = data_of(step, registry, store)
             elif step.kind == MODEL:
-                policy = self.model.dimensions.policy_parameters
-                self.works[step.name] = Work([Phase(kept=2 * policy)], loaded=[policy], saved=[policy])
+                self.works[step.name] = self._prepare()
             else:
                 self.works[step.name] = self._work(step)
 
@@ -108,6 +109,13 @@ class Estimator:
         """number: bytes of a number in the compute dtype. Without rates no seconds."""
         rows = tuple(self._row(step, rates, number) for step in self.plan.steps)
         return Estimate(rows, self.data, self._responses(), rates)
+
+    def _prepare(self) -> Work:
+        """What the model's own step does: its weights twice, as they are read and as they will be."""
+        dimensions = self.model.dimensions
+        policy, is_gguf = dimensions.policy_parameters, locate(self.plan.recipe.model).form in ("builtin", "gguf")
+        seconds = _GGUF_TOKEN * dimensions.vocabulary + _GGUF_PARAMETER * policy if is_gguf else 0.0
+        return Work([Phase(kept=2 * policy)], loaded=[policy], saved=[policy], seconds=seconds)
 
     def _work(self, step: PlannedStep) -> Work:
         describe = self.registry[step.kind].work
@@ -170,7 +178,7 @@ def seconds_of(work: Work, dimensions: Dimensions, rates: Rates) -> float:
     seconds = _STEP_SECONDS + work.seconds
     for phase in work.phases:
         seconds += sum(rates.seconds(one, layers) for one in phase.passes)
-        seconds += phase.updates * sum(phase.trained) * rates.update
+        seconds += sum(phase.trained) * (phase.updates * rates.update + rates.begin)
     seconds += 2 * rates.read * _MASTERS * sum(work.loaded)  # once for the digest, once to be opened
     seconds += rates.write * _MASTERS * sum(work.saved)
     seconds += rates.fit * sum(num**3 for num in work.fits)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 _WEEK = 7 * 24 * 3600.0
-_VERSION = 1  # of what is measured, and how
+_VERSION = 2  # of what is measured, and how
 
 
 def rates_of(model: Model, dtype: torch.dtype, store: Path, *, cache: Path | None = None) -> Rates | None:

@@ -129,7 +129,8 @@ def work(config: Config, sizes: Sizes) -> Work:
     lengths = sizes.responses("start", config.max_response_tokens)
     played = [prompts[at : at + num] for at in range(0, len(prompts), num)][: min(config.num_iterations, 8)]
     count = config.num_iterations / len(played)  # how many iterations each of those stands for
-    looks = -(-config.num_iterations // config.watch_every) / config.num_iterations
+    last = config.num_iterations - 1
+    looks = (last // config.watch_every + 1 + (last % config.watch_every > 0)) / config.num_iterations
     found, slots, length = [], 0, 0
     for at, some in enumerate(played):
         own, whole = rollout_trees(template, some, config.num_samples, lengths, seed=at)
