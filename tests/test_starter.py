@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from accord.data.readers import read_source
-from accord.data.reading import Reading
+from accord.data.formats.readers import read_source
+from accord.data.formats.reading import Reading
 from accord.errors import UserError
 from accord.plan import Plan, make_plan
 from accord.recipe import parse_recipe
@@ -112,7 +112,7 @@ def test_grades_that_differ_by_little(tmp_path: Path):
 def test_columns_are_kept(tmp_path: Path, tiny_model: Path):
     path = tmp_path / "odd.jsonl"
     path.write_text('{"frage": "Which?", "antwort": "That."}\n' * 2)
-    from accord.data.formats import ReadOptions
+    from accord.data.formats.options import ReadOptions
 
     options = ReadOptions(columns={"prompt": "frage", "completion": "antwort"})
     facts = facts_of(str(path), read_source(str(path), options), options.columns)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from accord.data.derive import derive_ranking, view
-from accord.data.reading import Reading, count_codes
+from accord.data.formats.reading import Reading, count_codes
 from accord.data.records import RecordKind
 from accord.errors import UserError, did_you_mean
 from accord.types import Demonstration

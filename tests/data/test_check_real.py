@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from accord.data.audit import toxicity_list
-from accord.data.check import check_data
-from accord.data.formats import ReadOptions
-from accord.data.personal import find_personal
-from accord.data.readers import read_source
+from accord.data.audit.check import check_data
+from accord.data.audit.personal import find_personal
+from accord.data.audit.shares import toxicity_list
+from accord.data.formats.options import ReadOptions
+from accord.data.formats.readers import read_source
 
 pytestmark = pytest.mark.skipif("ACCORD_DATA" not in os.environ, reason="ACCORD_DATA names no folder of real data")
 

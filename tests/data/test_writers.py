@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accord.data.formats import ReadOptions
-from accord.data.readers import read_source
+from accord.data.formats.options import ReadOptions
+from accord.data.formats.readers import read_source
 from accord.data.writers import Written, write_source
 from accord.errors import UserError
 from accord.types import (

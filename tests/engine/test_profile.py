@@ -75,4 +75,4 @@ def test_measure_on_a_tiny_model(tiny_model: Path, tmp_path: Path, monkeypatch: 
     assert all(len(fit) == 6 and min(fit) >= 0 for fit in rates.passes.values())
     for kind in ("train", "forward", "prefill", "decode"):
         assert rates.seconds(Passes(kind, 4, 64, 4, 4, 1.0), 2) > 0
-    assert min(rates.update, rates.begin + 1e-12, rates.read, rates.write, rates.fit) > 0
+    assert min(rates.update, rates.begin, rates.read, rates.write, rates.fit) > 0

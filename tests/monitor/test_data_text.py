@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import json
 
-from accord.data.check import CODES, LEFT_OUT, DataCheck, Model, check_data
-from accord.data.lengths import measure
-from accord.data.lexicon import Lexicon
-from accord.data.personal import find_personal
-from accord.data.reading import Flaw, Reading
+from accord.data.audit.check import CODES, LEFT_OUT, DataCheck, Model, check_data
+from accord.data.audit.lengths import measure
+from accord.data.audit.lexicon import Lexicon
+from accord.data.audit.personal import find_personal
+from accord.data.formats.reading import Flaw, Reading
 from accord.data.records import RecordKind
 from accord.monitor.data_report import check_page
 from accord.monitor.data_text import NUM_SHOWN, as_json, check_lines, histogram_lines

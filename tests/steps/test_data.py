@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from accord.data.duplicates import identity
-from accord.data.reading import Row
+from accord.data.formats.reading import Row
 from accord.data.records import read_records
 from accord.errors import UserError
 from accord.plan import PlannedStep, make_plan
@@ -173,7 +173,9 @@ def test_the_config_of_a_built_in_data_set_is_its_name_alone():
 
 
 def test_a_data_set_of_the_hub_is_known_by_its_revision(monkeypatch):
-    monkeypatch.setattr("accord.data.hub.rows_of", lambda *options: iter([Row("hub:someone/pairs:row 1", PAIR)]))
+    monkeypatch.setattr(
+        "accord.data.formats.hub.rows_of", lambda *options: iter([Row("hub:someone/pairs:row 1", PAIR)])
+    )
     keys = {plan(f"{{source: hub:someone/pairs, revision: {revision}}}").key for revision in ("v1", "v2", "v1")}
     assert len(keys) == 2
 

@@ -27,8 +27,8 @@ def read_data(source: str | Path, *, part: str = "train", defects: str = "refuse
         raise UserError(f"defects: {defects!r} is not known", remedy=did_you_mean(defects, ["refuse", "drop"]))
     if name.startswith(catalog.PREFIX):
         return _builtin(name, part)
-    from accord.data.formats import ReadOptions
-    from accord.data.readers import read_source
+    from accord.data.formats.options import ReadOptions
+    from accord.data.formats.readers import read_source
 
     known = list(ReadOptions.__dataclass_fields__)
     for option in options:

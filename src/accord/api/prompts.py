@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from accord.data.fields import Defect, messages_of
+from accord.data.formats.fields import Defect, messages_of
 from accord.errors import UserError
 from accord.types import Message, Prompt, Response
 

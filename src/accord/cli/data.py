@@ -15,7 +15,7 @@ from accord.cli.readings import is_recipe, read_options, read_recipe, read_sourc
 from accord.errors import UserError
 
 if TYPE_CHECKING:
-    from accord.data.check import Model
+    from accord.data.audit.check import Model
     from accord.text.template import Template
 
 app = typer.Typer(help="Look at data: what is wrong with it, and what a model is given of it.", no_args_is_help=True)
@@ -70,11 +70,11 @@ def check(
 ) -> None:
     """Find everything that is wrong with data, in one pass. The status is 1 when anything is, else 0."""
     with user_errors():
-        from accord.data.audit import is_toxic, toxicity_list
-        from accord.data.check import check_data
-        from accord.data.copies import copy_rows
-        from accord.data.evaluation import evaluation_texts
-        from accord.data.personal import find_personal, presidio_finder, scrub_values
+        from accord.data.audit.check import check_data
+        from accord.data.audit.copies import copy_rows
+        from accord.data.audit.evaluation import evaluation_texts
+        from accord.data.audit.personal import find_personal, presidio_finder, scrub_values
+        from accord.data.audit.shares import is_toxic, toxicity_list
         from accord.monitor.data_text import as_json, check_lines, copied_line
 
         for out in (scrub, drop_toxic):
@@ -164,7 +164,7 @@ def convert(
 ) -> None:
     """Write data in another form. Rows that cannot be used are left out, and listed."""
     with user_errors():
-        from accord.data.readers import read_source
+        from accord.data.formats.readers import read_source
         from accord.data.writers import write_source
         from accord.monitor.data_text import left_out_lines
 
@@ -184,7 +184,7 @@ def _template(model: str, options: dict[str, Any] | None = None) -> Template:
 
 
 def _model(template: Template, name: str) -> Model:
-    from accord.data.check import Model
+    from accord.data.audit.check import Model
 
     added = template.tokenizer.added_tokens_decoder.values()
     return Model(name, template, [token.content for token in added if token.special])

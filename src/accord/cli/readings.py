@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from accord.errors import UserError
 
 if TYPE_CHECKING:
-    from accord.data.formats import ReadOptions
-    from accord.data.reading import Reading
+    from accord.data.formats.options import ReadOptions
+    from accord.data.formats.reading import Reading
     from accord.recipe import Recipe
 
 RECIPES = (".yaml", ".yml")
@@ -18,7 +18,7 @@ RECIPES = (".yaml", ".yml")
 
 def read_options(form: str, kind: str, columns: Sequence[str] | None) -> ReadOptions:
     """The options of a source as the command line gives them. Raises UserError."""
-    from accord.data.formats import ReadOptions
+    from accord.data.formats.options import ReadOptions
 
     mapping: dict[str, str | list[str]] = {}
     for text in columns or []:
@@ -78,7 +78,7 @@ def read_recipe(path: Path) -> tuple[Recipe, dict[str, Reading]]:
 
 def _part(reading: Reading, members: Sequence[int], *, with_flaws: bool) -> Reading:
     """Some records of a reading, with the notes on them. A row that is no record is in no part: one part shows it."""
-    from accord.data.reading import Reading
+    from accord.data.formats.reading import Reading
 
     places = [reading.places[i] for i in members]
     own = set(places)

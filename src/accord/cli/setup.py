@@ -36,7 +36,7 @@ def init(
     """Write a first recipe for your data, with a comment at every key."""
     with user_errors():
         from accord.cli.readings import read_options
-        from accord.data.readers import read_source
+        from accord.data.formats.readers import read_source
         from accord.data.sources import is_builtin
         from accord.errors import UserError
         from accord.starter import facts_of, recipe_text, task_named

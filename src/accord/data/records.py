@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from accord.data.fields import Defect, flag_of, get, kind_of, list_of, messages_of, number_of, text_of
+from accord.data.formats.fields import Defect, flag_of, get, kind_of, list_of, messages_of, number_of, text_of
 from accord.errors import UserError
 from accord.types import (
     Comparison,

@@ -8,10 +8,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from accord.data import catalog, hub
-from accord.data.formats import ReadOptions
-from accord.data.readers import DEFAULT, files_of, kind_of_source, read_source
-from accord.data.reading import Reading
+from accord.data import catalog
+from accord.data.formats import hub
+from accord.data.formats.options import ReadOptions
+from accord.data.formats.readers import DEFAULT, files_of, kind_of_source, read_source
+from accord.data.formats.reading import Reading
 from accord.data.records import RecordKind, read_records
 from accord.errors import UserError
 from accord.store.digests import sha256_of

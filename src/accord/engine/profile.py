@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import mmap
 import os
 import tempfile
 import time
@@ -36,7 +37,7 @@ from accord.engine.machine import gemm_gflops
 from accord.engine.sampler import Request, Sampler
 from accord.engine.workload import Passes
 from accord.models.attention import NAME as ATTENTION
-from accord.models.cost import Dimensions
+from accord.models.cost import Dimensions, trained_bytes
 from accord.models.policy import Policy, tree_hidden_states
 from accord.text.template import Template
 from accord.text.tree import Branch, Tree, TreeBatch
@@ -55,8 +56,9 @@ _BLOCK = 64 << 20
 @dataclass(frozen=True, slots=True)
 class Rates:
     """What everything takes, in seconds. passes: kind -> the coefficients a to f. update: a parameter and optimizer
-    step; begin: a parameter, once more, the first time, when its moments are made. read, write: a byte of a model's folder, digests included. fit: a linear model of words, by the number of its
-    texts cubed. gflops: of a large matrix product, for comparison with other times."""
+    step; begin: a parameter, once more, when its memory is written for the first time. read, write: a byte of a
+    model's folder, digests included. fit: a linear model of words, by the number of its texts cubed. gflops: of a large
+    matrix product, for comparison with other times."""
 
     passes: dict[str, tuple[float, ...]]
     update: float
@@ -94,7 +96,7 @@ def measure(config: PretrainedConfig, dimensions: Dimensions, dtype: torch.dtype
     Draws no random numbers that anything else depends on, and leaves nothing behind.
     """
     found: dict[Fitted, list[tuple[list[float], float]]] = {"train": [], "forward": [], "decode": []}
-    update = begin = 0.0
+    update = 0.0
     for layers in sorted({1, _depth(dimensions, dtype.itemsize)}):
         policy = _slice(config, layers)
         learner = Learner(policy.module, dtype, Optimization())
@@ -105,11 +107,8 @@ def measure(config: PretrainedConfig, dimensions: Dimensions, dtype: torch.dtype
             with torch.no_grad():
                 found["forward"].append((columns, _median(partial(_read, policy, batch, head))))
         gradients = partial(_train, policy, learner, _batch(1, 4), True)
-        num = sum(master.numel() for master in learner.masters.values())
-        gradients()
-        first = _timed(partial(learner.step, 1e-6))
-        update = _median(partial(learner.step, 1e-6), before=gradients) / num
-        begin = max(first / num - update, 0.0)
+        update = _median(partial(learner.step, 1e-6), before=gradients)
+        update /= sum(master.numel() for master in learner.masters.values())
         for slots, length in _SLOTS:
             seconds, used = _decode_step(policy, slots, length)
             found["decode"].append((_columns("decode", layers, slots, used, slots), seconds))
@@ -118,7 +117,13 @@ def measure(config: PretrainedConfig, dimensions: Dimensions, dtype: torch.dtype
     read, write = _disk(folder)
     fit = _timed(lambda: np.linalg.eigh(np.eye(_TEXTS) + 0.1)) / _TEXTS**3
     return Rates(
-        {kind: _fit(some) for kind, some in found.items()}, update, begin, read, write, fit, gemm_gflops(dtype)
+        {kind: _fit(some) for kind, some in found.items()},
+        update,
+        trained_bytes(1, 2) * _touch(),
+        read,
+        write,
+        fit,
+        gemm_gflops(dtype),
     )
 
 
@@ -207,6 +212,15 @@ def _decode_step(policy: Policy, slots: int, length: int) -> tuple[float, int]:
     sampler.submit(Request(tuple(range(3, 3 + length)), slots, (0,)))
     sampler.step()  # the prompt, and the first tokens
     return _median(sampler.step), length + 2 + _REPEATS // 2
+
+
+def _touch() -> float:
+    """Seconds a byte to write to memory that was never written to."""
+    with mmap.mmap(-1, _BLOCK) as block:
+        content = np.frombuffer(block, dtype=np.uint8)
+        seconds = _timed(lambda: content.fill(1))
+        del content  # or the block could not be closed
+    return seconds / _BLOCK
 
 
 def _disk(folder: Path) -> tuple[float, float]:

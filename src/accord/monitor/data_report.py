@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from accord.data.check import DataCheck, code_of
+from accord.data.audit.check import DataCheck, code_of
 from accord.monitor.data_text import name_of, ratio_text, share_text
 from accord.monitor.preview import Preview, num_tokens, visible
 from accord.monitor.values import clean

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from accord.data.audit import MIN_ROWS, Audit, GroupShare
-from accord.data.check import CheckedSet, DataCheck, code_of
-from accord.data.copies import Copied
-from accord.data.lengths import Lengths
-from accord.data.reading import Flaw, Reading
+from accord.data.audit.check import CheckedSet, DataCheck, code_of
+from accord.data.audit.copies import Copied
+from accord.data.audit.lengths import Lengths
+from accord.data.audit.shares import MIN_ROWS, Audit, GroupShare
+from accord.data.formats.reading import Flaw, Reading
 from accord.monitor.values import clean, fixed, number
 
 NUM_SHOWN = 20  # of each code, unless all are asked for

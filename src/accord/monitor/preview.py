@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from accord.data.audit.passages import ordered_pairs, responses_of
 from accord.data.derive import mean_grades
-from accord.data.passages import ordered_pairs, responses_of
-from accord.data.reading import Reading
+from accord.data.formats.reading import Reading
 from accord.errors import UserError
 from accord.monitor.values import clean
 from accord.text.pieces import Piece, pieces

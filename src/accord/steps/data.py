@@ -16,8 +16,8 @@ from typing import Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from accord.data import catalog, sources
-from accord.data.formats import Format, ReadOptions
-from accord.data.reading import Flaw, Reading, count_codes
+from accord.data.formats.options import Format, ReadOptions
+from accord.data.formats.reading import Flaw, Reading, count_codes
 from accord.data.records import RecordKind, write_records
 from accord.data.splits import REST, check_shares, split_records
 from accord.errors import UserError
@@ -30,8 +30,10 @@ _PART = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 class Config(StepConfig):
     """source: `builtin:<name>`, a file, a folder of files or `hub:owner/name`; or a map from part to one of these.
 
-    format, kind, columns, limit, split, config, revision: how it is read, see `accord.data.formats.ReadOptions`.
-    splits: {part: share} to take from `train`, by prompt. defects: whether a row that cannot be used is an error
+    format: columns (named ones), dialogue (texts as in HH-RLHF), argilla or label-studio; auto finds out. kind: of the
+    records; auto tells it from the columns. columns: {OURS: THEIRS}, for columns with other names; a list of theirs is
+    joined, or becomes the list that ours is. limit: only the first rows. split, config, revision: of a data set of the
+    hub. splits: {part: share} to take from `train`, by prompt. defects: whether a row that cannot be used is an error
     (refuse), or left out and listed in flaws.jsonl (drop). fingerprint: filled in from the content.
     """
 

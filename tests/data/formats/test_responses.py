@@ -1,0 +1,32 @@
+"""What is worth a word about a record: responses without an order."""
+
+from __future__ import annotations
+
+import pytest
+
+from accord.data.formats.responses import remarks
+from accord.types import Comparison, Judgement, Message, Prompt, Response
+
+
+def codes(*grades: tuple[float | None, ...]) -> list[str]:
+    responses = tuple(Response(f"Answer {k}.") for k in range(len(grades[0])))
+    comparison = Comparison("c", Prompt("c", (Message("user", "Which?"),)), responses)
+    judgements = tuple(Judgement("c", "1", given) for given in grades)
+    return [remark.code for remark in remarks((comparison, judgements))]
+
+
+@pytest.mark.parametrize(
+    ("third", "expected"),
+    [
+        ((1, None, 0), []),  # 1 > 2 > 3, 1 > 3
+        ((0, None, 1), ["tie", "intransitive"]),  # 1 > 2 > 3 > 1: and each has one win
+        ((0.5, None, 0.5), ["intransitive"]),  # 1 > 2 > 3, and 1 = 3
+    ],
+)
+def test_pairs_that_go_in_a_circle(third, expected):
+    assert codes((1, 0, None), (None, 1, 0), third) == expected
+
+
+def test_whole_orders_never_do():
+    assert codes((3, 2, 1), (1, 3, 2), (2, 1, 3)) == ["tie"]
+    assert codes((3, 1, 2), (3, 2, 1)) == []
