@@ -106,7 +106,7 @@ def test_the_page_escapes_what_it_shows_and_runs_nothing() -> None:
 
 
 def test_a_model_is_named_beside_its_tokens() -> None:
-    from tests.data.test_budget import Letters
+    from tests.data.audit.test_budget import Letters
 
     result = check_data(
         {"a": reading("comparisons", compared("what?", "abc", "d"))},

@@ -218,7 +218,7 @@ def _touch() -> float:
     """Seconds a byte to write to memory that was never written to."""
     with mmap.mmap(-1, _BLOCK) as block:
         content = np.frombuffer(block, dtype=np.uint8)
-        seconds = _timed(lambda: content.fill(1))
+        seconds = _timed(partial(content.fill, 1))
         del content  # or the block could not be closed
     return seconds / _BLOCK
 
