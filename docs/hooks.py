@@ -35,7 +35,7 @@ _FRAME = {"model": ("model", "The keys below `model`"), "data": ("data", "The ke
 
 def _step(kind: str, title: str) -> str:
     step = STEPS[kind]
-    module = inspect.getdoc(inspect.getmodule(step.run)) or ""
+    module = (inspect.getdoc(inspect.getmodule(step.run)) or "").partition("\n\n")[0]
     rest, meanings = _meanings(step.config)
     refs = refs_of(step.config)
     own = step.config.__annotations__  # what is the step's own stands before what it shares with others
@@ -88,6 +88,8 @@ def _takes(info: FieldInfo, ref: Ref | None) -> str:
         return several + what[ref.wants]
     text = re.sub(r"(\w+\.)+", "", str(info.annotation))
     text = re.sub(r"<class '(\w+)'>", r"\1", text).replace("NoneType", "null").replace("None", "null")
+    text = re.sub(r"Union\[(.*)\]", lambda m: m[1].replace(", Literal", " or Literal"), text)
+    text = re.sub(r"\bdict\[(.*?), (.*?)\]", r"a map from \1 to \2", text)
     text = re.sub(r"Literal\[(.*?)\]", lambda m: m[1].replace("'", "`").replace(", ", " or "), text)
     for python, plain in (("str", "text"), ("int", "whole number"), ("float", "number"), ("bool", "true or false")):
         text = re.sub(rf"\b{python}\b", plain, text)

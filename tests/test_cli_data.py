@@ -98,6 +98,8 @@ def test_a_recipe_is_checked_part_by_part_with_its_model(pairs: Path, tiny_model
     ):
         assert line in output.splitlines()
     assert "a recipe is checked by itself" in call("check", "recipe.yaml", "demos.jsonl", status=2)
+    for option in (("--kind", "prompts"), ("--column", "prompt=q"), ("--format", "dialogue")):
+        assert "a recipe says itself how its data is read" in call("check", "recipe.yaml", *option, status=2)
     Path("empty.yaml").write_text(f"model: {tiny_model}\nsteps:\n  - sft: {{data: a.b}}\n")
     call("check", "empty.yaml", status=2)
 
@@ -113,7 +115,59 @@ def test_everything_can_be_written(pairs: Path) -> None:
     ]
     assert "there is a file already" in call("check", pairs, "--scrub", "clean.jsonl", status=2)
     assert "a copy is written of one source" in call("check", pairs, "clean.jsonl", "--scrub", "x.jsonl", status=2)
-    assert "it cannot be written" in call("check", pairs, "--json", "none/out.json", status=2)
+    assert "the file cannot be written" in call("check", pairs, "--json", "none/out.json", status=2)
+
+
+def test_a_report_is_written_over_nothing_that_was_read(pairs: Path, tiny_model: Path) -> None:
+    before = pairs.read_bytes()
+    Path("folder").mkdir()
+    inside = Path("folder/in.jsonl")
+    inside.write_bytes(before)
+    Path("words.txt").write_text("nobody\n")
+    Path("link.json").symlink_to(pairs)
+    Path("mine.yaml").write_text(f"model: {tiny_model}\ndata:\n  mine: pairs.jsonl\nsteps:\n  - sft: {{data: mine}}\n")
+    for args in (
+        (pairs, "--json", pairs),
+        (pairs, "--html", "link.json"),
+        ("folder", "--json", inside),
+        (inside, "--against", pairs, "--json", pairs),
+        (pairs, "--toxicity", "words.txt", "--json", "words.txt"),
+        ("mine.yaml", "--json", pairs),
+        ("mine.yaml", "--html", "mine.yaml"),
+    ):
+        assert "this file is read here, so nothing is written to it" in call("check", *args, status=2), args
+    assert "nothing is written" in call("preview", pairs, "--model", tiny_model, "--html", pairs, status=2)
+    assert pairs.read_bytes() == inside.read_bytes() == before
+    call("check", pairs, "--json", "out.json", status=1)
+    call("check", pairs, "--json", "out.json", status=1)  # an earlier report is replaced
+
+
+def test_evaluation_rows_that_cannot_be_read_are_told(pairs: Path) -> None:
+    fine = write("fine.jsonl", PAIRS[:1])
+    Path("eval.jsonl").write_text('{"q": "Something else."}\n{\n')
+    output = call("check", fine, "--against", "eval.jsonl", "--json", "out.json", status=1)
+    assert "unread: 1 (left out)\n  eval.jsonl:2: not JSON" in output
+    found = json.loads(Path("out.json").read_text())
+    assert (found["num_defects"], [flaw["place"] for flaw in found["unread"]]) == (1, ["eval.jsonl:2"])
+
+
+def test_one_file_under_two_names_has_its_prompts_in_both_once(pairs: Path, tiny_model: Path) -> None:
+    write("a.jsonl", PAIRS[:1])
+    Path("two.yaml").write_text(
+        f"model: {tiny_model}\ndata:\n  one: a.jsonl\n  two: a.jsonl\nsteps:\n  - sft: {{data: one}}\n"
+    )
+    output = call("check", "two.yaml", status=1)
+    assert "shared-prompt: 1 (kept)\n  a.jsonl:1:prompt: is also that of a.jsonl:1 (one.train)" in output
+
+
+def test_what_a_run_would_refuse_is_a_defect(pairs: Path) -> None:
+    fields = {"prompt": "Name a colour.", "response": "Red."}
+    said = [{"value": value, "user_id": value} for value in ("good", "bad")]
+    rows = [{"id": str(at), "fields": fields, "responses": {"quality": said[at:]}} for at in range(2)]
+    Path("divided.json").write_text(json.dumps(rows))
+    output = call("check", "divided.json", status=1)
+    assert "divided: 1 (left out)" in output
+    assert "1 left out" in output
 
 
 def test_toxic_rows_are_left_out_of_a_copy_only(pairs: Path) -> None:

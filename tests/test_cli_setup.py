@@ -121,3 +121,10 @@ def test_doctor(here: Path, monkeypatch: pytest.MonkeyPatch, level: doctor.Level
     assert json.loads(result.output) == [
         {"level": level, "name": "disk", "value": "full", "remedy": "Free some space."}
     ]
+
+
+@pytest.mark.parametrize("option", [("--model", "x"), ("--task", "sft"), ("--column", "prompt=q")])
+def test_init_for_the_built_in_data_takes_no_options(here: Path, option: tuple[str, str]):
+    result = runner.invoke(cli.app, ["init", "--data", "builtin:film-reviews", *option])
+    assert (result.exit_code, f"error: {option[0]}: the recipe for the built-in" in result.output) == (2, True)
+    assert not Path("recipe.yaml").exists()

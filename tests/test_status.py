@@ -108,6 +108,8 @@ def test_a_lock_that_a_killed_process_left(store: Store):
     assert holder(path) is None
     path.write_text(f"process {process.pid} on elsewhere")
     assert holder(path) == f"process {process.pid} on elsewhere"
+    path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+    assert holder(path) is None, "its number is another process's by now"
     path.write_text("nonsense")
     assert holder(path) is None
     assert holder(store.root / "none") is None

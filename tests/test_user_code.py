@@ -60,10 +60,26 @@ def test_checking_does_not_run_the_file():
         "try:\n    import nothing\nexcept ImportError:\n    f = len",
         "from math import *",
         "if True:\n    def f(): pass",
+        "match 1:\n    case 1:\n        def f(): pass",
+        "match 1:\n    case f: pass",
+        "match [1]:\n    case [*f]: pass",
+        "match {}:\n    case {**f}: pass",
+        "try:\n    pass\nexcept* ValueError:\n    f = len",
+        "try:\n    pass\nfinally:\n    f = len",
+        "(f := len)",
+        "for f in [len]: pass",
+        "with open('x') as f: pass",
+        "async def f(): pass",
     ],
 )
 def test_what_a_file_may_define_a_name_by(text: str):
     write(text).check("f")
+
+
+@pytest.mark.parametrize("text", ["def g():\n    f = 1", "class g:\n    def f(self): pass", "print(f)", "f.x = 1"])
+def test_what_defines_no_name_of_the_module(text: str):
+    with pytest.raises(UserError, match="the file has no function 'f'"):
+        write(text).check("f")
 
 
 def test_a_mistyped_name_is_found_without_running_the_file():
@@ -94,6 +110,12 @@ def test_an_exception_is_at_the_users_line():
     assert str(caught).startswith("mine.py:5: the function 'f' failed: ZeroDivisionError: division by zero\n")
     caught = error("import sys\nsys.exit(3)\ndef f(): pass\n")
     assert str(caught).startswith("mine.py:2: the function 'f' failed: SystemExit: 3")
+
+
+def test_what_is_yielded_is_a_list_and_fails_at_the_users_line():
+    assert write("def f(n):\n    yield n\n    yield 2 * n\n").load("f")(n=2) == [2, 4]
+    caught = error("def f(n):\n    yield 1\n    yield 1 / n\n", n=0)
+    assert str(caught).startswith("mine.py:3: the function 'f' failed: ZeroDivisionError: division by zero\n")
 
 
 def test_an_import_that_fails_says_what_a_file_may_import():

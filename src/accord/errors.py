@@ -25,6 +25,15 @@ class Interrupted(Exception):
     """The user asked for a stop, and the state of the work has been saved."""
 
 
+def first_line(error: Exception) -> str:
+    """What an error of a library says, in one line; its type where it says nothing.
+
+    >>> first_line(ValueError("no such thing\\nlong explanations"))
+    'no such thing'
+    """
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A remedy that names the nearest known word, or all of them.
 

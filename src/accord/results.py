@@ -18,9 +18,8 @@ from typing import Any
 from accord.errors import UserError
 from accord.monitor.report import RunView, StepView, build_report
 from accord.run import link
-from accord.steps.base import MODEL
 from accord.store import atomic
-from accord.store.artifacts import Store
+from accord.store.artifacts import MODEL, Store
 from accord.store.workspace import METRICS, MetricsLog
 
 RESULTS, SAMPLES, MACHINE, REPORT = "results.json", "samples.json", "machine.json", "report.html"

@@ -14,11 +14,11 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from accord.errors import Interrupted, UserError, did_you_mean
+from accord.paths import user_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Source:
         """The user's file, relative to the working directory. Raises UserError when it cannot be read, and when its
         digest is not the one that is expected."""
         try:
-            source = cls(file, Path(file).expanduser().read_bytes())
+            source = cls(file, user_path(file).read_bytes())
         except OSError as error:
             raise UserError(
                 f"the file of the function cannot be read: {error.strerror}",
@@ -53,7 +53,7 @@ class Source:
         """Finds the function in the file without running it. Raises UserError when it is not there."""
         with self._syntax_errors():
             tree = ast.parse(self.content, self.file)
-        names = set(_names(tree.body))
+        names = set(_names(tree))
         if function not in names and "*" not in names:
             raise self._no_function(function, names)
 
@@ -103,20 +103,23 @@ class Source:
         return UserError(f"the file has no function {function!r}", where=self.file, remedy=remedy)
 
 
-def _names(body: list[ast.stmt]) -> Iterator[str]:
-    """What the statements of a module define; "*" when that cannot be told without running them."""
-    for node in body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+def _names(module: ast.Module) -> Iterator[str]:
+    """What a module defines outside its functions and classes; "*" when that cannot be told without running it."""
+    nodes: list[ast.AST] = [module]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            yield from ((alias.asname or alias.name).partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.Assign | ast.AnnAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            yield from (name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name))
-        elif isinstance(node, ast.If | ast.Try | ast.With | ast.For | ast.While):
-            yield from _names([inner for inner in ast.iter_child_nodes(node) if isinstance(inner, ast.stmt)])
-            for handler in getattr(node, "handlers", []):
-                yield from _names(handler.body)
+            continue
+        if isinstance(node, ast.alias):
+            yield (node.asname or node.name).partition(".")[0]
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.MatchAs | ast.MatchStar) and node.name:
+            yield node.name
+        elif isinstance(node, ast.MatchMapping) and node.rest:
+            yield node.rest
+        nodes.extend(ast.iter_child_nodes(node))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +145,11 @@ class UserFunction:
         return parameter in (_parameters(self.function) or {})
 
     def __call__(self, **arguments: Any) -> Any:
-        """Calls it with those of the arguments that it takes. Raises UserError for what the function raises."""
+        """Calls it with those of the arguments that it takes; what it yields becomes a list. Raises UserError for what
+        the function raises."""
         with self.source.errors(self.name):
-            return self.function(**{name: value for name, value in arguments.items() if self.takes(name)})
+            returned = self.function(**{name: value for name, value in arguments.items() if self.takes(name)})
+            return list(returned) if isinstance(returned, Iterator) else returned
 
     def wrong(self, what: str) -> UserError:
         """An error about what the function returned, at the line where the function stands."""

@@ -197,3 +197,65 @@ def test_what_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for name in ("empty", "nothing"):
         with pytest.raises(accord.UserError, match=f"there is no reward '{name}'"):
             accord.load_reward(name)
+
+
+def test_each_response_has_the_room_that_its_own_prompt_leaves(policy: accord.Policy):
+    """A long prompt among short ones cuts none of their responses."""
+    long = "word " * 70
+    room = 256 - policy.num_tokens(long)
+    alone = policy.sample(["Hello."], max_response_tokens=room + 20, seed=4)
+    assert alone != policy.sample(["Hello."], max_response_tokens=room, seed=4)
+    together = policy.sample(["Hello.", long, "Hello."], max_response_tokens=room + 20, seed=4)
+    assert together[0] == alone[0]
+    assert together[1] == policy.sample(["Hello.", long], max_response_tokens=room, seed=4)[1]
+    assert len(together[2]) == 1
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ({"num_samples": 0}, "num_samples is 0, and at least 1 is wanted"),
+        ({"max_response_tokens": 0}, "max_response_tokens is 0, and at least 1 is wanted"),
+        ({"temperature": -1}, "the temperature is -1, and at least 1e-06 is wanted"),
+        ({"temperature": 1e-40}, "the temperature is 1e-40, and at least 1e-06 is wanted"),
+        ({"temperature": float("nan")}, "the temperature is nan, and at least"),
+        ({"temperature": float("inf")}, "the temperature is inf, and at least"),
+    ],
+)
+def test_numbers_with_which_nothing_can_be_sampled(policy: accord.Policy, numbers: dict[str, float], message: str):
+    with pytest.raises(accord.UserError) as caught:
+        policy.sample(["Hello."], **numbers)  # type: ignore[arg-type]
+    assert str(caught.value).startswith(message)
+    if "num_samples" not in numbers:
+        with pytest.raises(accord.UserError, match="is wanted"):
+            policy.stream("Hello.", **numbers)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("temperature", [0, -1, 1e-40, float("nan")])
+def test_logprobs_at_no_temperature(policy: accord.Policy, temperature: float):
+    with pytest.raises(accord.UserError, match="the temperature is .*, and at least 1e-06 is wanted"):
+        policy.logprobs(["Hello."], [["x"]], temperature=temperature)
+
+
+def test_the_coldest_temperature_is_nearly_the_most_probable_token(policy: accord.Policy):
+    cold = policy.sample(["Hello."], max_response_tokens=8, temperature=1e-6)
+    assert cold == policy.sample(["Hello."], max_response_tokens=8, temperature=0)
+    assert policy.logprobs(["Hello."], [["x"]], temperature=1e-6)[0][0] < 0
+
+
+def test_a_response_that_is_too_long_for_the_model(policy: accord.Policy):
+    with pytest.raises(
+        accord.UserError, match=r"prompt '1': the prompt and a response have \d+ tokens, .* at most 256"
+    ):
+        policy.logprobs(["a", "b"], [["x"], ["y", "word " * 200]])
+
+
+def test_half_a_character(policy: accord.Policy):
+    half = "a\ud800"
+    for prompt in (half, [{"role": "user", "content": half}], accord.Prompt("p", (accord.Message("user", half),))):
+        with pytest.raises(accord.UserError, match=r"prompts\[1\]: the text has half a character at place 1, U\+D800"):
+            policy.sample(["Hello.", prompt])
+    with pytest.raises(accord.UserError, match=r"prompt: the text has half a character"):
+        policy.stream(accord.Prompt("p", (accord.Message("user", "x"),), half))
+    with pytest.raises(accord.UserError, match=r"responses\[0\]\[1\]: the text has half a character"):
+        policy.logprobs(["Hello."], [["x", half]])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,41 @@ def test_a_run_without_what_is_asked_for(tiny_model: Path):
         accord.load_run("bar")
     with pytest.raises(accord.UserError, match="Run a recipe first"):
         accord.load_run("bar", store="none")
+
+
+BOMB = "import pathlib\ndef f(responses):\n    return [3.0] * len(responses)\npathlib.Path('ran').touch()\n"
+
+
+def test_code_of_another_store_is_run_only_when_that_store_is_named(tiny_model: Path):
+    """A run that was downloaded looks like one's own to the last byte."""
+    Path("f.py").write_text(BOMB)
+    step = {"reward_function": {"name": "rule", "file": "f.py", "function": "f"}}
+    run = accord.run_recipe(recipe(tiny_model, step), store="theirs", name="first", say=quiet)
+    assert run.reward().score(["x"], [["a"]]) == [[3.0]]
+    Path("ran").unlink()
+    link, folder = run.folder / "steps/rule", run.step("rule").folder
+    for source in (folder, link, run.folder, f"{run.folder}:rule"):
+        with pytest.raises(accord.UserError, match=r"no code of a folder is run\n.*FILE\.py:FUNCTION.*--store"):
+            accord.load_reward(source)
+    with pytest.raises(accord.UserError, match="no code of a folder is run"):
+        accord.load_run(run.folder).reward()
+    assert not Path("ran").exists()
+    for source in (folder, link, "first", "first:rule"):
+        assert accord.load_reward(source, store="theirs").score(["x"], [["a"]]) == [[3.0]]
+    assert accord.load_run(run.folder, store="theirs").reward().score(["x"], [["a"]]) == [[3.0]]
+
+
+def test_a_plan_that_names_a_folder_outside_the_store_runs_no_code(tiny_model: Path):
+    Path("f.py").write_text(BOMB)
+    step = {"reward_function": {"name": "rule", "file": "f.py", "function": "f"}}
+    theirs = accord.run_recipe(recipe(tiny_model, step), store="theirs", say=quiet)
+    mine = Path("accord-store/runs/mine")
+    mine.mkdir(parents=True)
+    plan = json.loads((theirs.folder / "plan.json").read_text())
+    for row in plan["steps"]:
+        row["artifact"] = f"../theirs/{row['artifact']}"
+    (mine / "plan.json").write_text(json.dumps(plan))
+    Path("ran").unlink()
+    with pytest.raises(accord.UserError, match="no code of a folder is run"):
+        accord.load_reward("mine")
+    assert not Path("ran").exists()

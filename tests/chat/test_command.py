@@ -23,7 +23,7 @@ def test_one_answer(tiny_model: Path):
     result = runner.invoke(cli.app, arguments)
     assert result.exit_code == 0, result.output
     expected = accord.load_policy(tiny_model).sample(["Hello."], max_response_tokens=6, temperature=0)[0][0]
-    from accord.chat.terminal import printable
+    from accord.printable import printable
 
     assert result.stdout.startswith(printable(expected) + "\n")
 

@@ -193,3 +193,30 @@ def test_saved_it_has_trls_columns(tmp_path: Path):
         {"role": "assistant", "content": "räight"},
     ]
     assert f"(saved to {path})\n{path}: cannot be written: File exists\n  Name another file.\n" in out
+
+
+@pytest.mark.parametrize("pieces", [("^C", "never"), ("",), (" \n",)])
+def test_a_turn_without_an_answer_is_not_kept(pieces: tuple[str, ...]):
+    """A model that was told an empty turn of its own goes on in silence, and /save would write what no reader takes."""
+    models = (Parrot(pieces=("left",)), Parrot(pieces=pieces))
+    out, conversation = talk("a", "b", "/save x", models=models)
+    assert out.count("(not kept: an answer is empty)\n") == 2
+    assert conversation.turns == []
+    assert [len(prompt.messages) for prompt in models[1].asked] == [1, 1]
+    assert "there is nothing to save yet" in out
+
+
+def test_a_score_that_fails_loses_no_answer():
+    def score(prompt: Prompt, text: str, finished: bool) -> float:
+        raise UserError("the function 'f' failed")
+
+    out, conversation = talk("a", score=score)
+    assert out == "so a\nthe function 'f' failed\n\n"
+    assert conversation.turns[0].answers == ("so a",)
+
+
+@pytest.mark.parametrize("path", ["~nosuchuser/x", "a\0b", "x" * 300])
+def test_a_path_that_cannot_be_ends_no_chat(path: str):
+    out, conversation = talk("a", f"/save {path}", "b")
+    assert "cannot be opened" in out
+    assert len(conversation.turns) == 2

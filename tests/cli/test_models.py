@@ -81,3 +81,11 @@ def test_export_s_mistakes_are_messages(store: Path, tiny_model: Path, tmp_path:
     status, text = _run("export", tiny_model, tmp_path / "m")
     assert (status, "--force" in text) == (2, True)
     assert _run("export", tiny_model, tmp_path / "m", "--force")[0] == 0
+
+
+def test_names_that_would_steer_the_terminal(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    (store / "runs" / "first").rename(store / "runs" / "a\u202e\x1b[2Jb\nc")
+    status, text = _run("models", "--store", store)
+    assert status == 0, text
+    assert str(store / "runs" / "a[2Jb c" / "steps" / "sft" / "model") in text

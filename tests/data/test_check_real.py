@@ -51,7 +51,7 @@ FINEGRAINED_RAW = ReadOptions(
             "raw/hh_harmless_base_test.jsonl.gz",
             ReadOptions(),
             1856,
-            {"no-shared-prefix": 5, "empty-response": 4, "two-turns-in-a-row": 3, "stray-role-marker": 1},
+            {"no-shared-prefix": 5, "empty-response": 4, "two-turns-in-a-row": 3, "unclear-turns": 1},
         ),
         (
             "raw/pandalm_testset_v1.json.gz",

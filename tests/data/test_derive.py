@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accord.data.derive import MARGINS, derive_ranking, margin_levels
-from accord.types import Comparison, Judgement, Message, Pair, Prompt, Response
+from accord.data.derive import MARGINS, derive_ranking, margin_levels, view
+from accord.types import Comparison, Demonstration, Judgement, LabelledResponse, Message, Pair, Prompt, Response
 
 
 def ranking_pairs(*grades, tie_below=0.5, levels=()):
@@ -71,3 +71,27 @@ def test_the_order_of_the_responses_changes_nothing_but_the_indices(tenths, rand
     moved = ranking_pairs(tuple(grades[i] for i in order), levels=levels)
     assert {(order[p.chosen], order[p.rejected], p.margin) for p in moved} == pairs
     assert len(pairs) == sum(abs(a - b) >= 5 for i, a in enumerate(tenths) for b in tenths[:i])
+
+
+def _prompt(name, text, prefill=""):
+    return Prompt(name, (Message("user", text),), prefill)
+
+
+def test_a_prompt_of_several_comparisons_is_one_prompt():
+    answers = (Response("Yes."), Response("No."))
+    given = [_prompt("a", "One?"), _prompt("b", "Two?"), _prompt("c", "One?"), _prompt("d", "One?", "Well,")]
+    wanted = [given[0], given[1], given[3]]
+    assert view([(Comparison(p.id, p, answers), ()) for p in given], "comparisons", "prompts") == wanted
+    assert view([Demonstration(p, answers[0]) for p in given], "demonstrations", "prompts") == wanted
+    assert view([LabelledResponse(p, answers[0], True) for p in given], "labelled", "prompts") == wanted
+    assert len(view([LabelledResponse(p, answers[0], True) for p in given], "labelled", "demonstrations")) == 4
+
+
+def test_prompts_are_kept_as_given_with_ids_of_their_own():
+    """Draws are seeded by the id: with the same one, two prompts would get the same draws."""
+    given = [_prompt("a", "One?"), _prompt("a", "Two?"), _prompt("b", "One?"), _prompt("a#2", "x"), _prompt("a", "y")]
+    seen = view(given, "prompts", "prompts")
+    assert [prompt.id for prompt in seen] == ["a", "a#2", "b", "a#2#2", "a#3"]
+    assert [prompt.messages for prompt in seen] == [prompt.messages for prompt in given]
+    two = [(Comparison("c", prompt, (Response("Yes."), Response("No."))), ()) for prompt in given[:2]]
+    assert [prompt.id for prompt in view(two, "comparisons", "prompts")] == ["a", "a#2"]

@@ -163,6 +163,19 @@ def test_all_bad_rows_come_in_one_error_with_their_places(tmp_path):
             {"id": "a", "prompt": [USER], "completion": [{"role": "assistant", "content": ""}]},
             "completion[0].content",
         ),
+        *(
+            (
+                "demonstrations",
+                {
+                    "id": "a",
+                    "prompt": [USER],
+                    "completion": [{"role": "assistant", "content": "x"}],
+                    "imitate_from": at,
+                },
+                "imitate_from",
+            )
+            for at in (-1, 2, True)
+        ),
         ("prompts", {"id": "a", "prompt": [USER, *[{"role": "assistant", "content": "x"}] * 2]}, "prompt"),
         ("prompts", {"prompt": [USER]}, "id"),
         ("ratings", {"id": "a", "text": "t", "ratings": []}, "ratings"),

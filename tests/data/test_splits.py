@@ -104,6 +104,12 @@ def test_the_order_of_the_records_changes_nothing_and_the_seed_does():
     assert split_records(prompts(texts), "prompts", SHARES, seed=2) != parts
 
 
+def test_rows_that_are_added_move_some_others_because_the_shares_hold():
+    few, more = (split_records(prompts(map(a_question, range(n))), "prompts", SHARES, seed=1) for n in (100, 120))
+    assert (len(few["test"]), len(more["test"])) == (20, 24)
+    assert 0 < len(set(few["test"]) - set(more["test"])) < 10
+
+
 def test_one_instruction_with_many_openings_is_split_by_opening():
     openings = [
         f"The film {word}" for word in ("opens", "Opens!", "ends", "drags", "shines", "fails", "glows", "sings")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from accord.data.formats.options import ReadOptions
 from accord.data.formats.readers import read_source
-from accord.data.writers import Written, write_source
+from accord.data.writers import Written, write_rows, write_source
 from accord.errors import UserError
 from accord.types import (
     Comparison,
@@ -143,6 +143,18 @@ def test_cells_of_csv_hold_json(tmp_path):
     assert list(first) == ["id", "prompt", "completion", "imitate_from", "finished"]
     assert json.loads(first["completion"]) == answer('Red,\n"blue".')
     assert (first["imitate_from"], second["imitate_from"], second["finished"]) == ("", "0", "false")
+
+
+def test_a_cell_without_a_value_is_empty(tmp_path):
+    write_rows(tmp_path / "out.csv", [{"prompt": "a", "system": None, "n": 0}])
+    assert (tmp_path / "out.csv").read_text() == '"prompt","system","n"\n"a","","0"\n'
+
+
+@pytest.mark.parametrize("rows", [[{"id": 1}, {"id": "x"}], [{"meta": {}}], [{"n": 10**30}]])
+def test_rows_of_which_parquet_makes_no_table(rows, tmp_path):
+    with pytest.raises(UserError, match=r"out\.parquet: these rows make no table of Parquet: .*\n  Write .jsonl"):
+        write_rows(tmp_path / "out.parquet", rows)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_equal_records_are_equal_files(tmp_path):

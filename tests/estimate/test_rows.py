@@ -262,3 +262,5 @@ def test_check(tiny_model: Path, tmp_path: Path):
     assert found.lines()[3].split()[:4] == ["sft", "sft", "to", "run"]
     found.refuse()
     assert not (tmp_path / "none").exists()
+    assert not any("too large" in line for line in found.lines())
+    assert any("too large for its speed" in line for line in dataclasses.replace(found, timed=True).lines())

@@ -102,6 +102,8 @@ def test_a_size_that_is_not_there():
     with pytest.raises(UserError, match="no 'num_hidden_layers'") as caught:
         dimensions_of({"hidden_size": 8, "num_attention_heads": 2, "vocab_size": 5}, "some/model")
     assert (caught.value.where, "--no-estimates" in caught.value.remedy) == ("some/model", True)
+    with pytest.raises(UserError, match="no 'num_attention_heads'"):
+        dimensions_of({"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 0, **V})
 
 
 def test_experts():

@@ -119,6 +119,28 @@ def test_scaled_positions_are_written_as_factors(tiny_model: Path, tmp_path: Pat
         export(model, tmp_path / "n.gguf")
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_the_factors_are_those_of_the_model_in_half_precision_too(
+    dtype: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    """Llama 3.2's: frequencies of theta 500000 divided by 32 are too small for float16."""
+    from gguf import GGUFReader
+
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model, model)
+    config = json.loads((model / "config.json").read_text())
+    rope = {"rope_type": "llama3", "rope_theta": 5e5, "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    config["rope_parameters"] = {**rope, "original_max_position_embeddings": 8192}
+    (model / "config.json").write_text(json.dumps(config))
+    found = {}
+    for name in ("float32", dtype):
+        export(model, tmp_path / f"{name}.gguf", dtype=name)
+        tensors = GGUFReader(tmp_path / f"{name}.gguf").tensors
+        (found[name],) = [t.data.tolist() for t in tensors if t.name == "rope_freqs.weight"]
+    assert found[dtype] == found["float32"]
+    assert found[dtype][-1] == pytest.approx(32, rel=1e-5)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_a_folder_opens_plainly_in_its_dtype(dtype: str, tiny_model: Path, tmp_path: Path) -> None:
     export(tiny_model, tmp_path / "out", dtype=dtype)
@@ -161,6 +183,59 @@ def test_nothing_is_overwritten_unless_told(tiny_model: Path, tmp_path: Path) ->
     with pytest.raises(UserError, match="onto itself"):
         export(tiny_model, tiny_model, force=True)
     assert (precious / "letter.txt").is_file()
+
+
+@pytest.mark.parametrize("beside", ["thesis.tex", ".git/HEAD", "model/config.json", "my.safetensors"])
+def test_a_folder_with_more_than_a_model_is_never_replaced(beside: str, tiny_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export(tiny_model, out)
+    (out / beside).parent.mkdir(exist_ok=True)
+    (out / beside).write_text("work of a year")
+    with pytest.raises(UserError, match="something at this place"):
+        export(tiny_model, out, force=True)
+    assert (out / beside).read_text() == "work of a year"
+
+
+@pytest.mark.parametrize("config", ["{}", "[]", "not JSON", '"model_type"'])
+def test_a_config_that_is_no_model_s_is_never_replaced(config: str, tiny_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export(tiny_model, out)
+    (out / "config.json").write_text(config)
+    with pytest.raises(UserError, match="something at this place"):
+        export(tiny_model, out, force=True)
+    (out / "config.json").write_text('{"model_type": "llama"}')
+    (out / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="something at this place"):
+        export(tiny_model, out, force=True)
+
+
+def test_results_of_runs_are_never_replaced(tiny_model: Path, tmp_path: Path) -> None:
+    artifact = tmp_path / "store" / "artifacts" / "policy-0123456789abcdef"
+    export(tiny_model, artifact / "model")
+    (artifact / "manifest.json").write_text("{}")
+    for out in (artifact / "model", artifact / "other", artifact / "m.gguf"):
+        with pytest.raises(UserError, match="inside a result of a run"):
+            export(tiny_model, out, force=True)
+    (tmp_path / "manifest.json").write_text("{}")  # a web page's, say
+    export(tiny_model, tmp_path / "site" / "model")
+
+
+def test_a_stop_between_old_and_new_leaves_the_old(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    export(tiny_model, out)
+    before = (out / "model.safetensors").read_bytes()
+
+    def stop(source: Path, target: Path) -> Path:
+        assert not target.exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        export(tiny_model, out, dtype="bfloat16", force=True)
+    assert (out / "model.safetensors").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_failure_leaves_what_was_there(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

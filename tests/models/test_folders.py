@@ -9,17 +9,29 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    Gemma3Config,
+    Glm4MoeConfig,
+    Glm4MoeForCausalLM,
+)
 
 from accord.engine.config import Optimization
 from accord.engine.learner import Learner
 from accord.errors import UserError
+from accord.models.attention import refuse_unsupported
 from accord.models.catalog import prepare
+from accord.models.folders import save_module
 from accord.models.policy import Policy
 from accord.models.scalar import Normalisation, ScalarModel
 from accord.models.sources import fingerprint
 from accord.rewards.learned import LearnedReward
+from accord.text.template import Template
 from accord.types import Message, Prompt, Response
+from tests.fixtures.tiny_model import make_tokenizer
 
 INSTRUCTION = (Message("user", "Write one line of a film review."),)
 PROMPTS = [Prompt("a", INSTRUCTION), Prompt("b", INSTRUCTION, "The acting")]
@@ -151,3 +163,90 @@ def test_windowed_attention_is_refused(tiny_model: Path, tmp_path: Path) -> None
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="full attention"):
         prepare(str(tmp_path), tmp_path / "out")
+
+
+def test_windowed_attention_in_a_part_of_the_config_is_refused() -> None:
+    text = {"num_hidden_layers": 2, "sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"]}
+    with pytest.raises(UserError, match="'gemma3' has attention that does not follow a tree's mask"):
+        refuse_unsupported(Gemma3Config(text_config=text), "tiny")
+    refuse_unsupported(Gemma3Config(text_config=text | {"layer_types": ["full_attention"] * 2, "sliding_window": 0}), "")
+
+
+@pytest.mark.parametrize("lost", ["model.layers.1.", "model.norm.weight", "all of them"])
+def test_weights_that_are_not_there_are_not_drawn_at_random(lost: str, tiny_model: Path, tmp_path: Path) -> None:
+    source = tmp_path / "model"
+    shutil.copytree(tiny_model, source)
+    tensors = load_file(source / "model.safetensors")
+    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(lost)}
+    if lost == "all of them":
+        kept = {f"other.{name}": tensor for name, tensor in tensors.items()}
+    save_file(kept, source / "model.safetensors", metadata={"format": "pt"})
+    more = {"model.layers.1.": " and 8 more", "model.norm.weight": r"\n"}.get(lost, " and")
+    with pytest.raises(UserError, match=f"weights of the model are missing.*{more}") as caught:
+        prepare(str(source), tmp_path / "out")
+    assert caught.value.where == str(source)
+
+
+def test_weights_of_another_shape_are_refused(tiny_model: Path, tmp_path: Path) -> None:
+    source = tmp_path / "model"
+    shutil.copytree(tiny_model, source)
+    tensors = load_file(source / "model.safetensors")
+    tensors["model.norm.weight"] = torch.ones(16)
+    save_file(tensors, source / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError):
+        prepare(str(source), tmp_path / "out")
+
+
+def test_only_who_gives_it_a_head_opens_a_policy_as_a_scalar_model(tiny_model: Path) -> None:
+    with pytest.raises(UserError, match=r"missing.*: score\.weight\n"):
+        ScalarModel.load(tiny_model)
+    assert not ScalarModel.value_from_policy(tiny_model).head.any()
+
+
+def test_buffers_that_belong_to_the_weights_are_kept(tmp_path: Path) -> None:
+    """A router's correction of its choices of experts is learned, but is no parameter."""
+    config = Glm4MoeConfig(
+        vocab_size=512,
+        hidden_size=32,
+        intermediate_size=64,
+        moe_intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        n_routed_experts=4,
+        num_experts_per_tok=2,
+        first_k_dense_replace=1,
+        n_shared_experts=1,
+        max_position_embeddings=256,
+    )
+    name, value = "model.layers.1.mlp.gate.e_score_correction_bias", torch.tensor([0.0, 1.0, 2.0, 3.0])
+    with torch.random.fork_rng():
+        model = Glm4MoeForCausalLM(config)
+    model.get_buffer(name).copy_(value)
+    save_module(model, Template(make_tokenizer()), tmp_path, {})
+    assert torch.equal(Policy.load(tmp_path).module.get_buffer(name), value)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("tokenizer.json", "[]"),
+        ("tokenizer_config.json", "[]"),
+        ("tokenizer_config.json", '{"eos_token": 5}'),
+        ("generation_config.json", "[]"),
+        ("config.json", '{"model_type": "llama", "hidden_size": "abc"}'),
+        ("config.json", '{"model_type": "llama", "num_attention_heads": 0}'),
+        ("config.json", '{"model_type": "llama", "hidden_size": 16, "num_attention_heads": 3}'),
+        ("config.json", '{"model_type": "llama", "rope_parameters": 3}'),
+        ("config.json", '{"model_type": "llama", "rope_parameters": {"rope_type": "made-up"}}'),
+        ("config.json", '{"model_type": "llama", "layer_types": [[]], "num_hidden_layers": 1}'),
+    ],
+)
+def test_a_damaged_file_is_an_error_of_the_folder(file: str, content: str, tiny_model: Path, tmp_path: Path) -> None:
+    source = tmp_path / "model"
+    shutil.copytree(tiny_model, source)
+    (source / file).write_text(content)
+    with pytest.raises(UserError, match="that can be opened") as caught:
+        prepare(str(source), tmp_path / "out")
+    assert caught.value.where == str(source)

@@ -69,6 +69,9 @@ def test_masks_are_those_of_training(template: Any) -> None:
 def test_the_other_kinds(template: Any) -> None:
     good = LabelledResponse(asked("q"), Response("a"), True)
     assert any("response, called good" in line for line in lines(template, "labelled", good))
+    bad = lines(template, "labelled", LabelledResponse(asked("q"), Response("a"), False))
+    assert any("response, called bad" in line and line.endswith(" 0 trained on") for line in bad)
+    assert not any("[[" in line for line in bad)
     opened = Prompt("p", (Message("user", "q"),), "The acting")
     assert lines(template, "prompts", opened)[-1] == "  The·acting"
     assert "[[A·text.<|im_end|>]]" in "\n".join(lines(template, "texts", PlainText("t", "A text.")))

@@ -38,3 +38,7 @@ def test_table_of_anything_else_is_empty() -> None:
     nothing: list[object] = [None, [], "a", 3]
     assert table({"a": 1}) == {"a": 1}
     assert [table(value) for value in nothing] == [{}, {}, {}, {}]
+
+
+def test_clean_keeps_no_mark_that_reorders() -> None:
+    assert clean("a\u202eevil\u2066b\u2028c") == "a�evil�b\nc"

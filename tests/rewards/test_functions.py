@@ -8,9 +8,10 @@ import torch
 
 from accord.errors import UserError
 from accord.models.scalar import Normalisation
-from accord.rewards.functions import GROUP_SIZE, FunctionReward, save_function
+from accord.rewards.functions import GROUP_SIZE, FunctionReward
 from accord.types import Message, Prompt, Response
 from accord.user_code import Source
+from tests.fixtures.rewards import function_artifact
 
 PLAIN = Normalisation()
 PROMPT = Prompt("a", (Message("system", "Be short."), Message("user", "Hello.")), "Well")
@@ -99,8 +100,7 @@ def test_normalised_by_offset_and_gain():
 
 def test_saved_and_loaded_it_is_the_same_and_still_names_the_users_file(folder: Path):
     source = Source("elsewhere/mine.py", b"def f(responses):\n    return [1 / 0]\n")
-    save_function(folder, source, "f", Normalisation(1.0, 2.0))
-    loaded = FunctionReward.load(folder)
+    loaded = FunctionReward.load(function_artifact(folder, source, "f", Normalisation(1.0, 2.0)))
     assert loaded.normalisation == Normalisation(1.0, 2.0)
     with pytest.raises(UserError, match=r"^elsewhere/mine\.py:2: the function 'f' failed: ZeroDivisionError"):
         loaded.score([PROMPT], [[Response("a")]])

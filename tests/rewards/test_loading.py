@@ -11,9 +11,11 @@ from accord.errors import UserError
 from accord.models.scalar import Normalisation, ScalarModel
 from accord.rewards.functions import FunctionReward, save_function
 from accord.rewards.learned import LearnedReward
-from accord.rewards.loading import learned_folder, load_reward, same_vocabulary
+from accord.rewards.loading import artifact_reward, learned_folder, load_reward, same_vocabulary
+from accord.store.artifacts import Artifact
 from accord.types import Message, Prompt, Response
 from accord.user_code import Source
+from tests.fixtures.rewards import function_artifact
 from tests.fixtures.tiny_model import make_tokenizer
 
 PROMPT = Prompt("a", (Message("user", "Hello."),))
@@ -23,13 +25,46 @@ def test_an_artifact_of_either_kind(tiny_model: Path, tmp_path: Path):
     ScalarModel.from_policy(tiny_model, 1).save(tmp_path / "learned/model", {}, Normalisation(0.5, 2.0))
     assert isinstance(load_reward(tmp_path / "learned", torch.float32), LearnedReward)
     assert learned_folder(tmp_path / "learned") == tmp_path / "learned/model"
-    (tmp_path / "function").mkdir()
     source = Source("mine.py", b"def f(responses):\n    return [3]\n")
-    save_function(tmp_path / "function", source, "f", Normalisation())
-    loaded = load_reward(tmp_path / "function", torch.float32)
+    artifact = function_artifact(tmp_path / "store", source, "f", Normalisation())
+    loaded = artifact_reward(artifact, torch.float32)
     assert isinstance(loaded, FunctionReward)
     assert loaded.score([PROMPT], [[Response("x")]]).tolist() == [3.0]
-    assert learned_folder(tmp_path / "function") is None
+    assert learned_folder(artifact.path) is None
+
+
+BOMB = Source("mine.py", b"import pathlib\npathlib.Path('ran').touch()\ndef f(responses):\n    return [3]\n")
+
+
+def test_the_code_in_a_folder_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Even where the folder is an artifact to the last byte: anybody can write a manifest."""
+    monkeypatch.chdir(tmp_path)
+    artifact = function_artifact(tmp_path / "store", BOMB, "f", Normalisation())
+    with pytest.raises(UserError, match=r"no code of a folder is run\n  Name the function itself, FILE\.py:FUNCTION"):
+        load_reward(artifact.path, torch.float32)
+    assert not Path("ran").exists()
+
+
+def test_code_that_was_put_beside_a_model_is_not_run(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    save_others(tiny_model, tmp_path / "downloaded", 1)
+    save_function(tmp_path / "downloaded", BOMB, "f", Normalisation())
+    assert isinstance(load_reward(tmp_path / "downloaded", torch.float32), LearnedReward)
+    assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_an_artifact_whose_code_was_changed_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: bool):
+    monkeypatch.chdir(tmp_path)
+    source = Source("mine.py", b"#" * (len(BOMB.content) - 1) + b"\n")
+    artifact = function_artifact(tmp_path / "store", source, "f", Normalisation())
+    (artifact.path / "reward.py").write_bytes(BOMB.content)
+    if not listed:
+        files = {name: entry for name, entry in artifact.manifest["files"].items() if name != "reward.py"}
+        artifact = Artifact(artifact.path, {**artifact.manifest, "files": files})
+    with pytest.raises(UserError, match=r"reward\.py is not what was written" if listed else r"no file 'reward\.py'"):
+        artifact_reward(artifact, torch.float32)
+    assert not Path("ran").exists()
 
 
 def save_others(tiny_model: Path, folder: Path, num_labels: int) -> None:

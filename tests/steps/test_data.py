@@ -168,6 +168,15 @@ def test_an_edited_file_has_another_key_and_a_default_spelt_out_has_the_same():
     assert plan("a.jsonl").key != key
 
 
+def test_a_file_that_changes_after_the_plan_is_not_kept_under_its_key():
+    write("a.jsonl", PAIR)
+    step = plan("a.jsonl")
+    write("a.jsonl", {**PAIR, "chosen": "Green."})
+    with pytest.raises(UserError, match="mine: the data has changed since the plan was made\n  Run the same command"):
+        make(step)
+    assert not list(Path("work").rglob("train.jsonl"))
+
+
 def test_the_config_of_a_built_in_data_set_is_its_name_alone():
     assert plan("builtin:film-reviews").config_json() == {"source": "builtin:film-reviews"}
 
@@ -194,6 +203,8 @@ def test_a_data_set_of_the_hub_is_known_by_its_revision(monkeypatch):
         ("{source: a.jsonl, limit: 0}", "r.yaml:3:mine.limit: it should be greater than or equal to 1"),
         ("{source: a.jsonl, splits: {train: 0.1}}", "train is what the splits leave"),
         ("{source: a.jsonl, splits: {test: 1.5}}", "the share of test is 1.5"),
+        ("{source: {train: a.jsonl, flaws: a.jsonl}}", "'flaws' cannot be the name of a part: a file of Accord's own"),
+        ("{source: a.jsonl, splits: {Metrics: 0.1}}", "'Metrics' cannot be the name of a part: a file of Accord's own"),
         ("{source: a.jsonl, splits: {../test: 0.1}}", "'../test' cannot be the name of a part"),
         ("{source: {train: a.jsonl, Test: a.jsonl}, splits: {test: 0.1}}", "two parts are called 'test'"),
         ("{source: {pairs: a.jsonl}, splits: {test: 0.1}}", "splits are taken from the part train, and there is none"),

@@ -63,6 +63,22 @@ def test_find(tmp_path: Path):
     published(tmp_path).verify()  # takes the place of the folder without a manifest
 
 
+def test_the_artifact_at_a_folder_is_one_of_this_store(tmp_path: Path):
+    """A copy elsewhere is none, whatever its manifest says, and neither is one by another name."""
+    artifact = published(tmp_path / "store")
+    store = Store(tmp_path / "store")
+    (tmp_path / "link").symlink_to(artifact.path)
+    assert store.at(tmp_path / "link") == store.at(artifact.path) == artifact
+    copy = shutil.copytree(artifact.path, tmp_path / "copy")
+    other = shutil.copytree(artifact.path, store.root / "artifacts" / "sft-other")
+    for folder in (copy, other, artifact.path / "policy", store.root / "artifacts", tmp_path / "nowhere"):
+        assert store.at(folder) is None
+    assert Store(tmp_path).at(artifact.path) is None
+    (artifact.path / "manifest.json").write_text("{}")
+    with pytest.raises(UserError, match="damaged"):
+        store.at(artifact.path)
+
+
 def test_a_second_publication_gives_the_first(tmp_path: Path):
     first = published(tmp_path)
     second = published(tmp_path)

@@ -204,6 +204,10 @@ def test_a_template_that_does_not_open_turns_when_asked_is_given_that() -> None:
         ("{{ messages[0]['content'] }}", {}, "does not write an answer|before an answer|where it opens"),
         ("{% for m in messages %}{{ m['content'] + '\n' }}{% endfor %}", {}, "after an answer"),
         ("{% if %}", {}, "does not render"),
+        ("{{ 1 / 0 }}", {}, "does not render: division by zero"),
+        ("{{ 'a'.index('b') }}", {}, "does not render: substring not found"),
+        ("{% for i in range(10000000) %}{% endfor %}", {}, "does not render: Range too big"),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", {}, "does not render: maximum recursion depth"),
         (made.CHATML_MARKED, {"end_of_turn": "<|endoftext|>"}, "not '<|endoftext|>'"),
         (made.CHATML_MARKED, {"end_of_turn": "<|im_edn|>"}, "'<|im_edn|>' is not a token"),
         (made.CHATML_MARKED, {"pad_token": "<|im_end|>"}, "never be learned"),
@@ -240,6 +244,14 @@ def test_what_a_template_refuses_names_the_record() -> None:
     twice = Prompt("row 8", (*PROMPT.messages, *PROMPT.messages))
     with pytest.raises(UserError, match="'row 8': Conversation roles must alternate"):
         template.prompt_ids(twice)
+
+
+def test_a_template_that_fails_over_a_conversation_names_the_record() -> None:
+    stock = made.CHATML_MARKED + "{% if 'zero' in messages[0]['content'] %}{{ 1 / 0 }}{% endif %}"
+    template = Template(_adopt(made.byte_level(stock)).tokenizer)
+    template.prompt_ids(PROMPT)
+    with pytest.raises(UserError, match="refuses the conversation of 'row 9': division by zero"):
+        template.prompt_ids(Prompt("row 9", (Message("user", "Is zero a number?"),)))
 
 
 def test_a_template_that_strips_the_response_is_told_from_one_that_merges_tokens() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,3 +65,8 @@ def test_batches_made_one_at_a_time_are_the_same_ones() -> None:
     trees = _trees([1, 9, 2, 10])
     lazy = iterate_micro_batches(trees, 0, 24)
     assert [micro.indices for micro in lazy] == [micro.indices for micro in micro_batches(trees, 0, 24)]
+
+
+def test_nothing_has_no_batches() -> None:
+    with pytest.raises(AssertionError, match="without items"):
+        next(shuffled_batches(0, 2, 1, seed=0))

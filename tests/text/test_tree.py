@@ -8,6 +8,10 @@ from accord.text.tree import Branch, Tree, TreeBatch, flatten
 EXAMPLE = Tree((10, 11, 12), (Branch((20, 21)), Branch((30, 31, 32))))
 
 
+def test_the_context_holds_the_prompt_and_one_branch() -> None:
+    assert (EXAMPLE.num_tokens, EXAMPLE.depth) == (8, 6)
+
+
 def test_layout_of_the_worked_example() -> None:
     batch = TreeBatch.from_rows([[EXAMPLE]], pad_id=0)
     assert batch.ids.tolist() == [[10, 11, 12, 20, 21, 30, 31, 32]]

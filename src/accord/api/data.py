@@ -11,47 +11,45 @@ from accord.data import catalog
 from accord.data.records import RecordKind, read_records
 from accord.errors import UserError, did_you_mean
 
-NUM_SHOWN = 20
-
 
 def read_data(source: str | Path, *, part: str = "train", defects: str = "refuse", **options: Any) -> list[Any]:
     """The records of a file, a folder of files, `hub:OWNER/NAME` or `builtin:NAME`.
 
     They are of one kind, which the columns tell: Demonstration, Prompt, LabelledResponse, PlainText, RatedText, or
-    pairs of a Comparison and its Judgements. part: of a built-in data set. defects: "refuse" raises UserError when a
-    row cannot be used, "drop" leaves it out. options: those of a data set in a recipe, such as kind, format, columns,
-    limit, split.
+    pairs of a Comparison and its Judgements. part: of a built-in data set; any other has the part "train" alone.
+    defects: "refuse" raises UserError when a row cannot be used, "drop" leaves it out. options: those of a data set in
+    a recipe, such as kind, format, columns, limit, split; a built-in one has none.
     """
     name = str(source)
     if defects not in ("refuse", "drop"):
         raise UserError(f"defects: {defects!r} is not known", remedy=did_you_mean(defects, ["refuse", "drop"]))
-    if name.startswith(catalog.PREFIX):
-        return _builtin(name, part)
+    from accord.data import sources
     from accord.data.formats.options import ReadOptions
     from accord.data.formats.readers import read_source
 
+    if sources.is_builtin(name):
+        sources.check_no_options(name, options)
+        return _builtin(name, part)
+    if part != sources.ONLY_PART:
+        what = f"{name!r} has no part {part!r}, but the part {sources.ONLY_PART!r} alone"
+        raise UserError(what, remedy="Name the file of that part.")
     known = list(ReadOptions.__dataclass_fields__)
     for option in options:
         if option not in known:
             raise UserError(f"there is no option {option!r}", remedy=did_you_mean(option, [*known, "part", "defects"]))
     reading = read_source(name, ReadOptions(**options))
-    if reading.flaws and defects == "refuse":
-        lines = [str(flaw) for flaw in reading.flaws[:NUM_SHOWN]]
-        if len(reading.flaws) > NUM_SHOWN:
-            lines.append(f"and {len(reading.flaws) - NUM_SHOWN} more")
-        raise UserError(
-            f"{len(reading.flaws)} of {reading.num_rows} rows cannot be used:\n  " + "\n  ".join(lines),
-            where=name,
-            remedy='Correct them, or leave them out with defects="drop".',
-        )
+    remedy = 'Correct them, or leave them out with defects="drop".'
+    sources.check_usable({part: reading}, name, drop=defects == "drop", remedy=remedy)
     return reading.records
 
 
 def stored_records(folder: Path, part: str) -> list[Any]:
     """Of a data step's artifact. Raises UserError when it has no such part."""
+    from accord.data.sources import NO_PARTS
+
     path = folder / f"{part}.jsonl"
     if not path.is_file():
-        known = [one.stem for one in folder.glob("*.jsonl") if one.stem not in _NO_PARTS]
+        known = [one.stem for one in folder.glob("*.jsonl") if one.stem not in NO_PARTS]
         raise UserError(f"there is no part {part!r}", where=str(folder), remedy=did_you_mean(part, known))
     with path.open(encoding="utf-8") as file:
         first = file.readline()
@@ -69,7 +67,6 @@ _TOLD_BY: dict[str, RecordKind] = {
     "text": "texts",
     "": "prompts",
 }
-_NO_PARTS = ("flaws", "origins", "metrics")
 
 
 def _builtin(name: str, part: str) -> list[Any]:

@@ -8,9 +8,17 @@ from pathlib import Path
 
 import torch
 
-from accord.api.prompts import PromptLike, ResponseLike, prompt_of, prompts_of, responses_of
+from accord.api.prompts import (
+    PromptLike,
+    ResponseLike,
+    check_sampling,
+    check_temperature,
+    prompt_of,
+    prompts_of,
+    responses_of,
+)
 from accord.api.sources import DEFAULT_STORE, find_policy, find_reward, ready_folder
-from accord.engine.rollout import roll_out
+from accord.engine.rollout import context_of, roll_out
 from accord.engine.sampler import Request, Sampler
 from accord.engine.scorer import padded, per_token
 from accord.errors import UserError
@@ -18,7 +26,9 @@ from accord.models.folders import compute_dtype
 from accord.models.policy import Policy as EnginePolicy
 from accord.rewards.functions import FunctionReward
 from accord.rewards.learned import LearnedReward
-from accord.rewards.loading import load_reward as open_reward
+from accord.rewards.loading import artifact_reward
+from accord.rewards.loading import load_reward as folder_reward
+from accord.store.artifacts import Artifact
 from accord.text.batching import micro_batches
 from accord.text.streaming import StreamDecoder
 from accord.types import Prompt
@@ -37,10 +47,13 @@ def load_policy(source: str | Path, *, store: str | Path = DEFAULT_STORE) -> Pol
 
 def load_reward(source: str | Path, *, store: str | Path = DEFAULT_STORE) -> Reward:
     """A reward by what it is called: a run (what its last policy was trained on), RUN:STEP, a folder of a reward model
-    (anybody's that AutoModelForSequenceClassification opens with one label), or FILE.py:FUNCTION. Raises UserError."""
+    (anybody's that AutoModelForSequenceClassification opens with one label), or FILE.py:FUNCTION. The code of a step's
+    function is run only if the step is of this `store`. Raises UserError."""
     found = find_reward(str(source), Path(store))
+    if isinstance(found, Artifact):
+        return Reward(artifact_reward(found, compute_dtype()))
     if isinstance(found, Path):
-        return Reward(open_reward(found, compute_dtype()))
+        return Reward(folder_reward(found, compute_dtype()))
     file, function = found
     return Reward(FunctionReward.of(Source.read(file).load(function)))
 
@@ -66,24 +79,30 @@ class Policy:
         drawn depends on the seed and the prompt's place in the list (a Prompt's id). A response ends at the latest
         where the model's context does. Raises UserError when a prompt is too long.
         """
+        check_sampling(num_samples, max_response_tokens, temperature)
         given = prompts_of(prompts)
-        if not given:
-            return []
-        rollout = roll_out(
-            self._policy,
-            given,
-            num_samples=num_samples,
-            max_response_tokens=min(self._room(prompt, max_response_tokens) for prompt in given),
-            temperature=temperature,
-            key=(seed, "sample"),
-            num_slots=min(_NUM_SLOTS, len(given) * num_samples),
-        )
-        return [[response.text for response in of_prompt] for of_prompt in rollout.responses]
+        rooms = [self._room(prompt, max_response_tokens) for prompt in given]
+        out: list[list[str]] = [[] for _ in given]
+        for room in sorted(set(rooms)):  # mostly one
+            places = [i for i, own in enumerate(rooms) if own == room]
+            rollout = roll_out(
+                self._policy,
+                [given[i] for i in places],
+                num_samples=num_samples,
+                max_response_tokens=room,
+                temperature=temperature,
+                key=(seed, "sample"),
+                num_slots=min(_NUM_SLOTS, len(places) * num_samples),
+            )
+            for i, responses in zip(places, rollout.responses, strict=True):
+                out[i] = [response.text for response in responses]
+        return out
 
     def stream(
         self, prompt: PromptLike, *, max_response_tokens: int = 256, temperature: float = 1.0, seed: int = 0
     ) -> Stream:
         """One response, piece by piece: what `sample` would give for the prompt alone. Raises UserError."""
+        check_sampling(1, max_response_tokens, temperature)
         given = prompt_of(prompt)
         return Stream(self._policy, given, self._room(given, max_response_tokens), temperature, (seed, "sample"))
 
@@ -92,14 +111,19 @@ class Policy:
     ) -> list[list[float]]:
         """The log-probability of each response, `[P][K]`: in nats, summed over its tokens and the end of its turn.
 
-        prompts, responses: [P] and `[P][K]`. Raises UserError.
+        prompts, responses: [P] and `[P][K]`. Raises UserError, also when a prompt and a response to it are too long.
         """
+        check_temperature(temperature)
         given = prompts_of(prompts)
         answers = responses_of(responses, len(given))
         template = self._policy.template
         trees = [template.tree(prompt, of_prompt) for prompt, of_prompt in zip(given, answers, strict=True)]
         if not trees:
             return []
+        for prompt, tree in zip(given, trees, strict=True):
+            num = len(tree.prompt_ids) + max(len(branch.ids) for branch in tree.branches)
+            if self.context is not None and num > self.context:
+                raise self._too_long(prompt, f"the prompt and a response have {num} tokens")
         micros = micro_batches(trees, template.pad_id, _MAX_TOKENS)
         flat = per_token(micros, lambda batch: self._policy.token_logprobs(batch, temperature).logprobs)
         values, mask = padded(micros, flat, trees)
@@ -112,8 +136,7 @@ class Policy:
     @property
     def context(self) -> int | None:
         """How many tokens it can read and write in all; None when its config does not say."""
-        size = getattr(self._policy.module.config.get_text_config(), "max_position_embeddings", None)
-        return int(size) if size else None
+        return context_of(self._policy.module.config)
 
     def save(self, folder: str | Path) -> None:
         """Copies its Hugging Face folder to `folder`, which must not be there. Raises UserError."""
@@ -124,10 +147,13 @@ class Policy:
 
     def _room(self, prompt: Prompt, wanted: int) -> int:
         num = len(self._policy.template.prompt_ids(prompt))
-        if self.context is None or num < self.context:
-            return wanted if self.context is None else min(wanted, self.context - num)
-        what = f"the prompt has {num} tokens, and the model reads at most {self.context}"
-        raise UserError(what, where=f"prompt {prompt.id!r}", remedy="Shorten it.")
+        if self.context is not None and num >= self.context:
+            raise self._too_long(prompt, f"the prompt has {num} tokens")
+        return wanted if self.context is None else min(wanted, self.context - num)
+
+    def _too_long(self, prompt: Prompt, what: str) -> UserError:
+        what = f"{what}, and the model reads at most {self.context}"
+        return UserError(what, where=f"prompt {prompt.id!r}", remedy="Shorten it.")
 
 
 class Stream(Iterator[str]):

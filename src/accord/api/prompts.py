@@ -1,7 +1,9 @@
-"""Prompts and responses as people write them in Python: texts, lists of messages, or the nouns themselves."""
+"""What people write in Python, checked: prompts and responses (texts, lists of messages, or the nouns themselves), and
+the numbers of sampling."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from accord.data.formats.fields import Defect, messages_of
@@ -10,6 +12,8 @@ from accord.types import Message, Prompt, Response
 
 PromptLike = str | Prompt | Sequence[Mapping[str, str] | Message]
 ResponseLike = str | Response
+
+COLDEST = 1e-6  # of temperatures above 0: logits are divided by it, and shall stay finite
 
 
 def prompts_of(prompts: Iterable[PromptLike]) -> list[Prompt]:
@@ -21,6 +25,13 @@ def prompts_of(prompts: Iterable[PromptLike]) -> list[Prompt]:
 
 def prompt_of(prompt: PromptLike, where: str = "prompt", name: str = "0") -> Prompt:
     """One prompt. name: its id, by which draws are named, if it has none of its own. Raises UserError."""
+    read = _read_prompt(prompt, where, name)
+    for text in (*(message.content for message in read.messages), read.prefill):
+        _check_text(text, where)
+    return read
+
+
+def _read_prompt(prompt: PromptLike, where: str, name: str) -> Prompt:
     if isinstance(prompt, Prompt):
         return prompt
     if isinstance(prompt, str):
@@ -46,9 +57,34 @@ def responses_of(responses: Iterable[Iterable[ResponseLike]], num_prompts: int) 
             what = "one response was given, and a list of responses to each prompt is wanted"
             raise UserError(what, where=f"responses[{i}]", remedy="Write [[response], ...].")
         out.append([one if isinstance(one, Response) else Response(one) for one in of_prompt])
+        for k, response in enumerate(out[-1]):
+            _check_text(response.text, f"responses[{i}][{k}]")
         if not out[-1]:
             raise UserError("there is no response to this prompt", where=f"responses[{i}]", remedy="Leave it out.")
     if len(out) != num_prompts:
         what = f"there are responses to {len(out)} prompts, and {num_prompts} prompts"
         raise UserError(what, where="responses", remedy="Give a list of responses for each prompt.")
     return out
+
+
+def check_sampling(num_samples: int, max_response_tokens: int, temperature: float) -> None:
+    """Raises UserError for numbers with which nothing can be sampled."""
+    for name, value in (("num_samples", num_samples), ("max_response_tokens", max_response_tokens)):
+        if value < 1:
+            raise UserError(f"{name} is {value}, and at least 1 is wanted", remedy="Give a whole number above 0.")
+    if temperature != 0:
+        check_temperature(temperature, "Give a number above that, or 0, which takes the most probable token.")
+
+
+def check_temperature(temperature: float, remedy: str = "Give a number above that.") -> None:
+    """Raises UserError for a temperature at which there are no probabilities."""
+    if not COLDEST <= temperature < math.inf:
+        raise UserError(f"the temperature is {temperature}, and at least {COLDEST:g} is wanted", remedy=remedy)
+
+
+def _check_text(text: str, where: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        what = f"the text has half a character at place {error.start}, U+{ord(text[error.start]):04X}"
+        raise UserError(what, where=where, remedy="Take it out, or put the other half to it.") from error

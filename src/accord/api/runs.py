@@ -39,7 +39,7 @@ class Planned:
 @dataclass(frozen=True, slots=True)
 class Step:
     """A finished step. folder: its artifact, nothing in which changes any more. seconds: of work, when it was made.
-    cached: it was in the store before this run."""
+    cached: it was in the store before this run. store: the one that was named, the only one whose code is run."""
 
     name: str
     kind: str
@@ -47,6 +47,7 @@ class Step:
     seconds: float
     cached: bool
     config: Mapping[str, Any]
+    store: Path = DEFAULT_STORE
 
     def metrics(self) -> list[dict[str, Any]]:
         """What it logged, a row for each optimizer step or iteration; none for steps that do not train."""
@@ -77,7 +78,7 @@ class Step:
         from accord.api.models import load_reward
 
         self._expect("reward")
-        return load_reward(self.folder)
+        return load_reward(self.folder, store=self.store)
 
     def _expect(self, *produces: str) -> None:
         if STEPS[self.kind].produces not in produces:
@@ -141,23 +142,32 @@ def run_recipe(
     overrides: Overrides = (),
     until: str | None = None,
     name: str = "run",
+    force: bool = False,
     say: Callable[[str], None] = print,
 ) -> Run:
     """Run a recipe, or go on with it; steps that are in the store are not run again.
 
     recipe: the path of a YAML file, or its content as a dictionary. overrides: {"ppo.kl_target": 3}, or as the
-    command's --set takes them, ["ppo.kl_target=3"]. until: the last step to run. name: of the run, for a dictionary;
-    a file's run has its name. say: gets a line of text for each step. Raises UserError for what you can mend, and
-    Interrupted after Ctrl-C, once the work is saved.
+    command's --set takes them, ["ppo.kl_target=3"]. until: the last step to run. name: of the run, for a dictionary; a
+    file's run has its name. force: run what is not expected to fit into memory or on the disk, too. say: gets a line of
+    text for each step. Raises UserError for what you can mend, and Interrupted after Ctrl-C, once the work is saved.
     """
+    from accord.estimate.check import refuse
     from accord.results import write_report
     from accord.run import run_recipe as run
 
     place = Store(Path(store))
     with _places(recipe, name):
-        opened = _recipe(recipe, overrides, name)
-        folder = run(opened, STEPS, place, until=until, finish=lambda at, _: write_report(at, place), say=say)
-    return open_run(folder)
+        folder = run(
+            _recipe(recipe, overrides, name),
+            STEPS,
+            place,
+            until=until,
+            finish=lambda at, _: write_report(at, place),
+            inspect=None if force else lambda plan: refuse(plan, STEPS, place),
+            say=say,
+        )
+    return open_run(folder, place.root)
 
 
 def check_recipe(
@@ -204,14 +214,14 @@ def load_run(name: str | Path, *, store: str | Path = DEFAULT_STORE) -> Run:
     runs = Path(store) / "runs"
     for folder in (Path(name), runs / name):
         if (folder / "plan.json").is_file():
-            return open_run(folder)
+            return open_run(folder, Path(store))
     known = [path.parent.name for path in runs.glob("*/plan.json")]
     remedy = did_you_mean(str(name), known) if known else "Run a recipe first, or name its store."
     raise UserError(f"there is no run {str(name)!r}", where=str(runs), remedy=remedy)
 
 
-def open_run(folder: Path) -> Run:
-    """The run in a folder of a store. Raises UserError."""
+def open_run(folder: Path, store: Path) -> Run:
+    """The run in a folder. store: the one that was named; the run may be of another. Raises UserError."""
     plan = _read_json(folder / "plan.json")
     root = folder.resolve().parents[1]
     done = [row for row in plan["steps"] if row["artifact"]]
@@ -219,7 +229,7 @@ def open_run(folder: Path) -> Run:
         folder,
         {
             row["name"]: Step(
-                row["name"], row["kind"], root / row["artifact"], row["seconds"], row["cached"], row["config"]
+                row["name"], row["kind"], root / row["artifact"], row["seconds"], row["cached"], row["config"], store
             )
             for row in done
         },

@@ -10,22 +10,22 @@ from pathlib import Path
 
 from accord.api.runs import DEFAULT_STORE, Run, load_run, open_run
 from accord.errors import UserError, did_you_mean
+from accord.paths import user_path
 from accord.rewards.functions import MARK
 from accord.steps.registry import STEPS
 from accord.store import atomic
+from accord.store.artifacts import MODEL, Artifact, Store
 from accord.store.fetch import cache_folder
 from accord.store.lock import lock
 
 __all__ = ["DEFAULT_STORE", "find_policy", "find_reward", "ready_folder"]
-
-_MODEL = "model"
 
 
 def find_policy(source: str, store: Path) -> str | Path:
     """A Hugging Face folder, or a source as in a recipe's `model`. Raises UserError when it is none of these."""
     found = _folder_or_run(source, store)
     if isinstance(found, Run):
-        return found.step(found.last("policy")).folder / _MODEL
+        return found.step(found.last("policy")).folder / MODEL
     if found is not None:
         return _model_in(found, source)
     from accord.models.sources import BUILTIN, locate
@@ -39,15 +39,20 @@ def find_policy(source: str, store: Path) -> str | Path:
     return source
 
 
-def find_reward(source: str, store: Path) -> Path | tuple[str, str]:
-    """The folder of a reward, or the file and name of a function. Raises UserError when it is neither."""
+def find_reward(source: str, store: Path) -> Artifact | Path | tuple[str, str]:
+    """A step's artifact in the store, another folder of a reward, or the file and name of a function.
+
+    Raises UserError when it is none of these.
+    """
     file, colon, function = source.rpartition(":")
     if colon and file.endswith(".py"):
         return file, function
     found = _folder_or_run(source, store)
     if isinstance(found, Run):
-        return found.step(found.last("reward")).folder
-    if found is not None and any((found / name).is_file() for name in (MARK, f"{_MODEL}/config.json", "config.json")):
+        found = found.step(found.last("reward")).folder
+    if found is not None and (artifact := Store(store).at(found)) is not None:
+        return artifact
+    if found is not None and any((found / name).is_file() for name in (MARK, f"{MODEL}/config.json", "config.json")):
         return found
     runs = [path.parent.name for path in (store / "runs").glob("*/plan.json")]
     hint = f" {did_you_mean(source, runs)}" if runs else ""
@@ -57,20 +62,20 @@ def find_reward(source: str, store: Path) -> Path | tuple[str, str]:
 
 def _folder_or_run(source: str, store: Path) -> Path | Run | None:
     """The folder that a source names, of a step or a model, or the run; None when it names none."""
-    path = Path(source).expanduser()
+    path = user_path(source)
     if (path / "plan.json").is_file():
-        return open_run(path)
+        return open_run(path, store)
     if path.is_dir():
         return path
     run, colon, step = source.rpartition(":")
     if colon and any((folder / "plan.json").is_file() for folder in (Path(run), store / "runs" / run)):
         return load_run(run, store=store).step(step).folder
     name = store / "runs" / source
-    return open_run(name) if source and (name / "plan.json").is_file() else None
+    return open_run(name, store) if source and (name / "plan.json").is_file() else None
 
 
 def _model_in(folder: Path, source: str) -> Path:
-    for path in (folder, folder / _MODEL):
+    for path in (folder, folder / MODEL):
         if (path / "config.json").is_file():
             return path
     what = f"{source!r} holds no model (there is no config.json in it)"

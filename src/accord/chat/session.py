@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 from accord.chat.conversation import Answer, Conversation
-from accord.chat.terminal import printable, side_by_side
+from accord.chat.terminal import side_by_side
 from accord.errors import UserError, did_you_mean
+from accord.paths import user_path
+from accord.printable import printable
 from accord.types import Prompt
 
 MIN_WIDTH = 100  # of a terminal, for two columns
@@ -77,7 +78,7 @@ class Session:
         elif name == "save":
             if not text or not chat.turns:
                 raise UserError("there is nothing to save yet" if text else "no file is named", remedy="/save FILE")
-            chat.save(Path(text).expanduser())
+            chat.save(user_path(text))
             self.write(f"(saved to {printable(text)})\n")
         elif name == "help":
             self.write(HELP)
@@ -86,8 +87,8 @@ class Session:
         return True
 
     def turn(self, said: str) -> bool:
-        """Every model's answer to what was said, kept. False: it was stopped by Ctrl-C. Raises UserError, and keeps
-        nothing, when it is too long."""
+        """Every model's answer to what was said, kept if there is one of each. False: it was stopped by Ctrl-C. Raises
+        UserError: when it is too long, and nothing is kept; over the scores, when it is."""
         chat = self.conversation
         prompts, answers = [], []
         for which, name in enumerate(chat.names):
@@ -104,8 +105,11 @@ class Session:
         except KeyboardInterrupt:
             stopped = True
             self.write("\n(stopped)\n")
+        if all(answer.text.strip() for answer in answers):
+            chat.keep(said, [answer.text for answer in answers])
+        else:
+            self.write("(not kept: an answer is empty)\n")
         self._remarks(prompts, answers, stopped)
-        chat.keep(said, [answer.text for answer in answers])
         return not stopped
 
     def _show(self, answers: Sequence[Answer]) -> None:

@@ -1,36 +1,26 @@
-"""What a model wrote, made safe for a terminal; and two answers side by side, line by line as they come."""
+"""Two answers side by side, line by line as they come."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 
-_REORDER = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C)))
-_PLAIN = str.maketrans({"\u2028": "\n", "\u2029": "\n", "\x85": "\n", "\t": "    "})
+from accord.printable import printable
+
 GAP = " | "
-
-
-def printable(text: str) -> str:
-    """The text without what a terminal would obey: control characters, and marks that reorder what stands beside them.
-
-    >>> printable("a\\x1b[31mb\\tc\\n")
-    'a[31mb    c\\n'
-    """
-    return "".join(c for c in text.translate(_PLAIN) if c == "\n" or not _obeyed(c))
-
-
-def _obeyed(character: str) -> bool:
-    return character in _REORDER or unicodedata.category(character) in ("Cc", "Cs")
+_TAB = " " * 4
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Lines of at most `width` cells, broken at spaces where that is possible. More text changes the last line only."""
+    """Lines of at most `width` cells, broken at spaces where that is possible; what a line of the text begins with
+    stays. More text changes the last line only."""
     from rich.cells import cell_len
 
     lines = []
     for paragraph in text.split("\n"):
+        begin = len(paragraph) - len(paragraph.lstrip(" "))
+        first, *others = paragraph[begin:].split(" ")
         line = ""
-        for word in paragraph.split(" "):
+        for word in (paragraph[:begin] + first, *others):
             joined = f"{line} {word}" if line else word
             if cell_len(joined) <= width:
                 line = joined
@@ -68,7 +58,7 @@ def side_by_side(streams: Sequence[Iterator[str]], width: int, write: Callable[[
             if not ended[i]:
                 piece = next(stream, None)
                 ended[i] = piece is None
-                texts[i] += printable(piece or "")
+                texts[i] += printable(piece or "").replace("\t", _TAB)
         lines = [wrapped(text, column) for text in texts]
         sure = [len(of_one) - (not done) for of_one, done in zip(lines, ended, strict=True)]
         known = [num for num, done in zip(sure, ended, strict=True) if not done]

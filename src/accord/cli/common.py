@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from accord.errors import Interrupted, UserError, did_you_mean
+from accord.printable import printable
 
 RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe: a YAML file.")]
 StoreOption = Annotated[Path, typer.Option("--store", metavar="DIR", help="Where artifacts and runs are kept.")]
@@ -55,7 +56,8 @@ def user_errors() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        print(f"error: {error}".encode(errors="backslashreplace").decode(), file=sys.stderr)
+        text = f"error: {error}".encode(errors="backslashreplace").decode()  # a file name may hold halves of characters
+        print(printable(text, "�"), file=sys.stderr)
         raise typer.Exit(2) from None
     except (Interrupted, KeyboardInterrupt) as stop:
         how = "stopped, and saved" if isinstance(stop, Interrupted) else "stopped"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from accord.cli.common import say, user_errors
-from accord.cli.readings import is_recipe, read_options, read_recipe, read_sources
+from accord.cli.readings import files_read, is_recipe, read_options, read_recipe, read_sources
 from accord.errors import UserError
 
 if TYPE_CHECKING:
@@ -84,8 +85,11 @@ def check(
         find = presidio_finder() if personal == "presidio" else find_personal
         toxic = toxicity_list(toxicity)
         options = read_options(form, kind, columns)
-        template, name = None, model
+        template, name, recipe = None, model, None
         if is_recipe(sources):
+            if options != read_options("auto", "auto", None):
+                what = "a recipe says itself how its data is read"
+                raise UserError(what, where=sources[0], remedy="Write format, kind and columns into its `data`.")
             recipe, readings = read_recipe(Path(sources[0]))
             name = model or recipe.model
             template = _template(name, None if model else dict(recipe.model_options))
@@ -94,6 +98,9 @@ def check(
             template = _template(model) if model else None
         if max_tokens is not None and template is None:
             raise UserError("--max-tokens counts the tokens of a model", remedy="Name it with --model.")
+        inputs = [*files_read(sources, recipe), *files_read(against or []), *filter(None, [toxicity])]
+        for out in (json_out, html):
+            _refuse_input(out, inputs)
         result = check_data(
             readings,
             model=_model(template, name) if template else None,
@@ -136,6 +143,7 @@ def preview(
         from accord.monitor.preview import preview_lines, previews
 
         readings = read_sources([source], read_options(form, kind, columns))
+        _refuse_input(html, files_read([source]))
         template = _template(model)
         shown = [one for reading in readings.values() for one in previews(template, reading, num)]
         colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -195,11 +203,14 @@ def _refuse_to_overwrite(out: Path | None) -> None:
         raise UserError("there is a file already", where=str(out), remedy="Name another one, or remove it.")
 
 
+def _refuse_input(out: Path | None, inputs: Iterable[Path]) -> None:
+    """A report replaces an earlier one, and nothing that was read for it."""
+    if out is not None and out.exists() and any(out.samefile(path) for path in inputs):
+        raise UserError("this file is read here, so nothing is written to it", where=str(out), remedy="Name another.")
+
+
 def _write(out: Path, text: str) -> None:
-    try:
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(
-            f"it cannot be written: {error.strerror}", where=str(out), remedy="Check the folder."
-        ) from error
+    from accord.data.writers import write_file
+
+    write_file(out, text.encode("utf-8", errors="backslashreplace"))
     say(f"wrote {out}")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from accord.cli.common import DEFAULT_STORE, StoreOption, say, user_errors
+from accord.printable import printable
 
 _MODEL = "A run (its last policy), RUN:STEP, a folder, or what a recipe's `model` can name."
 
@@ -65,7 +66,7 @@ def _trained(store: Path) -> list[tuple[str, ...]]:
 
     rows: list[tuple[str, ...]] = []
     for plan in sorted((store / "runs").glob("*/plan.json")):
-        for name, step in open_run(plan.parent).steps.items():
+        for name, step in open_run(plan.parent, store).steps.items():
             link = plan.parent / "steps" / name / "model"
             if STEPS[step.kind].produces in ("policy", "reward") and (link / "config.json").is_file():
                 made = "policy" if STEPS[step.kind].produces == "policy" else "reward model"
@@ -82,9 +83,9 @@ def _size(num_bytes: int) -> str:
 
 
 def _table(rows: list[tuple[str, ...]]) -> None:
+    rows = [tuple(printable(cell).replace("\n", " ") for cell in row) for row in rows]
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))] if rows else []
     for row in rows:
-        line = "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
-        say(f"  {''.join(c for c in line if c.isprintable()).rstrip()}")
+        say("  " + "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
     if not rows:
         say("  none")

@@ -29,6 +29,17 @@ def read_options(form: str, kind: str, columns: Sequence[str] | None) -> ReadOpt
     return ReadOptions(form, kind, mapping)  # type: ignore[arg-type]  # it refuses what it does not know
 
 
+def files_read(sources: Sequence[str], recipe: Recipe | None = None) -> list[Path]:
+    """The files of sources, or a recipe and those of its data: what a report must not be written over."""
+    from accord.data.formats.hub import PREFIX
+    from accord.data.formats.readers import files_of
+    from accord.data.sources import by_part, is_builtin
+
+    named = [one for spec in recipe.data for one in by_part(spec.source).values()] if recipe else list(sources)
+    local = [source for source in named if not is_builtin(source) and not source.startswith(PREFIX)]
+    return [*([recipe.path] if recipe else []), *(path for source in local for path in files_of(source))]
+
+
 def is_recipe(sources: Sequence[str]) -> bool:
     """Whether a recipe is meant. Raises UserError for one among other sources."""
     recipes = [source for source in sources if Path(source).suffix in RECIPES]

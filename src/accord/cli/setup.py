@@ -49,6 +49,11 @@ def init(
         if not data:
             raise UserError("no data is named", where="--data", remedy="Give a file, a folder, or hub:OWNER/NAME.")
         if is_builtin(data):
+            if given := [name for name, value in (("model", model), ("task", task), ("column", columns)) if value]:
+                what = "the recipe for the built-in data is the demo's, which has a model and steps of its own"
+                raise UserError(
+                    what, where=f"--{given[0]}", remedy=f"Leave out --{given[0]}, and edit what is written."
+                )
             text = shipped_recipe("quickstart").read_text(encoding="utf-8")
             note = "the recipe of the demo, which is for this data"
         else:

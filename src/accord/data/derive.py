@@ -7,11 +7,12 @@ There annotators chose one of four levels; here the level comes from the differe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any, Literal
 
 from accord.data.records import JudgedComparison, RecordKind
-from accord.types import Comparison, Demonstration, Judgement, LabelledResponse, Pair, Prompt, Ranking
+from accord.types import Comparison, Demonstration, Judgement, LabelledResponse, Message, Pair, Prompt, Ranking
 
 MarginSize = Literal["none", "small", "large"]
 
@@ -75,11 +76,37 @@ def _mean_grade(judgements: Sequence[Judgement], index: int) -> float | None:
 
 
 def view(records: Iterable[Any], kind: RecordKind, wanted: RecordKind) -> list[Any]:
-    """Records of one kind seen as another, where VIEWS has a way; the same records when the kinds are equal."""
+    """Records of one kind seen as another, where VIEWS has a way; the same records when the kinds are equal.
+
+    Prompts have ids of their own, because draws are seeded by them. Those of other records come once each, however
+    many records share one.
+    """
     if kind == wanted:
-        return list(records)
+        return _with_own_ids(records) if wanted == "prompts" else list(records)
     see = VIEWS[kind, wanted]
-    return [seen for record in records for seen in see(record)]
+    seen = [one for record in records for one in see(record)]
+    return _with_own_ids(_distinct(seen)) if wanted == "prompts" else seen
+
+
+def _distinct(prompts: Iterable[Prompt]) -> Iterable[Prompt]:
+    first: dict[tuple[tuple[Message, ...], str], Prompt] = {}
+    for prompt in prompts:
+        first.setdefault((prompt.messages, prompt.prefill), prompt)
+    return first.values()
+
+
+def _with_own_ids(prompts: Iterable[Prompt]) -> list[Prompt]:
+    """The second prompt with the id `a` becomes `a#2`."""
+    count: dict[str, int] = {}
+    own = []
+    for prompt in prompts:
+        name = prompt.id
+        while name in count:
+            count[prompt.id] += 1
+            name = f"{prompt.id}#{count[prompt.id]}"
+        count[name] = 1
+        own.append(prompt if name == prompt.id else replace(prompt, id=name))
+    return own
 
 
 def _best_response(record: JudgedComparison) -> list[Demonstration]:

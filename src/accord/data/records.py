@@ -22,7 +22,18 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from accord.data.formats.fields import Defect, flag_of, get, kind_of, list_of, messages_of, number_of, text_of
+from accord.data.formats.fields import (
+    Defect,
+    check_start,
+    first_of,
+    flag_of,
+    get,
+    kind_of,
+    list_of,
+    messages_of,
+    number_of,
+    text_of,
+)
 from accord.errors import UserError
 from accord.types import (
     Comparison,
@@ -40,7 +51,6 @@ RecordKind = Literal["demonstrations", "comparisons", "labelled", "prompts", "te
 JudgedComparison = tuple[Comparison, tuple[Judgement, ...]]
 Record = Demonstration | Prompt | JudgedComparison | LabelledResponse | PlainText | RatedText
 
-NUM_DEFECTS_SHOWN = 20
 MAX_DEFECT_LENGTH = 200  # a message may quote a value, and a value may be megabytes
 
 
@@ -91,11 +101,8 @@ def read_records(path: Path, kind: RecordKind) -> Any:
             place = f"{path}:{number}:{defect.field}" if defect.field else f"{path}:{number}"
             defects.append(f"{place}: {defect.what[:MAX_DEFECT_LENGTH]}")
     if defects:
-        shown = defects[:NUM_DEFECTS_SHOWN]
-        if len(defects) > len(shown):
-            shown.append(f"and {len(defects) - len(shown)} more")
         raise UserError(
-            f"{len(defects)} of {len(defects) + len(records)} {kind} cannot be used:\n  " + "\n  ".join(shown),
+            f"{len(defects)} of {len(defects) + len(records)} {kind} cannot be used:\n  {first_of(defects)}",
             where=str(path),
             remedy="Correct or remove these lines.",
         )
@@ -152,8 +159,10 @@ def _demonstration(row: dict[str, Any]) -> Demonstration:
     if not completion[0].content:
         raise Defect("completion[0].content", "is empty, so there is nothing to imitate")
     imitate_from = row.get("imitate_from")
-    if imitate_from is not None and (isinstance(imitate_from, bool) or not isinstance(imitate_from, int)):
-        raise Defect("imitate_from", f"the index of a message is wanted, not {kind_of(imitate_from)}")
+    if imitate_from is not None:
+        if isinstance(imitate_from, bool) or not isinstance(imitate_from, int):
+            raise Defect("imitate_from", f"the index of a message is wanted, not {kind_of(imitate_from)}")
+        check_start(imitate_from, len(prompt.messages))
     response = Response(completion[0].content, flag_of(row.get("finished", True), "finished"))
     return Demonstration(prompt, response, imitate_from)
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from accord.data import catalog
 from accord.data.formats import hub
+from accord.data.formats.fields import first_of
 from accord.data.formats.options import ReadOptions
 from accord.data.formats.readers import DEFAULT, files_of, kind_of_source, read_source
-from accord.data.formats.reading import Reading
+from accord.data.formats.reading import Flaw, Reading, count_codes
 from accord.data.records import RecordKind, read_records
 from accord.errors import UserError
 from accord.store.digests import sha256_of
 
 Source = str | Mapping[str, str]
 ONLY_PART = "train"  # the part of a source that has no parts
+NO_PARTS = ("flaws", "metrics", "origins")  # files beside the parts, in the artifacts of steps that make data
 
 
 def is_builtin(source: Source) -> bool:
@@ -42,6 +44,35 @@ def read_parts(source: Source, options: ReadOptions = DEFAULT) -> dict[str, Read
     if isinstance(source, str) and is_builtin(source):
         return _read_builtin(source)
     return {part: read_source(one, options) for part, one in by_part(source).items()}
+
+
+def check_usable(readings: Mapping[str, Reading], where: str, *, drop: bool, remedy: str) -> None:
+    """Raises UserError for rows that cannot be used, unless they are to be dropped, and for a part without a record.
+
+    remedy: of rows that cannot be used.
+    """
+    flaws = [flaw for reading in readings.values() for flaw in reading.flaws]
+    if flaws and not drop:
+        num_rows = sum(reading.num_rows for reading in readings.values())
+        num_left_out = sum(reading.num_left_out for reading in readings.values())
+        lines = first_of([str(flaw) for flaw in flaws])
+        what = f"{num_left_out} of {num_rows} rows cannot be used ({_counts(flaws)}):\n  {lines}"
+        raise UserError(what, where=where, remedy=remedy)
+    for part, reading in readings.items():
+        if not reading.records:
+            what = f"the part {part!r} has no record that can be used ({_counts(reading.flaws)})"
+            raise UserError(what, where=where, remedy="Correct its rows.")
+
+
+def check_no_options(source: str, options: Iterable[str]) -> None:
+    """Raises UserError for the first option of a built-in data set, which has none."""
+    for option in options:
+        what = f"a built-in data set has no options, and here is {option!r}"
+        raise UserError(what, remedy=f"Give {source!r} alone.")
+
+
+def _counts(flaws: Iterable[Flaw]) -> str:
+    return ", ".join(f"{code} {count}" for code, count in count_codes(flaws).items())
 
 
 def fingerprint(source: Source, revision: str | None = None) -> str:

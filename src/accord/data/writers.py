@@ -65,12 +65,16 @@ def write_source(path: Path, kind: RecordKind, records: Iterable[Any], form: For
 
 def write_rows(path: Path, rows: Sequence[Columns]) -> None:
     """Writes rows of plain JSON values, whatever their columns, as write_source does. Raises UserError."""
-    write = WRITERS[_ending(path)]
-    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    data = WRITERS[_ending(path)](rows, path)
+    # No time stamp in the archive: the same records are the same file.
+    write_file(path, gzip.compress(data, mtime=0) if path.name.lower().endswith(".gz") else data)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Replaces a file, or leaves the old one whole. Raises UserError."""
+    temp = path.parent / f".{path.name}.{os.getpid()}.tmp"
     try:
-        data = write(rows, path)
-        # No time stamp in the archive: the same records are the same file.
-        temp.write_bytes(gzip.compress(data, mtime=0) if path.name.lower().endswith(".gz") else data)
+        temp.write_bytes(data)
         temp.replace(path)
     except OSError as error:
         with suppress(OSError):
@@ -195,10 +199,13 @@ def _parquet(rows: Sequence[Columns], path: Path) -> bytes:
         raise UserError(what, where=str(path), remedy="Run: pip install 'accord[parquet]'") from error
     names = _names(rows)
     file = io.BytesIO()
-    # Of rows with different columns, from_pylist would keep those of the first alone.
-    pyarrow.parquet.write_table(
-        pyarrow.Table.from_pylist([{name: row.get(name) for name in names} for row in rows]), file
-    )
+    try:
+        # Of rows with different columns, from_pylist would keep those of the first alone.
+        table = pyarrow.Table.from_pylist([{name: row.get(name) for name in names} for row in rows])
+        pyarrow.parquet.write_table(table, file)
+    except (pyarrow.ArrowException, OverflowError) as error:
+        what = f"these rows make no table of Parquet: {str(error).splitlines()[0]}"
+        raise UserError(what, where=str(path), remedy="Write .jsonl, which takes any values.") from error
     return file.getvalue()
 
 
@@ -207,6 +214,8 @@ def _names(rows: Sequence[Columns]) -> list[str]:
 
 
 def _cell(value: object) -> str:
+    if value is None:
+        return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 

@@ -41,7 +41,7 @@ class TrainingConfig(StrictModel):
     final_learning_rate: float = Field(0.1, ge=0, le=1)
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
-    max_tokens: int = Field(1024, gt=0)
+    max_tokens: int = Field(1024, gt=1)
     lora: Lora | None = None
 
     def optimization(self) -> Optimization:

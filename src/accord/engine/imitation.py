@@ -14,12 +14,14 @@ from accord.algorithms.loss import Loss
 from accord.engine.config import TrainingConfig
 from accord.engine.examples import Limits, trees_of
 from accord.engine.learner import Learner
+from accord.engine.rollout import context_of
 from accord.engine.training import train
 from accord.engine.validation import Validation
 from accord.models.adapters import dropout
 from accord.models.folders import compute_dtype
 from accord.models.policy import Policy
 from accord.seeds import derive_seed
+from accord.store.artifacts import MODEL
 from accord.store.checkpoints import Checkpoint
 from accord.store.workspace import Workspace
 from accord.text.batching import iterate_micro_batches, micro_batches, shared_prompts
@@ -63,7 +65,7 @@ def imitate(
     if config.lora is not None:
         policy.adapt(config.lora, start, derive_seed(seed, "adapter"))
     template = policy.template
-    context = getattr(policy.module.config, "max_position_embeddings", None)
+    context = context_of(policy.module.config)
     trees, counts = training_trees(template, records, limits, config, context, label)
     validation = None
     if held_out is not None:
@@ -100,7 +102,7 @@ def imitate(
             "num_tokens": [sum(trees[i].num_tokens for i in unit) for unit in plan.units],
         },
     )
-    policy.save(work.out / "model", learner.masters)
+    policy.save(work.out / MODEL, learner.masters)
     return counts
 
 

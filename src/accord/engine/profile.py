@@ -136,7 +136,7 @@ def _columns(kind: Fitted, layers: int, rows: int, width: int, head_rows: int) -
 
 def _fit(rows: Sequence[tuple[list[float], float]]) -> tuple[float, ...]:
     """Non-negative least squares of relative errors."""
-    from scipy.optimize import nnls  # type: ignore[import-untyped]
+    from scipy.optimize import nnls
 
     seconds = np.array([timed for _, timed in rows])
     matrix = np.array([columns for columns, _ in rows]) / seconds[:, None]

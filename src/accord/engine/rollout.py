@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor
+from transformers import PretrainedConfig
 
 from accord.engine.sampler import Request, sample_all
+from accord.errors import UserError
+from accord.models.folders import load_config, load_tokenizer
 from accord.models.policy import Policy
+from accord.text.template import Template
 from accord.text.tree import Branch, Tree
 from accord.types import Prompt, Response
 
@@ -67,6 +72,44 @@ class Experience:
     kl: float
 
 
+def context_of(config: PretrainedConfig) -> int | None:
+    """How many tokens a model can read and write in all; None when its config does not say."""
+    size = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return int(size) if size else None
+
+
+def answerable(
+    prompts: Sequence[Prompt], models: Iterable[Path], max_response_tokens: int, where: str
+) -> tuple[list[Prompt], dict[str, int]]:
+    """The prompts that each of the models can answer, and how many are left out for what, for a step's summary.
+
+    Such a prompt has no control token in its texts, and leaves room for a whole response. models: folders of policies.
+    where: the step. Raises UserError when no prompt is left.
+    """
+    left, smallest, num_with_control_tokens = list(prompts), None, 0
+    for folder in dict.fromkeys(models):
+        template, context = Template(load_tokenizer(folder)), context_of(load_config(folder))
+        plain = [one for one in left if template.control_token(one) is None]
+        num_with_control_tokens += len(left) - len(plain)
+        left = plain
+        if context is not None:
+            left = [one for one in plain if len(template.prompt_ids(one)) + max_response_tokens <= context]
+            smallest = min(context, smallest or context)
+    num_too_long = len(prompts) - len(left) - num_with_control_tokens
+    if prompts and not left:
+        reasons = [f"{num_with_control_tokens} hold a control token"] if num_with_control_tokens else []
+        if num_too_long:
+            limit = f"the model reads and writes at most {smallest}"
+            reasons.append(f"{num_too_long} leave no room for {max_response_tokens} tokens of a response ({limit})")
+        raise UserError(
+            f"none of the {len(prompts)} prompts can be answered: {', '.join(reasons)}",
+            where=where,
+            remedy="Lower max_response_tokens, shorten the prompts, take the tokens out of them, or take a model with "
+            "a longer context.",
+        )
+    return left, {"num_too_long": num_too_long, "num_with_control_tokens": num_with_control_tokens}
+
+
 def roll_out(
     policy: Policy,
     prompts: Sequence[Prompt],
@@ -78,7 +121,10 @@ def roll_out(
     num_slots: int = 128,
     advance: Callable[[int], None] | None = None,
 ) -> Rollout:
-    """Samples K responses to each prompt; the draws are seeded by (key, prompt id, k)."""
+    """Samples K responses to each prompt; the draws are seeded by (key, prompt id, k).
+
+    That prompt and response fit into the model's context is the caller's to see to (`answerable`).
+    """
     template = policy.template
     prompt_ids = [template.prompt_ids(prompt) for prompt in prompts]
     requests = [Request(ids, num_samples, (*key, prompt.id)) for ids, prompt in zip(prompt_ids, prompts, strict=True)]

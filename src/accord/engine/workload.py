@@ -30,7 +30,7 @@ PassKind = Literal["train", "forward", "prefill", "decode"]
 
 NUM_SLOTS = 128  # of the sampler, as `accord.engine.rollout` has it
 _NUM_PLAYED = 1024  # responses whose way through the sampler's slots is played; more are scaled
-_ADAPTER_SHARE = 0.75  # of a full training pass: there are no gradients of the frozen weights
+ADAPTER_SHARE = 0.75  # of a full training pass: there are no gradients of the frozen weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +203,7 @@ def training(
     A sample of `num` units stands for `total`; when it is all of them, the batches are those of the seed. batches_of:
     the micro-batches of an optimizer step, given the indices of its units.
     """
-    share = 1.0 if config.lora is None else _ADAPTER_SHARE
+    share = 1.0 if config.lora is None else ADAPTER_SHARE
     complete = round(total) == num
     count = 1.0 if complete else total * config.num_epochs / num
     found = [

@@ -23,9 +23,14 @@ class Checked:
     memory: Memory
     free_disk: int
     store: str
+    timed: bool
 
     def lines(self) -> list[str]:
-        return lines(self.estimate, describe_compute(), self.memory, self.free_disk)
+        """The table, and what is below it."""
+        compute = describe_compute()
+        if self.timed and self.estimate.rates is None:
+            compute += "; the model is too large for its speed to be measured here"
+        return lines(self.estimate, compute, self.memory, self.free_disk)
 
     def refuse(self) -> None:
         """Raises UserError when a step cannot fit."""
@@ -41,7 +46,7 @@ def check(plan: Plan, registry: Registry, store: Store, *, timed: bool = True) -
     estimator = Estimator(plan, registry, store)
     rates = rates_of(estimator.model, dtype, store.root) if timed else None
     estimate = estimator.estimate(rates, dtype.itemsize)
-    return Checked(plan, estimate, available, free_disk(store.root), str(store.root))
+    return Checked(plan, estimate, available, free_disk(store.root), str(store.root), timed)
 
 
 def refuse(plan: Plan, registry: Registry, store: Store) -> None:

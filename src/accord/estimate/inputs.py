@@ -19,8 +19,8 @@ from accord.data.records import RecordKind, read_records
 from accord.engine.workload import Records
 from accord.models.cost import Dimensions, dimensions_of
 from accord.plan import DATA, MODEL, Plan, PlannedStep, Registry
-from accord.steps.base import MODEL as MODEL_FOLDER
 from accord.steps.base import Job
+from accord.store.artifacts import MODEL as MODEL_FOLDER
 from accord.store.artifacts import Store
 from accord.store.workspace import Workspace
 from accord.text.template import Template

@@ -119,9 +119,9 @@ class Estimator:
 
     def _work(self, step: PlannedStep) -> Work:
         describe = self.registry[step.kind].work
-        if lora := getattr(step.config, "lora", None):
+        if getattr(step.config, "lora", None):
             (start,) = step.parents["start"]
-            self.bases[step.name] = start.step.key if lora else ""
+            self.bases[step.name] = start.step.key
         if describe is None:
             return Work()
         inputs = {field: tuple(self._known(link) for link in links) for field, links in step.parents.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from textwrap import wrap
 
 from accord.estimate.inputs import Data
 from accord.estimate.limits import gib
@@ -90,7 +91,7 @@ def _data_lines(name: str, data: Data) -> list[str]:
         num_rows, num_left_out = num_rows + source["num_rows"], num_left_out + source["num_left_out"]
         for code, number in source["flaws"].items():
             left_out[code] = left_out.get(code, 0) + number
-    found = [f"data {name}: {parts}"]
+    found = wrap(f"data {name}: {parts}", 100, subsequent_indent="    ")
     if num_left_out:
         codes = ", ".join(f"{code} {number:,}" for code, number in left_out.items())
         found.append(f"data {name}: {num_left_out:,} of {num_rows:,} rows left out ({codes})")

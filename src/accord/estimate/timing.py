@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import sys
 import time
 from hashlib import sha256
 from importlib import metadata
@@ -34,6 +35,7 @@ def rates_of(model: Model, dtype: torch.dtype, store: Path, *, cache: Path | Non
         pass  # measured anew
     if slice_bytes(model.dimensions) > memory().available // 2:
         return None
+    print("measuring how fast this machine is with this model; kept for a week", file=sys.stderr, flush=True)
     rates = measure(model.config, model.dimensions, dtype, existing(store))
     with atomic.disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)

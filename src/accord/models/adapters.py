@@ -104,7 +104,7 @@ class Adapter(Bare):
         from peft import LoraModel
 
         has_head = HEAD in masters
-        options: dict[str, Any] = {"num_labels": 1} if has_head else {}
+        options: dict[str, Any] = {"num_labels": 1, "new": (HEAD,)} if has_head else {}
         tensors = {name: masters[name] for name in (*self.parameters, *([HEAD] if has_head else []))}
         with torch.random.fork_rng(devices=[]):  # what these two draw is overwritten
             base = load_module(auto_class, self.base, **options)

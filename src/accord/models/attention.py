@@ -72,9 +72,10 @@ AttentionInterface.register(NAME, _attention)
 
 def refuse_unsupported(config: PretrainedConfig, where: str) -> None:
     """Layers that see only a window, or carry a state, do not follow a tree's mask."""
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    windowed = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
-    if kinds != {"full_attention"} or windowed or getattr(config, "attn_logit_softcapping", None):
+    text = config.get_text_config(decoder=True)  # of a model that also takes pictures, what decodes is a part
+    kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
+    windowed = getattr(text, "sliding_window", None) and getattr(text, "use_sliding_window", True)
+    if kinds != {"full_attention"} or windowed or getattr(text, "attn_logit_softcapping", None):
         raise UserError(
             f"the architecture {config.model_type!r} has attention that does not follow a tree's mask",
             where=where,

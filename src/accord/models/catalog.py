@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig, PretrainedConfi
 from accord.errors import UserError
 from accord.models import gguf_file, hub
 from accord.models.attention import NAME as ATTENTION
-from accord.models.folders import check_config, load_config, load_module, load_tokenizer, save_module
+from accord.models.folders import check_config, load_config, load_module, load_tokenizer, model_errors, save_module
 from accord.models.policy import tree_hidden_states
 from accord.models.sources import BUILTIN, locate
 from accord.store.fetch import copy_member, fetch
@@ -55,10 +55,11 @@ def prepare(source: str, out: Path, options: Options | None = None) -> list[str]
             check_config(path)
         adopted = _adopted(source, path, options)
         module = gguf_file.load_module(path) if path.is_file() else load_module(AutoModelForCausalLM, path)
-    if source not in BUILTIN:
-        check_tree_layout(module, source)
-    _fit_embeddings(module, adopted, source)
-    _set_end(module, adopted)
+    with model_errors(source):
+        if source not in BUILTIN:
+            check_tree_layout(module, source)
+        _fit_embeddings(module, adopted, source)
+        _set_end(module, adopted)
     module.config._name_or_path = ""
     save_module(module, Template(adopted.tokenizer), out, {})
     return adopted.notes
@@ -112,12 +113,9 @@ def _fit_embeddings(module: PreTrainedModel, adopted: Adopted, where: str) -> No
 
 
 def _set_end(module: PreTrainedModel, adopted: Adopted) -> None:
-    """What ends a turn ends generation, beside what ended it before."""
+    """What ends a turn ends generation, and nothing else does: as Accord samples, so do others."""
     tokenizer, config = adopted.tokenizer, module.generation_config or GenerationConfig()
-    former = config.eos_token_id
-    others = former if isinstance(former, list) else [] if former is None else [former]
-    ends = [int(tokenizer.eos_token_id), *(int(one) for one in others if one != tokenizer.eos_token_id)]
-    config.eos_token_id = ends if len(ends) > 1 else ends[0]
+    config.eos_token_id = int(tokenizer.eos_token_id)
     config.pad_token_id = module.config.pad_token_id = tokenizer.pad_token_id
     try:
         config.validate(strict=True)

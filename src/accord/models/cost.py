@@ -121,7 +121,7 @@ def dimensions_of(config: Mapping[str, Any], where: str = "") -> Dimensions:
 
     def size(field: str) -> int:
         for name in _NAMES[field]:
-            if isinstance(config.get(name), int):
+            if isinstance(config.get(name), int) and config[name] > 0:
                 return int(config[name])
         what = f"the model's config has no {_NAMES[field][0]!r}, so its size is not known"
         raise UserError(what, where=where, remedy="Use --no-estimates (check) or --force (run) to do without.")

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from accord.errors import UserError, did_you_mean
+from accord.errors import UserError, did_you_mean, first_line
 from accord.models.attention import NAME as ATTENTION
 from accord.models.attention import refuse_unsupported
 from accord.text.template import Template
@@ -26,25 +25,48 @@ transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 
 
-def load_module(auto_class: Any, folder: Path, *, attention: str = ATTENTION, **options: Any) -> PreTrainedModel:
-    """A model in fp32, in evaluation mode (dropout off), with Accord's attention. Raises UserError."""
+def load_module(
+    auto_class: Any, folder: Path, *, attention: str = ATTENTION, new: Collection[str] = (), **options: Any
+) -> PreTrainedModel:
+    """A model in fp32, in evaluation mode (dropout off), with Accord's attention. Raises UserError.
+
+    new: weights that the folder may lack, because the caller gives them their values.
+    """
     check_config(folder)
-    with _errors(folder):
-        module: PreTrainedModel = auto_class.from_pretrained(
+    with model_errors(folder):
+        module: PreTrainedModel
+        module, loaded = auto_class.from_pretrained(
             folder,
             dtype=torch.float32,
             use_safetensors=True,
             attn_implementation=attention,
             trust_remote_code=False,
+            output_loading_info=True,
             **options,
         )
+    refuse_incomplete(loaded, folder, new)
     module.eval()
     return module
 
 
+def refuse_incomplete(loaded: Mapping[str, Any], where: Path, new: Collection[str] = ()) -> None:
+    """Raises UserError over weights that were not read: transformers draws them at random, and says nothing.
+
+    loaded: what from_pretrained gives with output_loading_info.
+    """
+    lost = sorted({*loaded["missing_keys"], *(name for name, *_ in loaded["mismatched_keys"])} - {*new})
+    if lost:
+        others = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        raise UserError(
+            f"weights of the model are missing, or of another shape: {lost[0]}{others}",
+            where=str(where),
+            remedy="The copy may be incomplete, or the config that of another model. Copy or download it again.",
+        )
+
+
 def load_config(folder: Path) -> PretrainedConfig:
     """The config of a model's folder, without its own code. Raises UserError."""
-    with _errors(folder):
+    with model_errors(folder):
         config: PretrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     return config
 
@@ -63,7 +85,8 @@ def check_config(folder: Path) -> None:
             where=where,
             remedy="Use the model that it was made from.",
         )
-    refuse_unsupported(config, where)
+    with model_errors(folder):
+        refuse_unsupported(config, where)
     if not any(folder.glob("*.safetensors")):
         if any(folder.glob("*.bin")):
             raise UserError("the weights are pickles (.bin), which are never opened", where=where, remedy=_CONVERT)
@@ -75,9 +98,9 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a model's folder, without its own code. Raises UserError."""
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:  # damaged files raise anything
         raise UserError(
-            f"no tokenizer that can be opened: {_first_line(error)}",
+            f"no tokenizer that can be opened: {first_line(error)}",
             where=str(folder),
             remedy="Copy tokenizer.json and tokenizer_config.json into it from the model that it was made from.",
         ) from error
@@ -85,20 +108,18 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 @contextmanager
-def _errors(folder: Path) -> Iterator[None]:
-    """What transformers raises over a model that it cannot open, as ours."""
+def model_errors(where: Path | str) -> Iterator[None]:
+    """What transformers raises over a model that it cannot open or run, which may be anything, as ours."""
     try:
         yield
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        what, remedy = _first_line(error), "A model is a Hugging Face folder with config.json and *.safetensors."
+    except UserError:
+        raise
+    except Exception as error:
+        what, remedy = first_line(error), "A model is a Hugging Face folder with config.json and *.safetensors."
         if "trust_remote_code" in str(error) or "custom code" in str(error):
             what = "transformers does not know its type, and the folder brings code of its own"
             remedy = "Accord runs no code from a model's folder. Use a model of a type that transformers knows."
-        raise UserError(f"not a model that can be opened: {what}", where=str(folder), remedy=remedy) from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise UserError(f"not a model that can be opened: {what}", where=str(where), remedy=remedy) from error
 
 
 _CONVERT = """If you trust them, convert them once, and give the new folder:
@@ -111,7 +132,10 @@ def save_module(module: PreTrainedModel, template: Template, folder: Path, maste
     """Writes weights (the masters, by parameter name), config, tokenizer and chat template."""
     module.config.pad_token_id = template.pad_id
     # By parameter name, so that weights that are tied are written once.
-    module.save_pretrained(folder, state_dict={name: masters.get(name, p) for name, p in module.named_parameters()})
+    state = {name: masters.get(name, p) for name, p in module.named_parameters()}
+    persistent = module.state_dict().keys()
+    state |= {name: buffer for name, buffer in module.named_buffers() if name in persistent}
+    module.save_pretrained(folder, state_dict=state)
     module.config.dtype = torch.float32  # save_pretrained has put the compute dtype there
     module.config.save_pretrained(folder)
     template.tokenizer.save_pretrained(folder)

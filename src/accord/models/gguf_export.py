@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from tokenizers import Regex, pre_tokenizers
 from torch import Tensor
-from transformers import AutoConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from accord.errors import UserError
-from accord.models.folders import load_tokenizer
+from accord.models.folders import load_config, load_tokenizer
 
 TYPES = ("llama", "qwen2")  # transformers' model types, and the names of llama.cpp's architectures
 _ELSEWHERE = "Export a Hugging Face folder (leave .gguf out), and convert that with llama.cpp's convert_hf_to_gguf.py."
@@ -30,7 +30,7 @@ _SAMPLE = "I've 1234 x  y\n\n\n  he'LL!!\r\n\tÜber a1b22 \u6771\u4eac \u0663\u0
 
 def check(model: Path) -> None:
     """Refuses, before weights are read, what cannot be written. Raises UserError."""
-    config = AutoConfig.from_pretrained(model, trust_remote_code=False)
+    config = load_config(model)
     where = str(model)
     if config.model_type not in TYPES or any("ForCausalLM" not in name for name in config.architectures or []):
         what = f"a GGUF file is written for policies of the types {' and '.join(TYPES)}, and this is "

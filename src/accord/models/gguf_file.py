@@ -1,10 +1,16 @@
-"""Opening a GGUF file with transformers, dequantised to fp32."""
+"""Opening a GGUF file with transformers, dequantised to fp32.
+
+The file is all that there is of the model: transformers sees it through a folder of its own, because what lies beside
+it may be another model's, or bring code.
+"""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -16,18 +22,29 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from accord.errors import UserError
+from accord.errors import UserError, first_line
 from accord.models.attention import NAME as ATTENTION
 from accord.models.attention import refuse_unsupported
+from accord.models.folders import refuse_incomplete
+
+_NAME = "model.gguf"
 
 
 def load_module(path: Path) -> PreTrainedModel:
     """The model of a GGUF file in fp32, in evaluation mode, with Accord's attention. Raises UserError."""
     _refuse_unread(path)
-    with _errors(path):
-        module: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            path.parent, gguf_file=path.name, dtype=torch.float32, attn_implementation=ATTENTION
+    with _alone(path) as folder:
+        module: PreTrainedModel
+        loaded: dict[str, Any]
+        module, loaded = AutoModelForCausalLM.from_pretrained(
+            folder,
+            gguf_file=_NAME,
+            dtype=torch.float32,
+            attn_implementation=ATTENTION,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
+    refuse_incomplete(loaded, path)
     refuse_unsupported(module.config, str(path))
     # The weights are plain fp32 now; what says otherwise would keep the folder from being saved and opened.
     if hasattr(module.config, "quantization_config"):
@@ -39,15 +56,17 @@ def load_module(path: Path) -> PreTrainedModel:
 
 def load_config(path: Path) -> PretrainedConfig:
     """The config of a GGUF file. Raises UserError."""
-    with _errors(path):
-        config: PretrainedConfig = AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
+    with _alone(path) as folder:
+        config: PretrainedConfig = AutoConfig.from_pretrained(folder, gguf_file=_NAME, trust_remote_code=False)
     return config
 
 
 def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a GGUF file. Raises UserError."""
-    with _errors(path):
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    with _alone(path) as folder:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, gguf_file=_NAME, trust_remote_code=False
+        )
     return tokenizer
 
 
@@ -73,13 +92,20 @@ def _refuse_unread(path: Path) -> None:
 
 
 @contextmanager
+def _alone(path: Path) -> Iterator[Path]:
+    """A folder with nothing but the file in it, as `_NAME`; errors within are ours."""
+    with tempfile.TemporaryDirectory() as temp, _errors(path):
+        (Path(temp) / _NAME).symlink_to(path.resolve())
+        yield Path(temp)
+
+
+@contextmanager
 def _errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError, IndexError, NotImplementedError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
+    except Exception as error:  # damaged files raise anything
         raise UserError(
-            f"not a GGUF file that can be opened: {first}",
+            f"not a GGUF file that can be opened: {first_line(error)}",
             where=str(path),
             remedy="It may be damaged, or of an architecture that transformers does not read. "
             "Use the model's Hugging Face folder.",

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from accord.errors import UserError
+from accord.errors import UserError, first_line
 
 _ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(@[\w][\w./-]*)?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -133,8 +133,11 @@ def _errors(name: str, revision: str) -> Iterator[None]:
         ) from error
     except Exception as error:  # those of the network come from the library's own dependencies, which change
         offline = isinstance(error, errors.OfflineModeIsEnabled) or huggingface_hub.constants.HF_HUB_OFFLINE
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
-        why = "the hub is not asked while HF_HUB_OFFLINE is set" if offline else f"the hub was not reached: {first}"
+        why = (
+            "the hub is not asked while HF_HUB_OFFLINE is set"
+            if offline
+            else f"the hub was not reached: {first_line(error)[:200]}"
+        )
         raise UserError(
             f"the model {name!r} is not in the hub's cache, and {why}",
             remedy=f"If {name!r} is meant to be a folder, it is not there. {_elsewhere(name, revision)}",

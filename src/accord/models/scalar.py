@@ -59,16 +59,17 @@ class ScalarModel:
         self._shift = 0.0
 
     @classmethod
-    def load(cls, folder: Path, dtype: torch.dtype = torch.float32) -> ScalarModel:
-        """From a scalar model's folder."""
-        module = load_module(AutoModelForSequenceClassification, folder, num_labels=1)
+    def load(cls, folder: Path, dtype: torch.dtype = torch.float32, *, new_head: bool = False) -> ScalarModel:
+        """From a scalar model's folder; with `new_head` also from a policy's, and the caller fills the head."""
+        new = (HEAD,) if new_head else ()
+        module = load_module(AutoModelForSequenceClassification, folder, new=new, num_labels=1)
         cast_for_compute(module, dtype)
         return cls(module, Template(load_tokenizer(folder)))
 
     @classmethod
     def from_policy(cls, folder: Path, seed: int) -> ScalarModel:
         """A policy's backbone in fp32 under a new head, drawn from N(0, 1 / (d + 1)) (Stiennon et al. 2020's code)."""
-        model = cls.load(folder)
+        model = cls.load(folder, new_head=True)
         weight = model.head
         generator = torch.Generator().manual_seed(seed)
         drawn = torch.randn(weight.shape, generator=generator) / (weight.shape[1] + 1) ** 0.5
@@ -86,7 +87,7 @@ class ScalarModel:
     def value_from_policy(cls, folder: Path) -> ScalarModel:
         """A value model, in fp32, that starts as a policy's backbone and says 0 everywhere: for rewards that are no
         model, or whose tokens are not the policy's."""
-        model = cls.load(folder)
+        model = cls.load(folder, new_head=True)
         model.head.data.zero_()
         return model
 

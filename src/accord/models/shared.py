@@ -13,10 +13,9 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import AutoConfig
 
 from accord.models.adapters import ADAPTER, Bare, adapts, new_adapter, open_adapter
-from accord.models.folders import cast_for_compute, load_tokenizer
+from accord.models.folders import cast_for_compute, load_config, load_tokenizer
 from accord.models.lora import Lora
 from accord.models.policy import Policy
 from accord.models.scalar import Normalisation, ScalarModel
@@ -61,7 +60,7 @@ def share(
             Template(load_tokenizer(reward)),
             backbone=frozen,
             head=nn.Parameter(weight, requires_grad=False),
-            normalisation=Normalisation.of(AutoConfig.from_pretrained(reward, trust_remote_code=False)),
+            normalisation=Normalisation.of(load_config(reward)),
         )
         adapter = frozen.copy("value")
         _cast_frozen(policy, dtype)

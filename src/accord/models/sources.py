@@ -9,6 +9,7 @@ from typing import Literal
 
 from accord.errors import UserError, did_you_mean
 from accord.models import hub
+from accord.paths import user_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def locate(source: str) -> Place:
     """What kind of source this is. Raises UserError when it is none."""
     if source in BUILTIN:
         return Place("builtin", source)
-    path = Path(source).expanduser()
+    path = user_path(source)
     if path.suffix == ".gguf" and path.is_file():
         return Place("gguf", str(path))
     if path.is_dir():

@@ -173,6 +173,7 @@ def as_json(check: DataCheck) -> dict[str, Any]:
             }
             for one in check.sets
         ],
+        "unread": [asdict(flaw) for flaw in check.unread],
         "codes": {
             code: {"count": len(flaws), "effect": code_of(code).effect, "why": code_of(code).why}
             for code, flaws in check.by_code().items()

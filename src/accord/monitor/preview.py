@@ -71,15 +71,16 @@ def preview(template: Template, reading: Reading, at: int) -> Preview:
         titles = [f"response, called {'good' if record.good else 'bad'}"]
     else:
         comparison, judgements = record
-        tree = template.tree(comparison.prompt, comparison.responses)
+        tree = template.scored_tree(comparison.prompt, comparison.responses)
         grades = mean_grades(judgements, len(comparison.responses))
         names = [field for field, _, _ in responses_of(kind, record)]
         titles = [f"{name}, {_grade(grade)}" for name, grade in zip(names, grades, strict=True)]
         pairs = [f"{names[better]} > {names[worse]}" for better, worse in ordered_pairs(comparison, judgements)]
         notes.append(f"pairs: {', '.join(pairs)}" if pairs else "no ordered pair")
+    trained = kind != "labelled" or record.good  # nobody imitates a bad response
     branches = []
     for title, branch in zip(titles, tree.branches, strict=True):
-        scored = branch.scored if branch.scored is not None else (True,) * len(branch.ids)
+        scored = branch.scored if branch.scored is not None else (trained,) * len(branch.ids)
         size = (
             f"{len(branch.ids):,} tokens, {sum(scored):,} trained on" if not all(scored) else f"{len(scored):,} tokens"
         )

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from accord.printable import printable
+
 ABSENT = "–"  # noqa: RUF001  an en dash stands for a number that the run does not have
 
 
@@ -22,9 +24,8 @@ def table(value: object) -> Mapping[str, Any]:
 
 
 def clean(text: object, limit: int = 2000) -> str:
-    """Text that any encoder takes, cut at `limit`: no control characters but tab and newline, no lone surrogates."""
-    kept = "".join(c if c in "\n\t" or c.isprintable() or ord(c) > 0x9F else "�" for c in str(text))
-    kept = kept.encode("utf-8", "replace").decode("utf-8")
+    """Printable text, cut at `limit`; a sign stands for each character that is not."""
+    kept = printable(str(text), "�")
     return kept if len(kept) <= limit else f"{kept[:limit]} […]"
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from accord.models.scalar import Normalisation
+from accord.store.artifacts import Artifact
 from accord.types import Prompt, Response
 from accord.user_code import Source, UserFunction, plain_list
 
@@ -44,10 +45,12 @@ class FunctionReward:
     normalisation: Normalisation
 
     @classmethod
-    def load(cls, folder: Path) -> FunctionReward:
-        """From what `save_function` wrote. Messages name the file as the user did."""
-        row = json.loads((folder / MARK).read_text(encoding="utf-8"))
-        source = Source(row["file"], (folder / CODE).read_bytes())
+    def load(cls, artifact: Artifact) -> FunctionReward:
+        """From what `save_function` wrote: runs its code. Messages name the file as the user did. Raises UserError when
+        it was changed since."""
+        artifact.verify()
+        row = json.loads(artifact.file(MARK).read_text(encoding="utf-8"))
+        source = Source(row["file"], artifact.file(CODE).read_bytes())
         return cls(source.load(row["function"]), Normalisation(**row["normalisation"]))
 
     @classmethod
@@ -101,8 +104,6 @@ def conversation(prompt: Prompt) -> list[dict[str, str]]:
 def numbers(function: UserFunction, returned: Any, count: int) -> list[float]:
     """What a function returned, as `count` finite numbers. Raises UserError."""
     values = plain_list(returned)
-    if isinstance(values, Iterator):
-        values = list(values)
     if not isinstance(values, list | tuple):
         raise function.wrong(f"returned {_called(values)}, and a list of numbers is wanted, one for each response")
     if len(values) != count:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -42,9 +41,6 @@ class LearnedReward:
     ) -> Tensor:
         """[P * K], normalised."""
         template = self.model.template
-        trees = [
-            template.tree(replace(prompt, prefill=""), [Response(prompt.prefill + r.text) for r in of_prompt])
-            for prompt, of_prompt in zip(prompts, responses, strict=True)
-        ]
+        trees = [template.scored_tree(prompt, of_prompt) for prompt, of_prompt in zip(prompts, responses, strict=True)]
         scores = per_branch(trees, self.model.scores, pad_id=template.pad_id, advance=advance)
         return self.normalisation.gain * (torch.cat(scores) - self.normalisation.offset)

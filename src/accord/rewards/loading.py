@@ -1,4 +1,8 @@
-"""What a folder holds, as a reward: a trained model, or a user's function."""
+"""Rewards from the disk: of an artifact, which may be a user's function, and of a folder, which is a model or nothing.
+
+Anybody can write a folder that looks like a function's artifact, manifest included. So code is run only from what is
+given as an `Artifact`: a step's in the user's own store, a copy of the file that the user named.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +12,32 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from accord.errors import UserError
+from accord.models.adapters import HEAD
 from accord.models.folders import load_tokenizer
 from accord.rewards.functions import MARK, FunctionReward
 from accord.rewards.learned import LearnedReward
+from accord.store.artifacts import MODEL, Artifact
 
-MODEL = "model"
-_HEAD = "score.weight"
+FUNCTION = "reward_function"  # the kind of step whose artifact is a function
 
 
-def load_reward(folder: Path, dtype: torch.dtype) -> LearnedReward | FunctionReward:
-    """The reward of an artifact, or of a Hugging Face folder that AutoModelForSequenceClassification(num_labels=1)
-    opens. Raises UserError when the folder holds neither."""
-    if (folder / MARK).is_file():
-        return FunctionReward.load(folder)
+def artifact_reward(artifact: Artifact, dtype: torch.dtype) -> LearnedReward | FunctionReward:
+    """The reward that a step made. Raises UserError when it is none, or was changed since."""
+    if artifact.kind == FUNCTION:
+        return FunctionReward.load(artifact)
+    return load_reward(artifact.path, dtype)
+
+
+def load_reward(folder: Path, dtype: torch.dtype) -> LearnedReward:
+    """The reward of a Hugging Face folder that AutoModelForSequenceClassification(num_labels=1) opens, or of a folder
+    that holds it as model/. Runs no code from it. Raises UserError when there is none."""
     model = learned_folder(folder)
+    if model is None and (folder / MARK).is_file():
+        raise UserError(
+            "this is a Python function, and no code of a folder is run",
+            where=str(folder),
+            remedy="Name the function itself, FILE.py:FUNCTION; or, for a run of yours, its store, too (--store).",
+        )
     if model is None:
         raise UserError(
             "this is not a reward",
@@ -58,7 +74,7 @@ def _head_shape(file: Path) -> list[int] | None:
     try:
         with safe_open(file, framework="pt") as tensors:
             names = set(tensors.keys())
-            shape: list[int] | None = tensors.get_slice(_HEAD).get_shape() if _HEAD in names else None
+            shape: list[int] | None = tensors.get_slice(HEAD).get_shape() if HEAD in names else None
             return shape
     except SafetensorError as error:
         raise UserError(f"cannot be read: {error}", where=str(file), remedy="Download or copy it again.") from error

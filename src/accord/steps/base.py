@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, overload
 
 from accord.data.derive import view
 from accord.data.records import JudgedComparison, RecordKind, read_records
-from accord.store.artifacts import Artifact
+from accord.store.artifacts import MODEL, Artifact
 from accord.store.workspace import Workspace
 from accord.strict import StrictModel
 from accord.types import Demonstration, LabelledResponse, PlainText, Prompt, RatedText
@@ -49,7 +49,6 @@ ComparisonsRef = Annotated[str, Ref("data", "comparisons")]
 RatingsRef = Annotated[str, Ref("data", "ratings")]
 PromptsRef = Annotated[str, Ref("data", "prompts")]
 
-MODEL = "model"  # the folder in an artifact that holds a model's Hugging Face folder
 LATEST = "latest"  # as a PolicyRef: the newest policy above the step in the recipe, or the recipe's model
 
 

@@ -98,7 +98,7 @@ def run(job: Job) -> None:
 def _annotator(job: Job) -> Annotator:
     from accord.collect.annotator import FunctionAnnotator, RewardAnnotator
     from accord.models.folders import compute_dtype
-    from accord.rewards.loading import load_reward
+    from accord.rewards.loading import artifact_reward
 
     config: Config = job.config
     if config.file is not None and config.function is not None:
@@ -106,7 +106,7 @@ def _annotator(job: Job) -> Annotator:
         (job.work.out / CODE).write_bytes(source.content)
         return FunctionAnnotator(source.load(config.function), config.annotator or config.function)
     reward = job.input("reward")
-    return RewardAnnotator(load_reward(reward.artifact.path, compute_dtype()), reward.name, config.noise, job.seed)
+    return RewardAnnotator(artifact_reward(reward.artifact, compute_dtype()), reward.name, config.noise, job.seed)
 
 
 def work(config: Config, sizes: Sizes) -> Work:

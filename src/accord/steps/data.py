@@ -23,7 +23,6 @@ from accord.data.splits import REST, check_shares, split_records
 from accord.errors import UserError
 from accord.steps.base import Job, StepConfig, StepKind
 
-NUM_FLAWS_SHOWN = 20
 _PART = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
@@ -55,9 +54,7 @@ class Config(StepConfig):
         source = values["source"]
         if sources.is_builtin(source):
             catalog.find(source)
-            if others := [name for name in values if name != "source"]:
-                what = f"a built-in data set has no options, and here is {others[0]!r}"
-                raise UserError(what, remedy=f"Write `NAME: {source}`.")
+            sources.check_no_options(source, [name for name in values if name != "source"])
             return values
         return {**values, "fingerprint": sources.fingerprint(source, values.get("revision"))}
 
@@ -69,6 +66,9 @@ class Config(StepConfig):
         for part in (*taken, *self.splits):
             if not _PART.fullmatch(part):
                 raise UserError(f"{part!r} cannot be the name of a part", remedy="Use letters, digits, - and _.")
+            if part.casefold() in sources.NO_PARTS:
+                what = f"{part!r} cannot be the name of a part: a file of Accord's own is called so"
+                raise UserError(what, remedy="Rename the part.")
         names = [name.casefold() for name in (*taken, *self.splits)]
         if repeated := next((name for i, name in enumerate(names) if name in names[:i]), None):
             raise UserError(f"two parts are called {repeated!r}", remedy="Rename one of them.")
@@ -105,7 +105,11 @@ def run(job: Job) -> None:
         catalog.find(config.source).prepare(job.work.out)
         return
     readings = sources.read_parts(config.source, config.options)
-    _check_flaws(job.name, readings, config)
+    if sources.fingerprint(config.source, config.revision) != config.fingerprint:
+        what = "the data has changed since the plan was made"
+        raise UserError(what, where=job.name, remedy="Run the same command again: it plans with the data as it is now.")
+    remedy = "Correct them, or leave them out with the option `defects: drop` of the data set."
+    sources.check_usable(readings, job.name, drop=config.defects == "drop", remedy=remedy)
     counts: dict[str, int] = {}
     for part, reading in readings.items():
         shares = config.splits if part == REST else {}
@@ -125,27 +129,6 @@ def run(job: Job) -> None:
             "sources": {part: _summary(config, part, reading) for part, reading in readings.items()},
         },
     )
-
-
-def _check_flaws(name: str, readings: Mapping[str, Reading], config: Config) -> None:
-    flaws = [flaw for reading in readings.values() for flaw in reading.flaws]
-    if flaws and config.defects == "refuse":
-        num_rows = sum(reading.num_rows for reading in readings.values())
-        num_left_out = sum(reading.num_left_out for reading in readings.values())
-        shown = [str(flaw) for flaw in flaws[:NUM_FLAWS_SHOWN]]
-        if len(flaws) > len(shown):
-            shown.append(f"and {len(flaws) - len(shown)} more")
-        counts = ", ".join(f"{code} {count}" for code, count in count_codes(flaws).items())
-        raise UserError(
-            f"{num_left_out} of {num_rows} rows cannot be used ({counts}):\n  " + "\n  ".join(shown),
-            where=name,
-            remedy="Correct them, or leave them out with the option `defects: drop` of the data set.",
-        )
-    for part, reading in readings.items():
-        if not reading.records:
-            counts = ", ".join(f"{code} {count}" for code, count in count_codes(reading.flaws).items())
-            what = f"the part {part!r} has no record that can be used ({counts})"
-            raise UserError(what, where=name, remedy="Correct its rows.")
 
 
 def _line(flaw: Flaw) -> str:

@@ -52,23 +52,28 @@ class Config(StepConfig):
 
 
 def run(job: Job) -> None:
-    """Writes results.json, samples.json, and machine.json, the speed of a matrix product at the time."""
+    """Writes results.json; samples.json; machine.json, the speed of a matrix product at the time; and summary.json: the
+    prompts that were used, and those that were left out because a policy's context has no room for a response, or a
+    text of theirs holds a control token."""
     from accord.engine.machine import gemm_gflops
+    from accord.engine.rollout import answerable
     from accord.evaluate.policies import PolicyOutcome, agreement_on_samples, compare, observe
     from accord.evaluate.reward_model import GROUP_SIZE, accuracy_on_pairs
     from accord.models.folders import compute_dtype
     from accord.models.policy import Policy
-    from accord.rewards.loading import load_reward
+    from accord.rewards.loading import artifact_reward
 
     config: Config = job.config
     dtype = compute_dtype()
     names = [source.name for source in job.inputs["policies"]]
     results: dict[str, Any] = {}
     job.write_json("machine.json", {"gemm_gflops": gemm_gflops(dtype)})
-    proxy = load_reward(job.input("proxy").artifact.path, dtype)
-    gold = load_reward(job.input("by").artifact.path, dtype)
+    proxy = artifact_reward(job.input("proxy").artifact, dtype)
+    gold = artifact_reward(job.input("by").artifact, dtype)
     second = _fit(job.inputs["second"])
-    prompts = job.input("prompts").read("prompts")[: config.num_prompts]
+    by_folder = {source.name: source.model for source in job.inputs["policies"]}
+    wanted = job.input("prompts").read("prompts")[: config.num_prompts]
+    prompts, left_out = answerable(wanted, by_folder.values(), config.max_response_tokens, job.name)
     items = job.input("pairs").read("ratings")
     with job.work.progress(f"{job.name}: reward model", -(-len(items) // GROUP_SIZE), "groups") as progress:
         results["reward_model"] = {
@@ -84,7 +89,6 @@ def run(job: Job) -> None:
                 advance=job.work.advancer(progress),
             ),
         }
-    by_folder = {source.name: source.model for source in job.inputs["policies"]}
     reference = Policy.load(by_folder[config.baseline], dtype)
     outcomes: dict[str, PolicyOutcome] = {}
     total = len(names) * len(prompts) * config.num_samples
@@ -124,6 +128,7 @@ def run(job: Job) -> None:
         for i, prompt in enumerate(prompts[: config.num_shown])
     ]
     job.write_json("results.json", results)
+    job.write_json("summary.json", {"num_prompts": len(prompts), **left_out})
     job.write_json("samples.json", shown)
 
 

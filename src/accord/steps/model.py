@@ -7,7 +7,9 @@ from typing import Any
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from accord.steps.base import MODEL, Job, StepConfig, StepKind
+from accord.errors import UserError
+from accord.steps.base import Job, StepConfig, StepKind
+from accord.store.artifacts import MODEL
 
 
 class Config(StepConfig):
@@ -44,11 +46,18 @@ class Config(StepConfig):
 
 def run(job: Job) -> None:
     from accord.models.catalog import prepare
-    from accord.models.sources import pinned
+    from accord.models.sources import fingerprint, pinned
 
     config: Config = job.config
+    source = pinned(config.source, config.fingerprint)
     options = config.model_dump(exclude={"source", "fingerprint"})
-    notes = prepare(pinned(config.source, config.fingerprint), job.work.out / MODEL, options)
+    notes = prepare(source, job.work.out / MODEL, options)
+    if fingerprint(source) != config.fingerprint:
+        raise UserError(
+            "the model has changed since the run was planned",
+            where=config.source,
+            remedy="Run it again, once its files are complete.",
+        )
     for note in notes:
         print(f"  {note}", file=sys.stderr)
     job.write_json("model.json", {"source": config.source, "fingerprint": config.fingerprint, "notes": notes})

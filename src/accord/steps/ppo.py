@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accord.engine.config import OnPolicyConfig, Optimization
-from accord.steps.base import LATEST, MODEL, Job, PolicyRef, PromptsRef, RewardRef, StepConfig, StepKind
+from accord.steps.base import LATEST, Job, PolicyRef, PromptsRef, RewardRef, StepConfig, StepKind
+from accord.store.artifacts import MODEL
 
 if TYPE_CHECKING:
     import torch
@@ -33,15 +34,21 @@ class Config(StepConfig, OnPolicyConfig):
 
 
 def run(job: Job) -> None:
-    """Writes the policy's folder, model/."""
+    """Writes the policy's folder, model/, and summary.json: the prompts that were used, and those that were left out
+    because the context of the policy or the reference has no room for a response to them, or a text of theirs holds a
+    control token."""
     from accord.engine.learner import Learner
     from accord.engine.on_policy import Roles, run_on_policy
+    from accord.engine.rollout import answerable
     from accord.models.folders import compute_dtype
-    from accord.rewards.loading import load_reward
+    from accord.rewards.loading import artifact_reward
 
     config: Config = job.config
     dtype = compute_dtype()
     checkpoint = job.work.resume()
+    folders = [source.model for field in ("start", "reference") for source in job.inputs[field]]
+    wanted = job.input("prompts").read("prompts")
+    prompts, left_out = answerable(wanted, folders, config.max_response_tokens, job.name)
     policy, reference, value, reward = (shared_models if config.lora else separate_models)(job, dtype)
     optimization = Optimization(max_grad_norm=config.max_grad_norm)
     roles = Roles(
@@ -51,11 +58,11 @@ def run(job: Job) -> None:
         value_learner=Learner(value.module, dtype, optimization, value.trained),
         reference=reference,
         reward=reward,
-        watch={watched.name: load_reward(watched.artifact.path, dtype) for watched in job.inputs["watch"]},
+        watch={watched.name: artifact_reward(watched.artifact, dtype) for watched in job.inputs["watch"]},
     )
     run_on_policy(
         roles,
-        job.input("prompts").read("prompts"),
+        prompts,
         config,
         seed=job.seed,
         work=job.work,
@@ -63,6 +70,7 @@ def run(job: Job) -> None:
         checkpoint=checkpoint,
     )
     policy.save(job.work.out / MODEL, roles.policy_learner.masters)
+    job.write_json("summary.json", {"num_prompts": len(prompts), **left_out})
 
 
 Models = tuple["Policy", "Policy", "ScalarModel", "Reward"]  # policy, reference, value model, reward
@@ -71,11 +79,12 @@ Models = tuple["Policy", "Policy", "ScalarModel", "Reward"]  # policy, reference
 def separate_models(job: Job, dtype: torch.dtype) -> Models:
     """Each with weights of its own; policy and value model in fp32."""
     from accord.models.policy import Policy
-    from accord.rewards.loading import load_reward
+    from accord.rewards.loading import artifact_reward
 
-    start, reward = job.input("start").model, job.input("reward").artifact.path
+    start, reward = job.input("start").model, job.input("reward").artifact
     reference = (job.inputs["reference"] or job.inputs["start"])[0].model
-    return Policy.load(start), Policy.load(reference, dtype), value_model(start, reward), load_reward(reward, dtype)
+    value = value_model(start, reward.path)
+    return Policy.load(start), Policy.load(reference, dtype), value, artifact_reward(reward, dtype)
 
 
 def shared_models(job: Job, dtype: torch.dtype) -> Models:
@@ -83,23 +92,23 @@ def shared_models(job: Job, dtype: torch.dtype) -> Models:
     from accord.models.policy import Policy
     from accord.models.shared import share
     from accord.rewards.learned import LearnedReward
-    from accord.rewards.loading import load_reward
+    from accord.rewards.loading import artifact_reward
 
-    start, reward = job.input("start").model, job.input("reward").artifact.path
+    start, reward = job.input("start").model, job.input("reward").artifact
     reference = (job.inputs["reference"] or job.inputs["start"])[0].model
     models = share(
         start,
         job.config.lora,
         job.seed,
         reference=reference,
-        reward=model_with_vocabulary_of(start, reward),
+        reward=model_with_vocabulary_of(start, reward.path),
         dtype=dtype,
     )
     return (
         models.policy,
         models.reference or Policy.load(reference, dtype),
         models.value,
-        LearnedReward(models.reward) if models.reward else load_reward(reward, dtype),
+        LearnedReward(models.reward) if models.reward else artifact_reward(reward, dtype),
     )
 
 
@@ -121,7 +130,7 @@ def model_with_vocabulary_of(policy: Path, reward: Path) -> Path | None:
 
 def work(config: Config, sizes: Sizes) -> Work:
     """What run() will do. Responses are as long as the policy's are expected to be at the start."""
-    from accord.engine.workload import Phase, Work, passes, rollout_trees, sampling, scoring
+    from accord.engine.workload import ADAPTER_SHARE, Phase, Work, passes, rollout_trees, sampling, scoring
     from accord.text.batching import micro_batches
 
     num, template = config.prompts_per_iteration, sizes.template
@@ -142,7 +151,7 @@ def work(config: Config, sizes: Sizes) -> Work:
             for first in range(0, len(own), part)
             for micro in micro_batches(own[first : first + part], template.pad_id, config.max_tokens)
         ]
-        share = 1.0 if config.lora is None else 0.75
+        share = 1.0 if config.lora is None else ADAPTER_SHARE
         found += [*sampled, *passes("forward", batches, 2 * count), *passes("forward", batches, count, head=False)]
         found += scoring(template, whole, count * (sizes.num_learned("reward") + looks * sizes.num_learned("watch")))
         for head in (True, False):

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from accord.data.records import read_records, write_records
 from accord.engine.config import TrainingConfig
+from accord.errors import UserError
 from accord.steps.base import LATEST, Job, PolicyRef, PromptsRef, RewardRef, StepConfig, StepKind
 from accord.types import Demonstration
 
@@ -32,22 +33,27 @@ class Config(StepConfig, TrainingConfig):
 
 
 def run(job: Job) -> None:
-    """Writes the policy's folder, model/; the chosen responses, best.jsonl; and selection.json, the scores."""
+    """Writes the policy's folder, model/; the chosen responses, best.jsonl; selection.json, the scores; and
+    summary.json: the prompts that were used, those that were left out because the policy's context has no room for a
+    response to them, or a text of theirs holds a control token, and the chosen responses that were left out because
+    they are empty."""
     import torch
 
     from accord.algorithms.selection import best_of
     from accord.engine.imitation import imitate
-    from accord.engine.rollout import roll_out
+    from accord.engine.rollout import answerable, roll_out
     from accord.models.folders import compute_dtype
     from accord.models.policy import Policy
-    from accord.rewards.loading import load_reward
+    from accord.rewards.loading import artifact_reward
 
     config: Config = job.config
     checkpoint = job.work.resume()
     best_file = job.work.out / BEST
     if checkpoint is None:
-        prompts = job.input("prompts").read("prompts")[: config.num_prompts]
-        policy = Policy.load(job.input("start").model, compute_dtype())
+        start = job.input("start").model
+        wanted = job.input("prompts").read("prompts")[: config.num_prompts]
+        prompts, left_out = answerable(wanted, [start], config.max_response_tokens, job.name)
+        policy = Policy.load(start, compute_dtype())
         with job.work.progress(f"{job.name}: sampling", len(prompts) * config.num_samples, "responses") as progress:
             rollout = roll_out(
                 policy,
@@ -59,7 +65,7 @@ def run(job: Job) -> None:
                 advance=job.work.advancer(progress),
             )
         del policy
-        reward = load_reward(job.input("reward").artifact.path, compute_dtype())
+        reward = artifact_reward(job.input("reward").artifact, compute_dtype())
         with job.work.progress(f"{job.name}: scoring", len(prompts), "prompts") as progress:
             scores = reward.score(rollout.prompts, rollout.responses, job.work.advancer(progress)).view(
                 len(prompts), -1
@@ -71,14 +77,23 @@ def run(job: Job) -> None:
             for prompt, responses, k in zip(rollout.prompts, rollout.responses, best, strict=True)
         ]
         kept = [demonstration for demonstration in chosen if demonstration.response.text]
+        if not kept:
+            raise UserError(
+                f"the best response to each of the {len(chosen)} prompts is empty, so there is nothing to imitate",
+                where=job.name,
+                remedy="Look at the reward, which may prefer silence, or at the policy's responses to the prompts.",
+            )
         write_records(best_file, "demonstrations", kept)
+        num_empty = len(chosen) - len(kept)
         gain = {
-            "num_empty": len(chosen) - len(kept),
+            "num_empty": num_empty,
             "mean_score": float(scores.mean()),
             "best_score": float(scores.amax(dim=1).mean()),
             "finished": float(finished.float().mean()),
         }
         job.write_json("selection.json", gain)
+        counts = {"num_prompts": len(prompts), **left_out, "num_empty": num_empty}
+        job.write_json("summary.json", counts)
     imitate(
         job.input("start").model,
         read_records(best_file, "demonstrations"),

@@ -12,17 +12,21 @@ from accord.data.records import JudgedComparison
 from accord.engine.config import TrainingConfig
 from accord.errors import UserError
 from accord.models.lora import Lora, without_dropout
-from accord.steps.base import LATEST, MODEL, ComparisonsRef, Job, PolicyRef, StepConfig, StepKind
+from accord.steps.base import LATEST, ComparisonsRef, Job, PolicyRef, StepConfig, StepKind
+from accord.store.artifacts import MODEL
 from accord.types import Ranking
 
 if TYPE_CHECKING:
     from accord.engine.workload import Sizes, Work
+    from accord.text.template import Template
+    from accord.text.tree import Tree
 
 _NORMALISED_ON = 64  # comparisons of the training data whose scores get mean 0 and variance 1
 
 
 class Config(StepConfig, TrainingConfig):
-    """data: comparisons. start: whose backbone the reward model gets.
+    """data: comparisons; those with a control token in a text, or longer than the model takes, are left out, and
+    counted. start: whose backbone the reward model gets.
 
     tie_below: differences of mean grades that give no pair. margin: Llama 2's table of what the
     loss asks for at its four levels of preference. margin_thresholds: the differences of mean grades at which those
@@ -57,6 +61,7 @@ def run(job: Job) -> None:
     from accord.algorithms.loss import Loss
     from accord.algorithms.ranking import ranking_loss
     from accord.engine.learner import Learner
+    from accord.engine.rollout import context_of
     from accord.engine.scorer import per_branch
     from accord.engine.training import train
     from accord.models.folders import compute_dtype
@@ -80,7 +85,16 @@ def run(job: Job) -> None:
     if config.lora is not None:
         model.adapt(config.lora, job.input("start").model, derive_seed(job.seed, "adapter"))
     template = model.template
-    trees = [template.tree(ranking.prompt, ranking.responses) for ranking in rankings]
+    context = context_of(model.module.config)
+    rankings, trees, left_out = _trees(template, rankings, context)
+    if not rankings:
+        raise UserError(
+            f"of {sum(left_out.values())} comparisons with an ordered pair none is left: "
+            f"{left_out['num_with_control_tokens']} hold a control token, {left_out['num_too_long']} a response that "
+            f"with its prompt has more tokens than the model takes ({context})",
+            where=str(source.records),
+            remedy="Take the tokens out of the texts, shorten the responses, or start from a model that takes more.",
+        )
     learner = Learner(model.module, compute_dtype(), config.optimization())
 
     def losses_of(indices: tuple[int, ...]) -> Iterator[Loss]:
@@ -117,6 +131,7 @@ def run(job: Job) -> None:
     summary = {
         "num_comparisons": len(set(seen)),
         "num_without_pairs": num_without_pairs,
+        **left_out,
         "score_offset": normalisation.offset,
         "score_gain": normalisation.gain,
     }
@@ -131,16 +146,39 @@ def _rankings(config: Config, comparisons: Sequence[JudgedComparison]) -> list[R
     ]
 
 
+def _trees(
+    template: Template, rankings: Sequence[Ranking], context: int | None
+) -> tuple[list[Ranking], list[Tree], dict[str, int]]:
+    """The rankings that can be learned from, what the model reads of each, and how many are left out for what.
+
+    context: the most tokens that the model takes.
+    """
+    kept, trees = [], []
+    left_out = {"num_with_control_tokens": 0, "num_too_long": 0}
+    for ranking in rankings:
+        if template.control_token(ranking.prompt, ranking.responses):
+            left_out["num_with_control_tokens"] += 1
+            continue
+        tree = template.scored_tree(ranking.prompt, ranking.responses)
+        if context is not None and tree.depth > context:
+            left_out["num_too_long"] += 1
+            continue
+        kept.append(ranking)
+        trees.append(tree)
+    return kept, trees, left_out
+
+
 def work(config: Config, sizes: Sizes) -> Work:
     """What run() will do."""
     from accord.engine.workload import Phase, Work, passes, scoring, training
     from accord.text.batching import micro_batches
-    from accord.text.tree import Tree, TreeBatch
+    from accord.text.tree import TreeBatch
 
     template = sizes.template
 
     def trees_of(comparisons: Sequence[JudgedComparison]) -> list[Tree]:
-        return [template.tree(one.prompt, one.responses) for one in _rankings(config, comparisons) if one.pairs]
+        rankings = [one for one in _rankings(config, comparisons) if one.pairs]
+        return _trees(template, rankings, sizes.dimensions.context)[1]
 
     def batches_of(some: Sequence[Tree]) -> Iterator[TreeBatch]:
         return (micro.batch for micro in micro_batches(some, template.pad_id, config.max_tokens))
@@ -165,4 +203,4 @@ def work(config: Config, sizes: Sizes) -> Work:
     return Work([phase], loaded=[sizes.policy], saved=[sizes.scalar], checkpointed=trained)
 
 
-STEP = StepKind(produces="reward", version=1, config=Config, run=run, work=work)
+STEP = StepKind(produces="reward", version=2, config=Config, run=run, work=work)

@@ -56,16 +56,18 @@ class Config(StepConfig):
 
 def run(job: Job) -> None:
     """Writes train.jsonl, the comparisons; origins.jsonl; and summary.json. A comparison whose responses are all equal
-    is left out, and counted."""
-    from accord.engine.rollout import roll_out
+    is left out, and counted; and so is a prompt with a control token in a text, or to which a policy's context has no
+    room for a response."""
+    from accord.engine.rollout import answerable, roll_out
     from accord.models.folders import compute_dtype
     from accord.models.policy import Policy
 
     config: Config = job.config
     checkpoint = job.work.resume()
-    prompts = list({prompt.id: prompt for prompt in job.input("prompts").read("prompts")}.values())
-    prompts = prompts[: config.num_prompts]
     policies = job.inputs["policies"]
+    wanted_prompts = job.input("prompts").read("prompts")[: config.num_prompts]
+    folders = [policy.model for policy in policies]
+    prompts, left_out = answerable(wanted_prompts, folders, config.max_response_tokens, job.name)
     origins = list(product(range(len(policies)), config.temperatures))
     dealt = [deal(len(origins), config.num_responses, derive_seed(job.seed, prompt.id)) for prompt in prompts]
     units = list(_units(len(origins), dealt))
@@ -115,6 +117,7 @@ def run(job: Job) -> None:
     summary = {
         "num_comparisons": len(kept),
         "num_equal": len(comparisons) - len(kept),
+        **left_out,
         "finished": sum(response.finished for response in made.values()) / len(made),
     }
     job.write_json("summary.json", summary)

@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 
 
 class Config(StepConfig, TrainingConfig):
-    """data: demonstrations, or texts (language modelling); a list of parts is put together. start: the policy to train.
+    """data: demonstrations, or texts (language modelling; each ends with the token that ends a turn, so that the policy
+    stops where a text does); a list of parts is put together. start: the policy to train.
 
     last_turn_only: of conversations imitate the last turn, even where the data would have earlier ones imitated, too.
     max_response_tokens: demonstrations with a longer imitated turn are left out, and counted (null: none).
     max_tokens_per_example: longer demonstrations are left out, and counted (null: those that are longer than the model
     takes); longer texts are cut into windows (null: of max_tokens at most). max_unusable: the share of the
     demonstrations that may be left out because the chat template or the tokenizer does not let them be imitated
-    faithfully (empty; one token where prompt and response meet); with more, the step is refused.
+    faithfully (empty; a control token in a text; one token where prompt and response meet); with more, the step is
+    refused.
     joint_tokens: demonstrations with equal prompts are computed as branches of one tree of at most so many tokens.
 
     packing: examples share rows of at most max_tokens tokens, best fit over the whole data set, none seeing another;

@@ -23,6 +23,7 @@ from accord.store import atomic
 from accord.store.digests import FORMAT, MANIFEST, Damaged, check_contents, check_sizes, describe, read_manifest, seal
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "scikit-learn", "pydantic", "peft")
+MODEL = "model"  # the folder in an artifact that holds a model's Hugging Face folder
 
 _Fingerprint = tuple[tuple[str, int, int, int], ...]
 _verified: set[tuple[Path, _Fingerprint]] = set()
@@ -123,6 +124,21 @@ class Store:
         except Damaged as damage:
             raise _damaged(path, damage) from damage
         return Artifact(path, manifest)
+
+    def at(self, folder: Path) -> Artifact | None:
+        """The artifact whose folder this is, also through links; None for every folder outside this store.
+
+        Raises UserError when it is damaged.
+        """
+        path = folder.resolve()
+        if path.parent != (self.root / "artifacts").resolve():
+            return None
+        try:
+            manifest = read_manifest(path)
+        except Damaged as damage:
+            raise _damaged(path, damage) from damage
+        found = self.find(manifest["kind"], manifest["key"]) if manifest else None
+        return found if found is not None and found.path.resolve() == path else None
 
     def publish(self, content: Path, provenance: Provenance, seconds: float) -> Artifact:
         """Move the folder `content` into the store as an artifact. `content` lies on the store's file system."""

@@ -13,6 +13,8 @@ from pathlib import Path
 from accord.errors import UserError
 from accord.store import atomic
 
+_HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+
 
 @contextmanager
 def lock(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
@@ -42,35 +44,36 @@ def lock(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
 
 
 def holder(path: Path) -> str | None:
-    """Who holds a lock, by what its file says; None when nobody does. Leaves the lock alone.
+    """Who holds a lock, by what its file says; None when nobody does. Writes nothing.
 
     Of another machine's process it is not known whether it still lives.
     """
     try:
-        said = path.read_text(encoding="utf-8", errors="replace")
+        with path.open("rb") as file:
+            said = file.read(200).decode(errors="replace")
+            held = _is_held(file.fileno())
     except OSError:
         return None
     words = said.split()
-    if len(words) != 4 or not words[1].isdigit():
-        return None
-    return said if words[3] != socket.gethostname() or _is_alive(int(words[1])) else None
+    elsewhere = len(words) == 4 and words[3] != socket.gethostname()
+    return (said or "another process") if held or elsewhere else None
 
 
-def _is_alive(pid: int) -> bool:
+def _is_held(descriptor: int) -> bool:
+    """Asks the kernel, as the number of a process that is gone may be another one's by now."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in _HELD
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return False
 
 
 def _acquire(descriptor: int, path: Path, what: str, wait: bool) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError as error:
-        if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
+        if error.errno not in _HELD:
             raise
         holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
         raise UserError(

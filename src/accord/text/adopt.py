@@ -14,10 +14,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, NoReturn
 
-from jinja2 import TemplateError
 from transformers import AddedToken, PreTrainedTokenizerBase
 
-from accord.errors import UserError, did_you_mean
+from accord.errors import UserError, did_you_mean, first_line
 from accord.text import chat_templates
 from accord.text.chat_templates import NAMED, template_text
 
@@ -217,8 +216,10 @@ def _render(tokenizer: PreTrainedTokenizerBase, num_turns: int, opened: bool, wh
     messages = [{"role": role, "content": content} for role, content in turns]
     try:
         return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=opened))
-    except (TemplateError, TypeError) as error:
-        raise UserError(f"the chat template does not render: {error}", where=where, remedy=_REMEDY) from error
+    except Exception as error:  # a template is a program: it may divide by zero
+        raise UserError(
+            f"the chat template does not render: {first_line(error)}", where=where, remedy=_REMEDY
+        ) from error
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str, special: bool = False) -> list[int]:

@@ -65,6 +65,7 @@ def shuffled_batches(num_items: int, batch_size: int, num_epochs: float, seed: i
 
     A fractional `num_epochs` stops part-way through the last epoch, after at least one batch.
     """
+    assert num_items > 0, "without items no epoch would ever end"
     wanted = max(1, round(num_items * num_epochs))
     given = epoch = 0
     while given < wanted:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from accord.errors import UserError, did_you_mean
+from accord.paths import user_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def template_text(given: str) -> str:
         return NAMED[given].text
     if "{%" in given or "{{" in given:
         return given
-    path = Path(given).expanduser()
+    path = user_path(given)
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from accord.errors import UserError
+from accord.errors import UserError, first_line
 from accord.text.chat_templates import NAMED
 from accord.text.tree import Branch, Tree
 from accord.text.turns import Span, marked_turns, tree_of_turns
@@ -24,6 +24,7 @@ CHAT_TEMPLATE = NAMED["chatml"].text
 
 _TEXT = "\n"  # a text that nothing merges with
 _MARK = re.compile(r"{%-?\s*generation\s*-?%}")
+_MOST_KEPT = 1024  # prompts whose tokens are kept, as prompts often differ in their prefill alone or come again
 
 
 class Template:
@@ -45,6 +46,7 @@ class Template:
         self.tokenizer = tokenizer
         self.pad_id = int(tokenizer.pad_token_id)
         self.end_id = int(tokenizer.eos_token_id)
+        self._control = _control_tokens(tokenizer)
         self._rendered: dict[tuple[tuple[Message, ...], str], tuple[int, ...]] = {}
         self._anchor, self._before = self._beginnings()
 
@@ -52,6 +54,8 @@ class Template:
         """The conversation up to where the response begins: an opened assistant turn, with the prefill in it."""
         key = (prompt.messages, prompt.prefill)
         if key not in self._rendered:
+            if len(self._rendered) >= _MOST_KEPT:
+                del self._rendered[next(iter(self._rendered))]
             self._rendered[key] = (*self._opened(prompt.messages, prompt.id), *self._encode_on(prompt.prefill))
         return self._rendered[key]
 
@@ -64,14 +68,23 @@ class Template:
         """One prompt with its responses as branches."""
         return Tree(self.prompt_ids(prompt), tuple(Branch(self.response_ids(response)) for response in responses))
 
+    def scored_tree(self, prompt: Prompt, responses: Sequence[Response]) -> Tree:
+        """What a reward model reads: prefill and response as one text, and the end of the turn, reached or not."""
+        whole = [Response(prompt.prefill + response.text) for response in responses]
+        return self.tree(replace(prompt, prefill=""), whole)
+
     def demonstration(self, demonstration: Demonstration) -> Tree:
         """What is imitated: one branch that scores the assistant's imitated turns, their end-of-turn tokens included.
 
         Turns are found by the chat template's `{% generation %}` marks, or else by rendering up to each of them: what
         is trained on follows exactly what the policy sees before it answers. Without earlier turns this is `tree`.
-        Raises UserError, naming the record, when a turn is empty or the template does not let that be so.
+        Raises UserError, naming the record, when a turn is empty, a text holds a control token, or the template does
+        not let that be so.
         """
         prompt, response = demonstration.prompt, demonstration.response
+        if control := self.control_token(prompt, [response]):
+            what = f"a text of {prompt.id!r} holds the control token {control!r}"
+            raise UserError(what, remedy="Take it out of the text.")
         start = demonstration.imitate_from if demonstration.imitate_from is not None else len(prompt.messages)
         earlier = [i for i, m in enumerate(prompt.messages) if m.role == "assistant" and i >= start]
         for i, message in [(i, prompt.messages[i]) for i in earlier] + [(None, Message("assistant", response.text))]:
@@ -81,19 +94,17 @@ class Template:
                     f"{which} of {prompt.id!r} is empty, so there is nothing to imitate", remedy="Remove the record."
                 )
         ids, turns = self._marked(demonstration, earlier) or self._found(demonstration, earlier)
-        if any(self.end_id in ids[begin : stop - 1] for begin, stop in turns):
-            raise UserError(f"a turn of {prompt.id!r} holds the end-of-turn token", remedy="Take it out of the text.")
         return tree_of_turns(ids, turns)
 
     def documents(self, text: PlainText, max_tokens: int) -> list[Tree]:
-        """A text and the end-of-sequence token, all scored, after a token that begins a sequence.
+        """A text and `end_id`, all scored, after the token that begins a sequence (where there is none, `end_id`).
 
         A longer one than `max_tokens` is cut into windows, each of which begins with the last token of the one before
         it, so that every token is scored once.
         """
         assert max_tokens > 1, "a window holds a token to score and the one before it"
-        begin, end = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
-        ids = (int(begin if begin is not None else end), *self._encode(text.text), int(end))
+        begin = self.tokenizer.bos_token_id
+        ids = (int(begin if begin is not None else self.end_id), *self._encode(text.text), self.end_id)
         step = max_tokens - 1
         return [Tree(ids[at : at + 1], (Branch(ids[at + 1 : at + 1 + step]),)) for at in range(0, len(ids) - 1, step)]
 
@@ -105,6 +116,12 @@ class Template:
         kept = [i for i in response_ids if i != self.end_id]
         before = after if not self._before or self._decode(after) else self._before
         return self._decode([*before, *kept])[len(self._decode(before)) :]
+
+    def control_token(self, prompt: Prompt, responses: Sequence[Response] = ()) -> str | None:
+        """One that a text holds, and that would begin or end turns where nobody did; None when no text does."""
+        whole = [prompt.prefill + response.text for response in responses] or [prompt.prefill]
+        texts = (*(message.content for message in prompt.messages), *whole)
+        return next((found[0] for text in texts if (found := self._control.search(text))), None)
 
     def check_boundary(self, prompt: Prompt, response: Response) -> None:
         """Raises UserError when the whole text would be tokenized otherwise than prompt and response apart."""
@@ -184,9 +201,9 @@ class Template:
     def _render(self, messages: Sequence[Message], *, opened: bool, of: str = "") -> str:
         try:
             text = self.tokenizer.apply_chat_template(_plain(messages), tokenize=False, add_generation_prompt=opened)
-        except TemplateError as error:  # raised by the template itself
+        except Exception as error:  # raised by the template itself, which is a program
             raise UserError(
-                f"the chat template refuses the conversation of {of!r}: {error}",
+                f"the chat template refuses the conversation of {of!r}: {first_line(error)}",
                 remedy="Change its turns (some templates take no system message, or want user and assistant in turn), "
                 "or give the model another template, as in `chat_template: chatml`.",
             ) from error
@@ -217,6 +234,13 @@ class Template:
             if all(self._decode([*before, *ids])[skip:] == text for text, ids in on.items()):
                 return anchor, before
         return anchor, ()
+
+
+def _control_tokens(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
+    """Finds what the tokenizer takes for one of its special tokens wherever it stands."""
+    added = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
+    names = {*added, *tokenizer.all_special_tokens} - {""}
+    return re.compile("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)))
 
 
 def _plain(messages: Sequence[Message]) -> list[dict[str, str]]:

@@ -47,6 +47,11 @@ class Tree:
     def num_tokens(self) -> int:
         return len(self.prompt_ids) + sum(len(branch.ids) for branch in self.branches)
 
+    @property
+    def depth(self) -> int:
+        """The tokens of the prompt and its longest branch: what a model's context has to hold."""
+        return len(self.prompt_ids) + max(len(branch.ids) for branch in self.branches)
+
 
 def flatten(tree: Tree) -> tuple[Tree, ...]:
     """The same responses as one-branch trees, each with a prompt of its own."""

@@ -22,9 +22,9 @@ def test_prompts_on_both_sides_name_both_places() -> None:
             file="b.jsonl",
         ),
     }
-    assert [str(flaw) for flaw in shared_prompts(readings)] == [
-        "b.jsonl:1:prompt: is also that of a.jsonl:1 (mine.train)",
-        "b.jsonl:2:prompt: is nearly that of a.jsonl:2 (mine.train)",
+    assert [(name, str(flaw)) for name, flaw in shared_prompts(readings)] == [
+        ("mine.test", "b.jsonl:1:prompt: is also that of a.jsonl:1 (mine.train)"),
+        ("mine.test", "b.jsonl:2:prompt: is nearly that of a.jsonl:2 (mine.train)"),
     ]
 
 
@@ -40,15 +40,16 @@ def test_one_instruction_with_other_openings_is_another_prompt() -> None:
         "a": reading("demonstrations", opened("The acting"), opened("A film"), file="a"),
         "b": reading("demonstrations", opened("No joke"), opened("A film"), file="b"),
     }
-    assert [flaw.place for flaw in shared_prompts(readings)] == ["b:2"]
+    assert [flaw.place for _, flaw in shared_prompts(readings)] == ["b:2"]
 
 
 def test_evaluation_texts_are_found_in_any_column(tmp_path: Path) -> None:
     path = tmp_path / "eval.jsonl"
     rows = [{"turns": ["hello", {"deep": LONG}], "n": 3}]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows) + "not json\n")
-    texts = evaluation_texts([str(path)])
-    assert texts == [(f"{path}:1", "hello"), (f"{path}:1", LONG)]
+    found = evaluation_texts([str(path)])
+    assert found.texts == [(f"{path}:1", "hello"), (f"{path}:1", LONG)]
+    assert [(flaw.place, flaw.code) for flaw in found.unread] == [(f"{path}:2", "unread")]
     data = reading("demonstrations", shown("Say it", f"I was asked: {LONG}!"), shown("Say", "the old grey harbour"))
-    (flaw,) = contaminated(data, texts)
+    (flaw,) = contaminated(data, found.texts)
     assert str(flaw) == f"f:1:completion: holds 100 % of the runs of 13 words of {path}:1"

@@ -39,6 +39,14 @@ KEY = "-----BEGIN RSA PRIVATE KEY-----\nMIIB\n-----END RSA PRIVATE KEY-----"
         ("AKIAIOSFODNN7EXAMPLE", "SECRET"),
         ("ghp_abcdefghijklmnopqrstuvwxyz0123456789", "SECRET"),
         (KEY, "SECRET"),
+        # Not one of these holds a digit.
+        ("glpat-ABCDEFGHIJKLMNOPQRSTU", "SECRET"),
+        ("AKIAABCDEFGHIJKLMNOP", "SECRET"),
+        ("xoxb-abcdefghijkl", "SECRET"),
+        ("AIza" + "a" * 35, "SECRET"),
+        ("hf_" + "a" * 30, "SECRET"),
+        ("eyJabcdefghij.eyJabcdefghij.abcdefghij", "SECRET"),
+        ("fe:ab:cd:ef:ab:cd:ef:ab", "IP"),
     ],
 )
 def test_personal_data_is_found_whole_inside_a_sentence(text: str, label: str) -> None:

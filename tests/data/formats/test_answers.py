@@ -58,8 +58,8 @@ def test_which_response_a_label_means(names, said, index):
         (Order((("3",), ("1",))), (0.0, None, 1.0)),
         (Order((("3",), ("3",))), None),
         (Order((("4",),)), None),
-        (("3", "1", "2"), (1.0, 0.0, 2.0)),
-        (("3", "1"), None),  # two labels, and no order of three responses
+        (("3", "1", "2"), (0.0, 0.0, 0.0)),  # all of them: labels have no order
+        (("3", "1"), None),  # which of the two is better is not said
     ],
 )
 def test_grades_of_an_answer(value, grades):

@@ -98,9 +98,17 @@ def test_argilla_1_as_a_data_set_of_the_hub(as_lists):
     assert grades(FIELDS | {"ranking": column} | more) == {"ann": (1.0, 0.0, 1.0)}
 
 
-def test_a_ranking_of_names_alone_is_best_first():
+def test_a_list_of_names_alone_is_a_ranking_where_its_question_is_named():
     answer = [{"value": ["response-2", "response-3", "response-1"], "user_id": "ann"}]
-    assert grades(nested(FIELDS, {"ranking": answer})) == {"ann": (0.0, 2.0, 1.0)}
+    assert grades(nested(FIELDS, {"ranking": answer}), question="ranking") == {"ann": (0.0, 2.0, 1.0)}
+    defect = refused(nested(FIELDS, {"ranking": answer}))
+    assert (defect.code, defect.what) == (
+        "ambiguous",
+        "ranking lists all responses, which may be a ranking or several labels. "
+        "If it ranks, the best first, name it: columns: {question: ...}",
+    )
+    topics = {"topics": [{"value": ["art", "science", "trees"], "user_id": "ann"}]}
+    assert grades(nested(FIELDS, topics | {"better": [{"value": "2", "user_id": "ann"}]})) == {"ann": (0.0, 1.0, 0.0)}
     answer = [{"value": [{"value": name} for name in ("response-2", "response-3", "response-1")], "user_id": "ann"}]
     assert grades(nested(FIELDS, {"ranking": answer})) == {"ann": (0.0, 2.0, 1.0)}
 
@@ -166,7 +174,7 @@ def test_good_and_bad_responses():
     assert isinstance(record, LabelledResponse)
     assert record.good
     defect = refused(nested(fields, {"answer_quality": said[:2]}))
-    assert (defect.code, defect.what) == ("tie", "as many annotators call it good as bad: 1")
+    assert (defect.code, defect.what) == ("divided", "as many annotators call it good as bad: 1")
 
 
 def test_a_rating_of_one_response_waits_for_the_others_to_its_prompt():

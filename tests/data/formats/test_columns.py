@@ -233,6 +233,8 @@ PAIR = {**P, "chosen": "Blue.", "rejected": "Red."}
         ({**P, "completion": "Blue.", "rating": "good"}, "rating[0]", "wrong-type"),
         ({**P, "completion": "Blue.", "finished": "no"}, "finished", "wrong-type"),
         ({**P, "completion": "Blue.", "imitate_from": True}, "imitate_from", "wrong-type"),
+        ({**P, "completion": "Blue.", "imitate_from": -1}, "imitate_from", "unusable"),
+        ({**P, "completion": "Blue.", "imitate_from": 2}, "imitate_from", "unusable"),
         ({**P, "responses": ["a"], "ranks": [1]}, "responses", "missing"),
         ({**P, "responses": ["a", "a"], "ranks": [1, 1]}, "responses", "equal-responses"),
         ({**P, "responses": ["a", "", "b"], "ranks": [1, 2, 3]}, "responses[1]", "empty-response"),

@@ -44,9 +44,9 @@ def test_two_turns_of_one_role_in_a_row_stay_two():
         ("What is red?", "chosen", "not-a-dialogue", "does not begin with"),
         ("Q\n\nHuman: a\n\nAssistant: b", "chosen", "not-a-dialogue", "does not begin with"),
         ("", "chosen", "not-a-dialogue", "does not begin with"),
-        ("\n\nHuman: a\n\nAssistant: b\n\nHuman", "chosen[1]", "stray-role-marker", "holds a stray 'Human'"),
-        ("\n\nHuman: a\n\nAssistant: b\n\nAssistant ", "chosen[1]", "stray-role-marker", "a stray 'Assistant'"),
-        ("\n\nHuman: a\n\nAssistant: b\nHuman: c", "chosen[1]", "stray-role-marker", "a stray 'Human:'"),
+        ("\n\nHuman: a\n\nAssistant: b\n\nHuman", "chosen[1]", "unclear-turns", "holds a stray 'Human'"),
+        ("\n\nHuman: a\n\nAssistant: b\n\nAssistant ", "chosen[1]", "unclear-turns", "a stray 'Assistant'"),
+        ("\n\nHuman: a\n\nAssistant: b\nHuman: c", "chosen[1]", "unclear-turns", "a stray 'Human:'"),
         ("\n\nHuman: a\n\nAssistant:\n\nHuman: b\n\nAssistant: c", "chosen[1]", "empty-turn", "is an empty turn"),
         ("\n\nHuman: a\0\n\nAssistant: b", "chosen", "bad-character", "NUL"),
         (True, "chosen", "wrong-type", "a text is wanted, not true"),
@@ -73,6 +73,6 @@ def test_the_published_file_loses_its_defective_rows_and_no_other():
     assert found == {
         *((line, "rejected", "no-shared-prefix") for line in (998, 1359, 1567, 1568, 1638)),
         *((line, "chosen", "empty-response") for line in (64, 405, 744, 883)),
-        (1650, "chosen[1]", "stray-role-marker"),
+        (1650, "chosen[1]", "unclear-turns"),
     }
     assert [flaw.code for flaw in reading.notes] == ["two-turns-in-a-row"] * 3

@@ -75,6 +75,7 @@ def test_a_pairwise_choice_of_several_annotators():
         (result("choices", {"choices": ["B"]}), (0.0, 1.0)),
         (result("choices", {"choices": ["Answer 1 is better"]}), (1.0, 0.0)),
         (result("choices", {"choices": ["Tie"]}), (0.0, 0.0)),
+        (result("choices", {"choices": ["answer1", "answer2"]}), (0.0, 0.0)),  # both boxes, and no order
         (result("ranker", {"ranker": {"rank": ["answer2", "answer1"], "_": []}}), (0.0, 1.0)),
     ],
 )

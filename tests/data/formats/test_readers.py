@@ -72,8 +72,14 @@ def comparisons(draw: st.DrawFn) -> tuple[Comparison, tuple[Judgement, ...]]:
     return Comparison(name, asked, tuple(candidates)), judgements
 
 
+@st.composite
+def demonstrations(draw: st.DrawFn) -> Demonstration:
+    asked = draw(prompts)
+    return Demonstration(asked, draw(responses), draw(st.none() | st.integers(0, len(asked.messages))))
+
+
 STORED: dict[RecordKind, st.SearchStrategy[Any]] = {
-    "demonstrations": st.builds(Demonstration, prompts, responses, st.none() | st.integers(0, 3)),
+    "demonstrations": demonstrations(),
     "prompts": prompts,
     "labelled": st.builds(LabelledResponse, prompts, st.builds(Response, answers), st.booleans()),
     "texts": st.builds(PlainText, names, answers),
@@ -239,7 +245,7 @@ def test_notes_are_of_rows_that_are_kept(tmp_path):
     assert [(flaw.place[-1], flaw.field, flaw.code) for flaw in reading.notes] == [
         ("1", "", "tie"),
         ("2", "prompt", "two-turns-in-a-row"),
-        ("3", "responses", "equal-responses"),
+        ("3", "responses", "repeated-response"),
         ("3", "", "tie"),
         ("4", "", "unjudged"),
     ]

@@ -30,3 +30,20 @@ def test_pairs_that_go_in_a_circle(third, expected):
 def test_whole_orders_never_do():
     assert codes((3, 2, 1), (1, 3, 2), (2, 1, 3)) == ["tie"]
     assert codes((3, 1, 2), (3, 2, 1)) == []
+    assert codes((1e16, 1, 0), (-1e16, 0.3, 0.1)) == []  # where rounding would make a circle
+
+
+def test_many_responses_take_no_cube_of_their_number(monkeypatch: pytest.MonkeyPatch):
+    """Ratings of 400 responses to one prompt are one comparison."""
+    looked: list[int] = []
+
+    def watched(values: range, size: int) -> list[tuple[int, ...]]:
+        looked.append(len(values))
+        return []
+
+    monkeypatch.setattr("accord.data.formats.responses.permutations", watched)
+    assert codes(tuple(map(float, range(400)))) == []
+    assert codes((*map(float, range(399)), None), (None, *map(float, range(399)))) == []
+    assert looked == []
+    assert codes((1, 0, None)) == []
+    assert set(looked) == {3}

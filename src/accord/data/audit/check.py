@@ -1,17 +1,18 @@
 """Everything that can be said of data before anybody trains on it, in one pass: what is wrong, how long, what to know.
 
 `check_data` is what the command `accord data check` shows. What is found has a code; CODES says of each what happens
-to the rows that it concerns, and why that matters.
+to the rows that it concerns, and why that matters: rows with a flaw of their reading are left out, others are kept.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from accord.data.audit.budget import Tokens, over_budget, render_all
 from accord.data.audit.checks import ALONE, control_tokens
+from accord.data.audit.evaluation import EvaluationTexts
 from accord.data.audit.lengths import Lengths, lengths
 from accord.data.audit.lexicon import Lexicon
 from accord.data.audit.overlap import contaminated, shared_prompts
@@ -41,21 +42,25 @@ CODES: Mapping[str, Code] = {
     "mixed-kinds": Code(LEFT_OUT, "the row is of another kind than the others"),
     "repeated-id": Code(LEFT_OUT, "an id names one row"),
     "not-a-dialogue": Code(LEFT_OUT, "no turns can be told apart"),
+    "unclear-turns": Code(LEFT_OUT, "where a turn ends, and whose it is, is unclear"),
     "no-shared-prefix": Code(LEFT_OUT, "the two sides answer different conversations"),
     "no-answer": Code(LEFT_OUT, "there is no response to learn from"),
     "two-answers": Code(LEFT_OUT, "which of two turns is the response is unclear"),
     "unanswered": Code(LEFT_OUT, "no annotator has answered"),
     "unclear-answer": Code(LEFT_OUT, "what the annotator said is no order, rating or text"),
+    "divided": Code(LEFT_OUT, "as many annotators say one thing as the opposite"),
     "ambiguous": Code(LEFT_OUT, "several questions would do: name one"),
     "contradiction": Code(LEFT_OUT, "its own columns say opposite things"),
     "single-response": Code(LEFT_OUT, "one response compares with nothing"),
     "empty-response": Code(LEFT_OUT, "a model would learn to say nothing"),
     "empty-turn": Code(LEFT_OUT, "somebody says nothing in a conversation"),
     "equal-responses": Code(LEFT_OUT, "equal responses have no order"),
+    "unread": Code(LEFT_OUT, "what this evaluation row holds was not looked for"),
     "tie": Code(NO_PAIR, "no order: no pair to train on, none for an accuracy"),
     "unjudged": Code(NO_PAIR, "nobody has said which response is better"),
     "intransitive": Code(KEPT, "no order of the responses agrees with all that was said"),
     "two-turns-in-a-row": Code(KEPT, "one speaks twice; some chat templates refuse that"),
+    "repeated-response": Code(KEPT, "the same text is compared with itself"),
     "stray-role-marker": Code(KEPT, "a model learns to write the other's turn"),
     "control-token": Code(KEPT, "a turn would end, or begin, in the middle of the text"),
     "value-as-text": Code(KEPT, "a model learns to answer with a value of a program"),
@@ -83,25 +88,31 @@ class CheckedSet:
 
 @dataclass(frozen=True, slots=True)
 class DataCheck:
-    """What was found. model: whose tokens were counted, "" for words. max_tokens: what a record may take, if given."""
+    """What was found. model: whose tokens were counted, "" for words. max_tokens: what a record may take, if given.
+    unread: rows of the evaluation texts that could not be read."""
 
     sets: list[CheckedSet]
     audit: Audit
     model: str = ""
     max_tokens: int | None = None
+    unread: list[Flaw] = field(default_factory=list)
+
+    @property
+    def findings(self) -> list[Flaw]:
+        """Those of all sets, and the rows to test on that could not be read."""
+        return [*(flaw for checked in self.sets for flaw in checked.findings), *self.unread]
 
     def by_code(self) -> dict[str, list[Flaw]]:
-        """The findings of all sets by code, the rows that are left out first, then the most frequent."""
+        """The findings by code, the rows that are left out first, then the most frequent."""
         found: dict[str, list[Flaw]] = {}
-        for checked in self.sets:
-            for flaw in checked.findings:
-                found.setdefault(flaw.code, []).append(flaw)
+        for flaw in self.findings:
+            found.setdefault(flaw.code, []).append(flaw)
         return dict(sorted(found.items(), key=lambda item: (code_of(item[0]).effect != LEFT_OUT, -len(item[1]))))
 
     @property
     def num_defects(self) -> int:
         """Findings that somebody should look at; a tie is none."""
-        return sum(flaw.code not in HARMLESS for checked in self.sets for flaw in checked.findings)
+        return sum(flaw.code not in HARMLESS for flaw in self.findings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +129,13 @@ def check_data(
     *,
     model: Model | None = None,
     max_tokens: int | None = None,
-    evaluation: Sequence[tuple[str, str]] = (),
+    evaluation: EvaluationTexts | None = None,
     find: Finder,
     toxic: Lexicon,
 ) -> DataCheck:
     """Runs every check on every data set, and the audit over all of them.
 
-    readings: by the name of each data set. evaluation: (place, text) of what will be tested on. find, toxic: what the
+    readings: by the name of each data set. evaluation: what will be tested on. find, toxic: what the
     audit takes for personal data, and for toxic. Without a model there are no checks of lengths.
     """
     assert model or max_tokens is None, "tokens are counted by a model"
@@ -140,12 +151,11 @@ def check_data(
             rendered, refused = render_all(model.tokens, reading)
             found += [*refused, *over_budget(reading, rendered, max_tokens)]
         if evaluation:
-            found += contaminated(reading, evaluation)
-        own = set(reading.places)
-        found += [flaw for flaw in shared if flaw.place in own]
+            found += contaminated(reading, evaluation.texts)
+        found += [flaw for owner, flaw in shared if owner == name]
         sets.append(CheckedSet(name, reading, sorted(found, key=_in_order), lengths(reading, rendered)))
     audited = audit(readings.values(), find, toxic, shipped_groups())
-    return DataCheck(sets, audited, model.name if model else "", max_tokens)
+    return DataCheck(sets, audited, model.name if model else "", max_tokens, evaluation.unread if evaluation else [])
 
 
 def code_of(code: str) -> Code:

@@ -10,8 +10,8 @@ from accord.data.formats.reading import Flaw, Reading
 from accord.data.splits import prompt_of, text_to_compare
 
 
-def shared_prompts(readings: Mapping[str, Reading]) -> Iterator[Flaw]:
-    """Records of a data set whose prompt an earlier data set has too, or nearly.
+def shared_prompts(readings: Mapping[str, Reading]) -> Iterator[tuple[str, Flaw]]:
+    """Records of a data set whose prompt an earlier data set has too, or nearly, each with the name of its data set.
 
     Prompts are compared as they are split: by their first turn of the user, without case and punctuation; with the
     prefill, which for some data is all that tells prompts apart. Texts are compared as a whole.
@@ -28,7 +28,7 @@ def shared_prompts(readings: Mapping[str, Reading]) -> Iterator[Flaw]:
             if name != first_name:
                 how = "is also that of" if identity(topic) == identity(first_topic) else "is nearly that of"
                 other = first_place if first_place.startswith(first_name) else f"{first_place} ({first_name})"
-                yield Flaw(place, "prompt", f"{how} {other}", "shared-prompt")
+                yield name, Flaw(place, "prompt", f"{how} {other}", "shared-prompt")
 
 
 def contaminated(reading: Reading, evaluation: Sequence[tuple[str, str]]) -> Iterator[Flaw]:

@@ -211,4 +211,5 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str], Callable[[str], int]], ...] = (
         _whole,
     ),
 )
-_HINT = re.compile(r"[0-9@_]|-----BEGIN|sk-|xox|AIza|eyJ")  # no pattern matches without one of these
+# No pattern matches without one of these.
+_HINT = re.compile(r"[0-9@_]|:[A-Fa-f]{0,4}:|-----BEGIN|sk-|AKIA|glpat-|xox|AIza|eyJ")

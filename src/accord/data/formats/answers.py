@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from accord.data.formats.fields import Defect
+
 Grades = tuple[float | None, ...]
 
 
@@ -20,8 +22,15 @@ class Order:
     groups: tuple[tuple[str, ...], ...]
 
 
-Value = str | float | Order | tuple[str, ...]
-"""A text or a label, a rating, an order, or several labels."""
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Names of which the tool does not tell what they are: a ranking, the best first, or several labels."""
+
+    names: tuple[str, ...]
+
+
+Value = str | float | Order | Listed | tuple[str, ...]
+"""A text or a label, a rating, an order, a list that may be one, or several labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +89,15 @@ class Responses:
     def grades(self, value: Value) -> Grades | None:
         """The grades that a label or an order gives, None where it is not about the responses.
 
-        A choice gives 1 to the response that was chosen and 0 to the others, a tie 0 to all; an order as many as there
-        are groups behind.
+        A choice gives 1 to the response that was chosen and 0 to the others; a tie, and the choice of all, 0 to all; an
+        order as many as there are groups behind.
         """
         if isinstance(value, Order):
             return self._of_order(value)
         if isinstance(value, tuple):
             if len(value) == 1:
                 return self.grades(value[0])
-            whole = len(value) == len(self.names)
-            return self._of_order(Order(tuple((name,) for name in value))) if whole else None
+            return tuple(0.0 for _ in self.names) if self.are(value) else None
         if isinstance(value, str):
             chosen = self.index(value)
             if chosen is not None:
@@ -109,6 +117,10 @@ class Responses:
             if len(asked) > 1 and index is not None and named in (None, index):
                 return index, " ".join(word for word in asked if (word,) != side)
         return None if named is None else (named, "")
+
+    def are(self, said: Sequence[str]) -> bool:
+        """Whether these are names of all responses, each once."""
+        return len(said) == len(self.names) and {self.index(name) for name in said} == set(range(len(self.names)))
 
     def _of_order(self, order: Order) -> Grades | None:
         grades: list[float | None] = [None] * len(self.names)
@@ -134,11 +146,14 @@ def orders(answers: Sequence[Answer], responses: Responses) -> Mapping[str, Mapp
     """What each question says of the responses: question -> annotator -> grades.
 
     Ratings of one response each ("quality-1", "quality-2") are one question ("quality"). Answers that are not about the
-    responses are left out.
+    responses are left out. Raises Defect for a list of all responses that may be an order or none.
     """
     found: dict[str, dict[str, Grades]] = {}
     rated: dict[str, dict[str, dict[int, float]]] = {}
     for answer in answers:
+        if isinstance(answer.value, Listed) and responses.are(answer.value.names):
+            what = f"{answer.question} lists all responses, which may be a ranking or several labels"
+            raise Defect("", f"{what}. If it ranks, the best first, name it: columns: {{question: ...}}", "ambiguous")
         grades = responses.grades(answer.value)
         if grades is not None:
             found.setdefault(answer.question, {})[answer.annotator] = grades

@@ -9,8 +9,9 @@
 
 Answers that were submitted count; drafts and discarded ones do not. The first form does not tell them apart (Argilla
 2.8 writes no status there), so all its answers count: export it flattened where there are drafts. Suggestions are a
-model's and are not read. A ranking is a list of {"value", "rank"}, 1 the best, equal ranks being ties, or of names, the
-best first; spans are not read.
+model's and are not read. A ranking is a list of {"value", "rank"}, 1 the best, equal ranks being ties. A list of names
+alone may be a ranking, the best first, or several labels: it is read as a ranking where the user names its question
+(`columns: {question: ...}`). Spans are not read.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from accord.data.formats.answers import Answer, Order, Value
+from accord.data.formats.answers import Answer, Listed, Order, Value
 from accord.data.formats.fields import Defect, kind_of, list_of, number_of
 from accord.data.formats.mapping import Columns
 from accord.data.formats.reading import Converted, Row
@@ -46,10 +47,13 @@ def convert(row: Row, columns: Columns | None = None) -> list[Converted]:
     values = row.values
     given = list(_given(values))
     unused = Counter(str(status) for _, _, _, status in given if status not in (SUBMITTED, None))
+    ranked = (columns or {}).get("question", [])
     answers = {}
     for i, (question, user, value, status) in enumerate(given):
         if status in (SUBMITTED, None) and (said := _value(value, question)) is not None:
             annotator = f"annotator {i + 1}" if user in (None, "", "None") else str(user)
+            if isinstance(said, Listed) and question in ([ranked] if isinstance(ranked, str) else ranked):
+                said = Order(tuple((name,) for name in said.names))
             answers[question, annotator] = Answer(question, annotator, said)
     ids = (values.get("id"), values.get("external_id"), values.get("_server_id"))
     name = next((str(one) for one in ids if one not in (None, "")), row.name)
@@ -132,7 +136,7 @@ def _value(value: object, question: str) -> Value | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return number_of(value, question)
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
-        return tuple(value)
+        return Listed(tuple(value)) if len(value) > 1 else tuple(value)
     if isinstance(value, list | Mapping) and value:
         items = _objects(value, question)
         return _order(items, question) if all("value" in item for item in items) else None

@@ -15,7 +15,7 @@ from typing import Any
 from accord.data.formats import grades
 from accord.data.formats.dialogue import parse_dialogue
 from accord.data.formats.exchanges import Dialogues, Values, asked, continued, holds_dialogue, opening, system_of
-from accord.data.formats.fields import Defect
+from accord.data.formats.fields import Defect, check_start
 from accord.data.formats.reading import Converted, Row
 from accord.data.formats.turns import (
     answer_of,
@@ -184,7 +184,7 @@ def _demonstration(values: Values, name: str, dialogues: Dialogues) -> Demonstra
         index = number_in(values["imitate_from"], "imitate_from")
         if not index.is_integer():
             raise Defect("imitate_from", f"the index of a message is wanted, not {index:g}", "wrong-type")
-        imitate_from = int(index)
+        imitate_from = check_start(int(index), len(prompt.messages))
     return Demonstration(prompt, Response(answer, _finished(values)), imitate_from)
 
 

@@ -40,6 +40,6 @@ def parse_dialogue(value: object, field: str) -> list[Message]:
         if not said and i + 2 < len(pieces):
             raise Defect(place, "is an empty turn", "empty-turn")
         if stray := _STRAY.search(pieces[i + 1]):
-            raise Defect(place, f"holds a stray {stray.group().strip()!r}", "stray-role-marker")
+            raise Defect(place, f"holds a stray {stray.group().strip()!r}", "unclear-turns")
         messages.append(Message("user" if role == "Human" else "assistant", said))
     return messages

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from accord.types import Message
 
 ROLES = ("system", "user", "assistant")
+NUM_SHOWN = 20
 
 
 class Defect(Exception):
@@ -76,6 +77,19 @@ def flag_of(value: object, place: str) -> bool:
     if not isinstance(value, bool):
         raise Defect(place, f"true or false is wanted, not {kind_of(value)}", "wrong-type")
     return value
+
+
+def check_start(index: int, num_messages: int) -> int:
+    """An `imitate_from` that names a message of the prompt, or (num_messages) the response alone. Raises Defect."""
+    if not 0 <= index <= num_messages:
+        raise Defect("imitate_from", f"is {index}, and 0 to {num_messages} are possible: the prompt's messages")
+    return index
+
+
+def first_of(lines: Sequence[str]) -> str:
+    """The first 20 lines, each below the one before and indented, and how many more there are."""
+    shown = [*lines[:NUM_SHOWN], *[f"and {len(lines) - NUM_SHOWN} more"] * (len(lines) > NUM_SHOWN)]
+    return "\n  ".join(shown)
 
 
 def kind_of(value: object) -> str:

@@ -19,6 +19,7 @@ from accord.data.formats.reading import Converted, Flaw, Reading, Row
 from accord.data.formats.responses import gathered, identity, remarks
 from accord.data.records import RecordKind
 from accord.errors import UserError, did_you_mean
+from accord.paths import user_path
 
 NUM_FIRST = 100  # rows that decide what a source holds
 DEFAULT = ReadOptions()
@@ -65,7 +66,7 @@ def source_rows(source: str, options: ReadOptions = DEFAULT) -> Iterator[Row | F
 
 def files_of(source: str) -> list[Path]:
     """The file that a source names, or the files of data in the folder that it names, by name. Raises UserError."""
-    path = Path(source).expanduser()
+    path = user_path(source)
     if path.is_dir():
         files = sorted(one for one in path.iterdir() if one.is_file() and rows.known_ending(one) and one.name[0] != ".")
         if not files:

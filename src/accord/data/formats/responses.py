@@ -12,6 +12,8 @@ from accord.data.formats.reading import Flaw
 from accord.data.records import JudgedComparison
 from accord.types import Comparison, Judgement, Message, Prompt
 
+MAX_IN_CIRCLE = 30  # responses of which every three are looked at
+
 
 def identity(record: Any) -> str:
     """The id of a record of any kind."""
@@ -41,7 +43,7 @@ def _remarks_on_responses(comparison: Comparison, judgements: Sequence[Judgement
     texts = [response.text for response in comparison.responses]
     found = []
     if len(set(texts)) < len(texts):
-        found.append(Defect("responses", "hold the same text twice", "equal-responses"))
+        found.append(Defect("responses", "hold the same text twice", "repeated-response"))
     graded = [mean for mean in mean_grades(judgements, len(texts)) if mean is not None]
     if len(graded) < 2:
         found.append(Defect("", "fewer than two responses were judged, so there is no order", "unjudged"))
@@ -55,7 +57,13 @@ def _remarks_on_responses(comparison: Comparison, judgements: Sequence[Judgement
 
 
 def _circle(judgements: Sequence[Judgement], num_responses: int) -> tuple[int, int, int] | None:
-    """Three responses whose pairwise judgements have no order, if there are any."""
+    """Three responses whose pairwise judgements have no order, if there are any.
+
+    Judgements that grade all responses have none: their differences add up. Not looked for among very many responses.
+    """
+    whole = all(grade is not None for judgement in judgements for grade in judgement.grades)
+    if whole or num_responses > MAX_IN_CIRCLE:
+        return None
     lead: dict[tuple[int, int], float] = {}
     for judgement in judgements:
         for a, b in permutations(range(num_responses), 2):

@@ -150,7 +150,7 @@ def _labelled(task: Task, answers: Sequence[Answer]) -> list[Made]:
         raise _ambiguous(task, questions)
     num_good = sum(said.values())
     if said and 2 * num_good == len(said):
-        raise Defect(task.source, f"as many annotators call it good as bad: {num_good}", "tie")
+        raise Defect(task.source, f"as many annotators call it good as bad: {num_good}", "divided")
     return [Made("label", 2 * num_good > len(said))] if said else []
 
 

@@ -1,0 +1,30 @@
+"""Paths as people give them: on the command line, in recipes, in a chat, from Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from accord.errors import UserError
+
+
+def user_path(given: str | Path) -> Path:
+    """The path, `~` and `~name` as home folders. Nothing needs to be there.
+
+    Raises UserError for what cannot be a path on this machine, or cannot be looked at, so that `exists` and the like
+    answer afterwards.
+    """
+    why: str | None
+    try:
+        path = Path(given).expanduser()
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    except RuntimeError:
+        why = "there is no such user's home folder"
+    except ValueError:
+        why = "it holds a character that no path can"
+    except OSError as error:
+        why = error.strerror
+    else:
+        return path
+    raise UserError(f"{str(given)!r} cannot be opened: {why}", remedy="Give another path.")
