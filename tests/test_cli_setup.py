@@ -94,7 +94,7 @@ def test_status_without_runs(here: Path):
 def test_check_refuses_what_cannot_fit_and_run_does_too(here: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch):
     init(tiny_model)
     monkeypatch.setattr(check_module, "memory", lambda: Memory(1 << 30, 1 << 30, 100 << 20))
-    monkeypatch.setattr(check_module, "rates_of", lambda *_: None)
+    monkeypatch.setattr(check_module, "rates_of", lambda *_, **__: None)
     result = runner.invoke(cli.app, ["check", "recipe.yaml"])
     assert result.exit_code == 2
     assert "sft" in result.stdout

@@ -341,3 +341,20 @@ def test_what_a_step_counted_is_said(tmp_path: Path) -> None:
         "2 of the 9 rows of train left out (empty-response 2, unparsable 1)",
     ]
     assert counted({"parts": parts, "sources": {"train": {**source, "flaws": {}}}}) == ["train 7 comparisons"]
+
+
+def test_one_run_has_one_process(world: World, store: Store) -> None:
+    """With other settings too: the two would take turns in one folder."""
+    with (
+        lock(store.root / "runs" / ".r.lock", "the run 'r'"),
+        pytest.raises(UserError, match="the run 'r' is being worked on by process"),
+    ):
+        run(world, store)
+
+
+def test_a_run_shows_from_its_start_on(world: World, store: Store) -> None:
+    with pytest.raises(UserError):
+        run(world, store, until="no such step")
+    assert not (store.root / "runs").exists()
+    folder, _, _ = run(world, store)
+    assert (folder / "plan.json").is_file()

@@ -125,7 +125,7 @@ def test_an_import_that_fails_says_what_a_file_may_import():
 
 
 def test_an_argument_that_is_wanted_and_not_given():
-    assert "missing 1 required positional argument: 'answers'" in str(error("def f(answers): pass\n"))
+    assert "wants 'answers', which it is not given" in str(error("def f(answers): pass\n"))
 
 
 def test_what_was_returned_is_wrong_where_the_function_stands():
@@ -149,3 +149,27 @@ def test_tensors_and_arrays_are_lists():
     torch = pytest.importorskip("torch")
     assert plain_list(torch.tensor([1.0, 2.0])) == [1.0, 2.0]
     assert plain_list([1]) == [1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def f(a, b=1, *more, c=2, **rest): pass",
+        "import functools\n@functools.cache\ndef f(other): pass",
+        "def f(other): pass\ndef f(a): pass",
+        "f = lambda other: 1",
+        "from math import fsum as f",
+        "class f:\n    def __init__(self, other): pass",
+    ],
+)
+def test_a_signature_that_fits_or_cannot_be_told_is_left(text: str):
+    write(text).check("f", ["a"])
+
+
+def test_a_call_that_lacks_something_names_the_line_and_what_there_is():
+    text = "def made(other):\n    return lambda other, a: 1\nf = made(1)\n"
+    caught = error(text, a=1, b=2)
+    assert str(caught) == (
+        "mine.py:2: the function 'f' wants 'other', which it is not given\n"
+        "  It is called with those of these keywords that it takes: a, b."
+    )

@@ -32,6 +32,7 @@ from accord.store.progress import clock_time
 from accord.store.workspace import Workspace
 
 MIN_FREE_BYTES = 2 << 30
+PLAN = "plan.json"
 
 Say = Callable[[str], None]
 
@@ -81,7 +82,9 @@ def run_recipe(
         _check_disk(store, min_free_bytes)
     run_dir = run_folder(store, recipe)
     records: list[StepRecord] = []
-    with stop_on_sigint() as stop:
+    with lock(run_dir.with_name(f".{run_dir.name}.lock"), f"the run {run_dir.name!r}"), stop_on_sigint() as stop:
+        if not (run_dir / PLAN).exists():  # a run shows from its start on
+            _write_run(run_dir, store, plan, records)
         for step in steps:
             if stop.is_set():
                 raise Interrupted
@@ -90,8 +93,8 @@ def run_recipe(
                 inspect = None
             records.append(_bring(step, registry, store, stop, say, min_checkpoint_seconds))
             _write_run(run_dir, store, plan, records)
-    if finish is not None:
-        finish(run_dir, records)
+        if finish is not None:
+            finish(run_dir, records)
     return run_dir
 
 
@@ -157,7 +160,7 @@ def counts_of(artifact: Artifact) -> list[str]:
     """What a step counted, from its summary.json: how much it used, and what it left out.
 
     Top-level numbers called num_...: "174 demonstrations", "3 too long". Of data the records of each part, and what
-    was left out of each source by its flaw.
+    was left out of each source by its flaw. Of training that stopped early, whose weights are kept.
     """
     try:
         summary = json.loads((artifact.path / "summary.json").read_text(encoding="utf-8"))
@@ -166,6 +169,8 @@ def counts_of(artifact: Artifact) -> list[str]:
     numbers = {name.removeprefix("num_"): value for name, value in summary.items() if name.startswith("num_")}
     counts = [f"{value} {name.replace('_', ' ')}" for name, value in numbers.items() if value]
     counts += [f"{part} {one['num_records']} {one['kind']}" for part, one in summary.get("parts", {}).items()]
+    if summary.get("stopped_early"):
+        counts.append(f"stopped early, and the weights after optimizer step {summary['best_step']} are kept")
     sources = summary.get("sources")
     for part, one in sources.items() if isinstance(sources, dict) else ():
         flaws = ", ".join(f"{code} {count}" for code, count in one["flaws"].items())
@@ -222,7 +227,7 @@ def _write_run(run_dir: Path, store: Store, plan: Plan, records: list[StepRecord
     done = {record.name: record for record in records}
     rows = [_plan_row(step, done.get(step.name), store) for step in plan.steps]
     frame = {"recipe": str(recipe.path), "overrides": list(recipe.overrides), "seed": recipe.seed, "steps": rows}
-    atomic.write_json(run_dir / "plan.json", frame)
+    atomic.write_json(run_dir / PLAN, frame)
 
 
 def _plan_row(step: PlannedStep, record: StepRecord | None, store: Store) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from accord.store.workspace import PROGRESS
 
 State = Literal["done", "running", "interrupted", "to run", "removed"]
 
+# What checkpoints of a step count; of other kinds they count what nobody sees.
+_UNITS = {"ppo": "iteration", "sft": "optimizer step", "reward": "optimizer step", "reject": "optimizer step"}
 _QUIET_SECONDS = 60.0  # without news, after which that is worth a word
 
 
@@ -74,7 +76,7 @@ def status(store: Store, run: str | None = None) -> StoreStatus:
     planned = {_folder_name(row) for content in contents.values() for row in content["steps"]}
     runs = [_run(store, path, content) for path, content in contents.items() if run in (None, path.parent.name)]
     strays = [path for path in _folders(store.root / "work") if path.name not in planned]
-    others = [StepStatus(path.name, path.name.rpartition("-")[0], *_unfinished(path)) for path in strays]
+    others = [StepStatus(path.name, path.name.rpartition("-")[0], *_unfinished(path, path.name.rpartition("-")[0])) for path in strays]
     sizes = {path.name: num_bytes(path) for path in _folders(store.root / "artifacts")}
     return StoreStatus(
         runs=tuple(runs),
@@ -109,11 +111,11 @@ def _step(store: Store, row: dict[str, Any]) -> StepStatus:
     if (store.root / "artifacts" / _folder_name(row) / MANIFEST).is_file():
         return StepStatus(name, kind, "done", row["seconds"])
     if work.is_dir() or holder(_lock_of(work)):
-        return StepStatus(name, kind, *_unfinished(work))
+        return StepStatus(name, kind, *_unfinished(work, kind))
     return StepStatus(name, kind, "removed" if row["artifact"] else "to run")
 
 
-def _unfinished(work: Path) -> tuple[State, float | None, str]:
+def _unfinished(work: Path, kind: str) -> tuple[State, float | None, str]:
     """State, seconds worked before the last stop, and how far it is."""
     by = holder(_lock_of(work))
     saved = [path for path in (work / "checkpoints").glob("[0-9]*") if (path / MANIFEST).is_file()]
@@ -122,7 +124,9 @@ def _unfinished(work: Path) -> tuple[State, float | None, str]:
         return "running", seconds, ", ".join([by, *_progress(work)])
     if saved:
         iteration = _number(max(saved) / MANIFEST, "iteration")
-        return "interrupted", seconds, f"goes on after iteration {iteration:.0f}" if iteration is not None else ""
+        counted = iteration is not None and kind in _UNITS
+        at = f"after {_UNITS[kind]} {iteration:.0f}" if counted else "from its last checkpoint"
+        return "interrupted", seconds, f"goes on {at}"
     return "interrupted", seconds, "no checkpoint: it starts anew"
 
 

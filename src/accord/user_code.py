@@ -11,7 +11,7 @@ import contextlib
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from types import ModuleType
@@ -49,13 +49,36 @@ class Source:
     def digest(self) -> str:
         return sha256(self.content).hexdigest()
 
-    def check(self, function: str) -> None:
-        """Finds the function in the file without running it. Raises UserError when it is not there."""
+    def check(self, function: str, keywords: Collection[str] | None = None) -> None:
+        """Finds the function in the file without running it. Raises UserError when it is not there, and when it wants
+        what it will not be given. keywords: all that it will be."""
         with self._syntax_errors():
             tree = ast.parse(self.content, self.file)
         names = set(_names(tree))
         if function not in names and "*" not in names:
             raise self._no_function(function, names)
+        defined = [one for one in tree.body if function in set(_names(_module(one)))]
+        if len(defined) == 1 and keywords is not None:
+            self._check_definition(function, defined[0], keywords)
+
+    def _check_definition(self, function: str, defined: ast.stmt, keywords: Collection[str]) -> None:
+        """As far as it can be told from the text: nothing of a function that is decorated or imported."""
+        if isinstance(defined, ast.Assign | ast.AnnAssign) and isinstance(
+            defined.value, ast.Constant | ast.List | ast.Tuple | ast.Dict | ast.Set | ast.JoinedStr
+        ):
+            remedy = f"Write `def {function}(...)`, or name another."
+            raise UserError(f"{function!r} is not a function", where=f"{self.file}:{defined.lineno}", remedy=remedy)
+        if isinstance(defined, ast.FunctionDef) and not defined.decorator_list:
+            self.refuse_wanted(function, _wanted(defined.args, keywords), defined.lineno, keywords)
+
+    def refuse_wanted(self, function: str, wanted: Sequence[str], line: int | None, keywords: Iterable[str]) -> None:
+        """Raises UserError when a function wants parameters that it is not given."""
+        if wanted:
+            raise UserError(
+                f"the function {function!r} wants {' and '.join(map(repr, wanted))}, which it is not given",
+                where=f"{self.file}:{line}" if line else self.file,
+                remedy=f"It is called with those of these keywords that it takes: {', '.join(keywords)}.",
+            )
 
     def load(self, function: str) -> UserFunction:
         """Runs the file and gives the function. Raises UserError for whatever goes wrong."""
@@ -103,6 +126,18 @@ class Source:
         return UserError(f"the file has no function {function!r}", where=self.file, remedy=remedy)
 
 
+def _module(statement: ast.stmt) -> ast.Module:
+    return ast.Module([statement], [])
+
+
+def _wanted(arguments: ast.arguments, keywords: Collection[str]) -> list[str]:
+    """Parameters without a default that a call with these keywords does not fill."""
+    named = [*arguments.posonlyargs, *arguments.args]
+    needed = named[: len(named) - len(arguments.defaults)]
+    only = [one for one, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if default is None]
+    return [one.arg for one in (*needed, *only) if one.arg not in keywords or one in arguments.posonlyargs]
+
+
 def _names(module: ast.Module) -> Iterator[str]:
     """What a module defines outside its functions and classes; "*" when that cannot be told without running it."""
     nodes: list[ast.AST] = [module]
@@ -147,19 +182,31 @@ class UserFunction:
     def __call__(self, **arguments: Any) -> Any:
         """Calls it with those of the arguments that it takes; what it yields becomes a list. Raises UserError for what
         the function raises."""
+        parameters = _parameters(self.function) or {}
+        wanted = [
+            name
+            for name, one in parameters.items()
+            if one.default is one.empty
+            and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+            and (name not in arguments or one.kind is one.POSITIONAL_ONLY)
+        ]
+        self.source.refuse_wanted(self.name, wanted, self._line, arguments)
         with self.source.errors(self.name):
             returned = self.function(**{name: value for name, value in arguments.items() if self.takes(name)})
             return list(returned) if isinstance(returned, Iterator) else returned
 
     def wrong(self, what: str) -> UserError:
         """An error about what the function returned, at the line where the function stands."""
-        code = getattr(inspect.unwrap(self.function), "__code__", None)
-        line = f":{code.co_firstlineno}" if code is not None and code.co_filename == self.source.file else ""
         return UserError(
             f"the function {self.name!r} {what}",
-            where=f"{self.source.file}{line}",
+            where=f"{self.source.file}:{self._line}" if self._line else self.source.file,
             remedy="Correct the function, and run the same command again.",
         )
+
+    @property
+    def _line(self) -> int | None:
+        code = getattr(inspect.unwrap(self.function), "__code__", None)
+        return code.co_firstlineno if code is not None and code.co_filename == self.source.file else None
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter] | None:
@@ -174,14 +221,14 @@ def plain_list(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def with_fingerprint(values: dict[str, Any]) -> dict[str, Any]:
+def with_fingerprint(values: dict[str, Any], keywords: Collection[str] | None = None) -> dict[str, Any]:
     """For a Config with `file`, `function` and `fingerprint`: the values with the digest of the file.
 
-    The function is looked for in it. Raises UserError.
+    The function is looked for in it. keywords: all that it will be called with. Raises UserError.
     """
     file, function = values.get("file"), values.get("function")
     if not isinstance(file, str) or not isinstance(function, str):
         return values  # the field's own check says what is wrong
     source = Source.read(file)
-    source.check(function)
+    source.check(function, keywords)
     return {**values, "fingerprint": source.digest}

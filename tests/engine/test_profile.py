@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -76,3 +77,21 @@ def test_measure_on_a_tiny_model(tiny_model: Path, tmp_path: Path, monkeypatch: 
     for kind in ("train", "forward", "prefill", "decode"):
         assert rates.seconds(Passes(kind, 4, 64, 4, 4, 1.0), 2) > 0
     assert min(rates.update, rates.begin, rates.read, rates.write, rates.fit) > 0
+
+
+def test_the_least_disturbed_repeat_counts(monkeypatch: pytest.MonkeyPatch):
+    times = iter([0.3, 0.1, 0.2, 0.25])
+    monkeypatch.setattr(profile, "_timed", lambda work: next(times))
+    assert profile._fastest(lambda: None) == 0.1
+
+
+@pytest.mark.parametrize(("own", "share", "disturbed"), [(4.0, 1.0, False), (2.0, 0.5, True), (9.0, 1.0, False)])
+def test_what_other_programs_took_is_seen(monkeypatch: pytest.MonkeyPatch, own: float, share: float, disturbed: bool):
+    """2 threads in 2 seconds could have run for 4."""
+    wall, processor = iter([10.0, 12.0]), iter([1.0, 1.0 + own])
+    monkeypatch.setattr(profile.time, "perf_counter", lambda: next(wall))
+    monkeypatch.setattr(profile.time, "process_time", lambda: next(processor))
+    monkeypatch.setattr(profile.torch, "get_num_threads", lambda: 2)
+    value, found = profile._with_share(lambda: 7.0)
+    assert (value, found) == (7.0, pytest.approx(share))
+    assert dataclasses.replace(RATES, share=found).disturbed is disturbed

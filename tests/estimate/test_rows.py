@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -36,7 +38,8 @@ from tests.fixtures.film_reviews import make_ratings_files
 from tests.fixtures.tiny_run import SIZES, SMALLER, run_tiny
 
 DIMENSIONS = Dimensions(2, 32, 64, 4, 2, 8, 512)
-RATES = Rates(dict.fromkeys(("train", "forward", "decode"), (0, 1e-06, 0, 0, 0, 0)), 0, 0, 0, 0, 0, 100.0)
+FIT = dict.fromkeys(("train", "forward", "decode"), (0, 1e-06, 0, 0, 0, 0))
+RATES = Rates(FIT, 0, 0, 0, 0, 0, 100.0, measured=time.time())
 PLENTY = Memory(1 << 40, 1 << 40, 1 << 40)
 
 
@@ -188,10 +191,18 @@ def test_the_table(tiny_model: Path, tmp_path: Path):
     assert found[0].split() == ["step", "kind", "state", "trained", "scored", "sampled", "time", "memory", "disk"]
     assert found[1].split() == ["model", "model", "cached"]
     assert found[3].split()[:4] == ["sft", "sft", "to", "run"]
-    assert "machine: float32 on the CPU, 100 GFLOP/s" in found
+    (machine,) = (line for line in found if line.startswith("machine: "))
+    assert re.fullmatch(r"machine: float32 on the CPU, 100 GFLOP/s, measured \d{4}-\d\d-\d\d \d\d:\d\d", machine)
+    assert not any("--measure" in line for line in found)
     assert any(line.startswith("data reviews: sft 24 demonstrations") for line in found)
     assert any(line.startswith("ppo: assumes responses of") for line in found)
     assert max(map(len, found[:12])) <= 110
+
+
+def test_the_table_says_that_other_programs_ran(tiny_model: Path, tmp_path: Path):
+    busy = dataclasses.replace(RATES, share=0.5)
+    found = lines(estimate(plan_of(tiny_model), tmp_path, busy), "float32 on the CPU", PLENTY, 5 << 30)
+    assert [line for line in found if "(50% of the processors were left)" in line and "check --measure" in line]
 
 
 def row_of(plan: Plan, name: str, **sizes: int) -> Row:
@@ -255,6 +266,98 @@ def test_rates_are_measured_once(tiny_model: Path, tmp_path: Path, monkeypatch: 
     for path in (tmp_path / "rates").iterdir():
         path.unlink()
     assert rates_of(model, torch.float32, tmp_path, cache=tmp_path) is None
+
+
+def test_rates_can_be_measured_anew_and_those_of_a_busy_moment_pass(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    from accord.estimate import timing
+    from accord.estimate.inputs import model_of
+
+    now, num = time.time(), 0
+    given = RATES
+
+    def measure(*_: object) -> Rates:
+        nonlocal num
+        num += 1
+        return given
+
+    monkeypatch.setattr(timing, "measure", measure)
+    model = model_of(plan_of(tiny_model), Store(tmp_path / "none"))
+    again = partial(rates_of, model, torch.float32, tmp_path, cache=tmp_path)
+    again()
+    again(anew=True)
+    assert num == 2
+    given = dataclasses.replace(RATES, share=0.5, measured=now - 300)
+    again(anew=True)
+    assert again() == given, "for some minutes"
+    given = dataclasses.replace(given, measured=now - 3600)
+    again(anew=True)
+    again()
+    assert num == 5, "not for an hour"
+    (tmp_path / "file").touch()
+    capsys.readouterr()
+    assert rates_of(model, torch.float32, tmp_path, cache=tmp_path / "file") == given
+    assert "the speed cannot be kept for the next time" in capsys.readouterr().err
+
+
+def sampling_recipe(model: Path, folder: Path, step: str, prompts: list[str]) -> Plan:
+    rows = "".join(json.dumps({"prompt": prompt}) + "\n" for prompt in prompts)
+    (folder / "prompts.jsonl").write_text(rows)
+    (folder / "f.py").write_text("def f(responses):\n    return [0.0] * len(responses)\n")
+    text = f"""\
+model: {model}
+data: {{mine: {folder / "prompts.jsonl"}}}
+steps:
+  - reward_function: {{name: f, file: {folder / "f.py"}, function: f}}
+  - {step}
+"""
+    return make_plan(parse_recipe(text, Path("r.yaml")), STEPS)
+
+
+@pytest.mark.parametrize("kind", ["ppo", "reject", "sample"])
+def test_a_response_longer_than_the_context_is_refused_at_its_line(kind: str, tiny_model: Path, tmp_path: Path):
+    reward = "" if kind == "sample" else "reward: f, "
+    step = f"{kind}: {{prompts: mine, {reward}max_response_tokens: 100000}}"
+    plan = sampling_recipe(tiny_model, tmp_path, step, ["Write a line."])
+    with pytest.raises(UserError, match=r"the model reads and writes at most 256 in all") as caught:
+        estimate(plan, tmp_path)
+    assert caught.value.where == f"r.yaml:5:{kind}.max_response_tokens"
+    assert "Lower max_response_tokens to 2" in caught.value.remedy
+
+
+def test_prompts_without_room_are_not_counted(tiny_model: Path, tmp_path: Path):
+    """As the step leaves them out: 2 of 3 prompts with 4 responses of at most 8 tokens."""
+    step = "sample: {prompts: mine, num_responses: 4, max_response_tokens: 8}"
+    plan = sampling_recipe(tiny_model, tmp_path, step, ["Write a line.", "word " * 400, "Write another."])
+    (row,) = (row for row in estimate(plan, tmp_path).rows if row.step.kind == "sample")
+    assert 2 * 4 * 7 <= row.sampled <= 2 * 4 * 8
+    with pytest.raises(UserError, match="no prompt leaves room"):
+        estimate(sampling_recipe(tiny_model, tmp_path, step, ["word " * 400]), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("lora", "key", "message"),
+    [("targets: [nope]", "targets", "no linear layer called 'nope'"), ("rank: 999", "rank", "rank 999 is larger")],
+)
+def test_adapters_of_layers_that_are_not_there(lora: str, key: str, message: str, tiny_model: Path, tmp_path: Path):
+    pytest.importorskip("peft")
+    text = (
+        f"model: {tiny_model}\ndata: {{r: builtin:film-reviews}}\nsteps:\n  - sft: {{data: r.sft, lora: {{{lora}}}}}\n"
+    )
+    with pytest.raises(UserError, match=message) as caught:
+        estimate(make_plan(parse_recipe(text, Path("r.yaml")), STEPS), tmp_path)
+    assert caught.value.where == f"r.yaml:4:sft.lora.{key}"
+
+
+def test_too_large_batches_are_a_message(tiny_model: Path, tmp_path: Path):
+    def describe(*_: object) -> Work:
+        raise MemoryError
+
+    plan = sampling_recipe(tiny_model, tmp_path, "sample: {prompts: mine, max_response_tokens: 8}", ["Write."])
+    steps = {**STEPS, "sample": dataclasses.replace(STEPS["sample"], work=describe)}
+    with pytest.raises(UserError, match=r"^r\.yaml:5:sample\.max_response_tokens: the batches .* too large"):
+        Estimator(plan, steps, Store(tmp_path))
 
 
 def test_check(tiny_model: Path, tmp_path: Path):

@@ -120,9 +120,7 @@ def test_scaled_positions_are_written_as_factors(tiny_model: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_the_factors_are_those_of_the_model_in_half_precision_too(
-    dtype: str, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_the_factors_are_those_of_the_model_in_half_precision_too(dtype: str, tiny_model: Path, tmp_path: Path) -> None:
     """Llama 3.2's: frequencies of theta 500000 divided by 32 are too small for float16."""
     from gguf import GGUFReader
 

@@ -169,7 +169,9 @@ def test_windowed_attention_in_a_part_of_the_config_is_refused() -> None:
     text = {"num_hidden_layers": 2, "sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"]}
     with pytest.raises(UserError, match="'gemma3' has attention that does not follow a tree's mask"):
         refuse_unsupported(Gemma3Config(text_config=text), "tiny")
-    refuse_unsupported(Gemma3Config(text_config=text | {"layer_types": ["full_attention"] * 2, "sliding_window": 0}), "")
+    refuse_unsupported(
+        Gemma3Config(text_config=text | {"layer_types": ["full_attention"] * 2, "sliding_window": 0}), ""
+    )
 
 
 @pytest.mark.parametrize("lost", ["model.layers.1.", "model.norm.weight", "all of them"])

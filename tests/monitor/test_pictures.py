@@ -73,7 +73,7 @@ def test_ppo_curves() -> None:
     rows[2] |= {"watch/gold_validation": math.nan}
     rows[4] |= {"watch/gold_validation": 0.5, "unheard/of": "what"}
     titles = set(words(pictures.training_curves("ppo", "ppo", rows)))
-    assert {"score", "proxy", "gold validation", "KL (nats per sequence)", "finished responses, share"} <= titles
+    assert {"score", "proxy", "gold_validation, watched", "KL (nats per sequence)", "finished responses, share"} <= titles
     assert not {"distinct-2", "KL coefficient"} & titles  # nothing was measured
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import accord
 
-LONG = "word " * 80  # of the tiny model's context of 256 tokens more than a response of 8 leaves
+LONG = "word " * 140  # of the tiny model's context of 256 tokens more than a response of 8 leaves
 REWARD = """
 def length(responses):
     return [len(text) / 100 for text in responses]

@@ -44,4 +44,6 @@ def test_from_the_policy_when_the_reward_is_a_function(tmp_path: Path):
     value = value_model(policy, tmp_path / "rule")
     assert value.values(BATCH).tolist() == [0.0, 0.0]
     name = "model.layers.0.self_attn.q_proj.weight"
-    assert torch.equal(value.module.get_parameter(name), ScalarModel.load(policy).module.get_parameter(name))
+    assert torch.equal(
+        value.module.get_parameter(name), ScalarModel.load(policy, new_head=True).module.get_parameter(name)
+    )

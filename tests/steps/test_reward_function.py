@@ -85,6 +85,34 @@ def test_what_a_plan_refuses(folder: Path, tiny_model: Path, config: str, messag
     assert str(caught.value).startswith(message)
 
 
+def test_the_keywords_are_those_of_the_call():
+    from accord.rewards.functions import reward_arguments
+    from accord.steps.reward_function import KEYWORDS
+
+    assert tuple(reward_arguments([])) == KEYWORDS
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "x = 1\ndef odd(foo, responses, bar):\n    pass\n",
+            "mine.py:2: the function 'odd' wants 'foo' and 'bar', which it is not given\n"
+            "  It is called with those of these keywords that it takes: prompts, responses, completions, prefills, finished, prompt_ids.",
+        ),
+        ("def odd(*, foo, responses=1):\n    pass\n", "mine.py:1: the function 'odd' wants 'foo'"),
+        ("def odd(responses, /):\n    pass\n", "mine.py:1: the function 'odd' wants 'responses'"),
+        ("\nodd = 3\n", "mine.py:2: 'odd' is not a function"),
+    ],
+)
+def test_a_plan_refuses_what_cannot_be_called(folder: Path, tiny_model: Path, text: str, message: str):
+    Path("mine.py").write_text(text)
+    with pytest.raises(UserError) as caught:
+        run_steps(folder, tiny_model, "  - reward_function: {file: mine.py, function: odd}\n")
+    assert str(caught.value).startswith(message)
+    assert not (folder / "store").exists()
+
+
 def test_a_file_that_fails_when_it_is_run_fails_before_training(folder: Path, tiny_model: Path):
     Path("mine.py").write_text("import no_such_package\n" + LENGTH)
     with pytest.raises(UserError, match=r"^mine\.py:1: the function 'length' failed: ModuleNotFoundError"):

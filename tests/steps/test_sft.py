@@ -225,6 +225,7 @@ def test_parts_of_any_fitting_kind() -> None:
         ("data: []", "an empty list names no data"),
         ("data: mine.single, keep: first", "'best' or 'last'"),
         ("data: mine.single, max_unusable: 2", "less than or equal to 1"),
+        ("data: mine.docs, max_tokens: 1", "greater than 1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(config: str, message: str) -> None:

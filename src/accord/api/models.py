@@ -51,11 +51,11 @@ def load_reward(source: str | Path, *, store: str | Path = DEFAULT_STORE) -> Rew
     function is run only if the step is of this `store`. Raises UserError."""
     found = find_reward(str(source), Path(store))
     if isinstance(found, Artifact):
-        return Reward(artifact_reward(found, compute_dtype()))
+        return Reward(artifact_reward(found, compute_dtype()), str(source))
     if isinstance(found, Path):
-        return Reward(folder_reward(found, compute_dtype()))
+        return Reward(folder_reward(found, compute_dtype()), str(source))
     file, function = found
-    return Reward(FunctionReward.of(Source.read(file).load(function)))
+    return Reward(FunctionReward.of(Source.read(file).load(function)), str(source))
 
 
 class Policy:
@@ -63,6 +63,9 @@ class Policy:
 
     def __init__(self, policy: EnginePolicy, folder: Path) -> None:
         self._policy, self.folder = policy, folder
+
+    def __repr__(self) -> str:
+        return f"<accord.Policy {str(self.folder)!r}>"
 
     def sample(
         self,
@@ -192,10 +195,13 @@ class Stream(Iterator[str]):
 
 
 class Reward:
-    """What says how good responses are."""
+    """What says how good responses are. source: what it was loaded from."""
 
-    def __init__(self, reward: LearnedReward | FunctionReward) -> None:
-        self._reward = reward
+    def __init__(self, reward: LearnedReward | FunctionReward, source: str) -> None:
+        self._reward, self.source = reward, source
+
+    def __repr__(self) -> str:
+        return f"<accord.Reward {self.source!r}>"
 
     def score(
         self,

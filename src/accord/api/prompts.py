@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from accord.data.formats.fields import Defect, messages_of
+from accord.data.formats.fields import Defect, messages_of, text_of
 from accord.errors import UserError
 from accord.types import Message, Prompt, Response
 
@@ -84,7 +84,6 @@ def check_temperature(temperature: float, remedy: str = "Give a number above tha
 
 def _check_text(text: str, where: str) -> None:
     try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        what = f"the text has half a character at place {error.start}, U+{ord(text[error.start]):04X}"
-        raise UserError(what, where=where, remedy="Take it out, or put the other half to it.") from error
+        text_of(text, where)
+    except Defect as defect:
+        raise UserError(defect.what, where=where, remedy="Give a text that a tokenizer takes.") from defect

@@ -101,6 +101,8 @@ def check(
         inputs = [*files_read(sources, recipe), *files_read(against or []), *filter(None, [toxicity])]
         for out in (json_out, html):
             _refuse_input(out, inputs)
+        for out in (json_out, html, scrub, drop_toxic):
+            _check_folder(out)
         result = check_data(
             readings,
             model=_model(template, name) if template else None,
@@ -144,6 +146,7 @@ def preview(
 
         readings = read_sources([source], read_options(form, kind, columns))
         _refuse_input(html, files_read([source]))
+        _check_folder(html)
         template = _template(model)
         shown = [one for reading in readings.values() for one in previews(template, reading, num)]
         colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -177,6 +180,7 @@ def convert(
         from accord.monitor.data_text import left_out_lines
 
         _refuse_to_overwrite(out)
+        _check_folder(out)
         reading = read_source(source, read_options(form, kind, columns))
         written = write_source(out, reading.kind, reading.records, form=to)
         for line in left_out_lines(reading):
@@ -207,6 +211,14 @@ def _refuse_input(out: Path | None, inputs: Iterable[Path]) -> None:
     """A report replaces an earlier one, and nothing that was read for it."""
     if out is not None and out.exists() and any(out.samefile(path) for path in inputs):
         raise UserError("this file is read here, so nothing is written to it", where=str(out), remedy="Name another.")
+
+
+def _check_folder(out: Path | None) -> None:
+    """Before the work, that what it makes has a place."""
+    if out is not None and not out.parent.is_dir():
+        raise UserError("there is no such folder to write to", where=str(out.parent), remedy="Make it, or name another.")
+    if out is not None and out.is_dir():
+        raise UserError("this is a folder, and a file is written", where=str(out), remedy="Name a file in it.")
 
 
 def _write(out: Path, text: str) -> None:

@@ -46,6 +46,9 @@ def check(
     estimates: Annotated[
         bool, typer.Option("--estimates/--no-estimates", help="Estimate tokens, time, memory and disk of each step.")
     ] = True,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure the machine's speed again: it is kept for a week.")
+    ] = False,
 ) -> None:
     """Validate a recipe, and tell what it will take. Runs nothing; status 2 when it cannot fit here.
 
@@ -65,7 +68,7 @@ def check(
             return
         from accord.estimate.check import check as estimate
 
-        checked = estimate(plan, STEPS, Store(store))
+        checked = estimate(plan, STEPS, Store(store), anew=measure)
         for line in checked.lines():
             say(line)
         checked.refuse()

@@ -83,8 +83,13 @@ def status(
 ) -> None:
     """Show what the runs of a store are doing, what goes on with them, and the disk they use."""
     with user_errors():
+        from accord.errors import UserError
         from accord.status import status as look
         from accord.store.artifacts import Store
+
+        if store != DEFAULT_STORE and not store.is_dir():
+            remedy = "Name the folder that the run was given with --store."
+            raise UserError("there is no store at this place", where=str(store), remedy=remedy)
 
         found = look(Store(store), run)
         if as_json:
@@ -126,7 +131,7 @@ def _status_lines(found: StoreStatus, *, detailed: bool) -> list[str]:
         lines += [f"  {line}" for line in _step_lines(run, detailed=detailed)]
         if run.state != "done":
             lines.append(
-                f"  {'wait for it, or watch it with' if run.state == 'running' else 'go on with'}: {_next(run)}"
+                f"  {'wait for it, or look again with' if run.state == 'running' else 'go on with'}: {_next(run)}"
             )
     lines += [f"unfinished, of no run: {_step_line(step, 0, 0)}" for step in found.others]
     if not found.runs:

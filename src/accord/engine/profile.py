@@ -51,6 +51,7 @@ _TEXTS = 1000  # side of the matrix whose eigenvectors a linear model of words w
 _REPEATS = 3
 _LONG = 0.4  # seconds, of a pass that is timed once
 _BLOCK = 64 << 20
+_ALONE = 0.85  # of the processors, which a process has that is alone on a machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,8 @@ class Rates:
     """What everything takes, in seconds. passes: kind -> the coefficients a to f. update: a parameter and optimizer
     step; begin: a parameter, once more, when its memory is written for the first time. read, write: a byte of a
     model's folder, digests included. fit: a linear model of words, by the number of its texts cubed. gflops: of a large
-    matrix product, for comparison with other times."""
+    matrix product, for comparison with other times. measured: when, in seconds since 1970. share: how much of the
+    processors this process had in that product, less than 1 where other programs ran."""
 
     passes: dict[str, tuple[float, ...]]
     update: float
@@ -67,6 +69,13 @@ class Rates:
     write: float
     fit: float
     gflops: float
+    measured: float = 0.0
+    share: float = 1.0
+
+    @property
+    def disturbed(self) -> bool:
+        """Other programs ran meanwhile, so that the times may be too long."""
+        return self.share < _ALONE
 
     def seconds(self, one: Passes, layers: int) -> float:
         """Of all `one.count` passes."""
@@ -103,11 +112,11 @@ def measure(config: PretrainedConfig, dimensions: Dimensions, dtype: torch.dtype
         for rows, width, head in _SHAPES:
             batch = _batch(rows, width)
             columns = _columns("train", layers, rows, width, len(batch.targets) * head)
-            found["train"].append((columns, _median(partial(_train, policy, learner, batch, head))))
+            found["train"].append((columns, _fastest(partial(_train, policy, learner, batch, head))))
             with torch.no_grad():
-                found["forward"].append((columns, _median(partial(_read, policy, batch, head))))
+                found["forward"].append((columns, _fastest(partial(_read, policy, batch, head))))
         gradients = partial(_train, policy, learner, _batch(1, 4), True)
-        update = _median(partial(learner.step, 1e-6), before=gradients)
+        update = _fastest(partial(learner.step, 1e-6), before=gradients)
         update /= sum(master.numel() for master in learner.masters.values())
         for slots, length in _SLOTS:
             seconds, used = _decode_step(policy, slots, length)
@@ -116,15 +125,10 @@ def measure(config: PretrainedConfig, dimensions: Dimensions, dtype: torch.dtype
         gc.collect()
     read, write = _disk(folder)
     fit = _timed(lambda: np.linalg.eigh(np.eye(_TEXTS) + 0.1)) / _TEXTS**3
-    return Rates(
-        {kind: _fit(some) for kind, some in found.items()},
-        update,
-        trained_bytes(1, 2) * _touch(),
-        read,
-        write,
-        fit,
-        gemm_gflops(dtype),
-    )
+    begin = trained_bytes(1, 2) * _touch()
+    gflops, share = _with_share(lambda: gemm_gflops(dtype))
+    passes = {kind: _fit(some) for kind, some in found.items()}
+    return Rates(passes, update, begin, read, write, fit, gflops, time.time(), share)
 
 
 def _columns(kind: Fitted, layers: int, rows: int, width: int, head_rows: int) -> list[float]:
@@ -190,14 +194,23 @@ def _read(policy: Policy, batch: TreeBatch, head: bool) -> None:
         tree_hidden_states(policy.backbone, batch)
 
 
-def _median(work: Callable[[], object], before: Callable[[], object] = lambda: None) -> float:
+def _fastest(work: Callable[[], object], before: Callable[[], object] = lambda: None) -> float:
+    """Seconds, of the repeat that other programs disturbed least."""
     before()
     first = _timed(work)  # which allocates
-    times = []
+    times = [first]
     for _ in range(_REPEATS if first < _LONG else 1):
         before()
         times.append(_timed(work))
-    return sorted(times)[len(times) // 2]
+    return min(times)
+
+
+def _with_share(work: Callable[[], float]) -> tuple[float, float]:
+    """What the work gives, and the share of its threads' time in which they ran."""
+    wall, own = time.perf_counter(), time.process_time()
+    value = work()
+    wall, own = time.perf_counter() - wall, time.process_time() - own
+    return value, min(1.0, own / (wall * torch.get_num_threads()))
 
 
 def _timed(work: Callable[[], object]) -> float:
@@ -211,7 +224,7 @@ def _decode_step(policy: Policy, slots: int, length: int) -> tuple[float, int]:
     sampler = Sampler(policy, num_slots=slots, max_prompt_tokens=length, max_response_tokens=_REPEATS + 4)
     sampler.submit(Request(tuple(range(3, 3 + length)), slots, (0,)))
     sampler.step()  # the prompt, and the first tokens
-    return _median(sampler.step), length + 2 + _REPEATS // 2
+    return _fastest(sampler.step), length + 2 + _REPEATS // 2
 
 
 def _touch() -> float:

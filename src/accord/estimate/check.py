@@ -37,14 +37,15 @@ class Checked:
         refuse_what_cannot_fit(self.estimate, self.plan, self.memory, self.free_disk, self.store)
 
 
-def check(plan: Plan, registry: Registry, store: Store, *, timed: bool = True) -> Checked:
-    """Estimates what is left to run of a plan. timed: measure this machine's speed, which takes some seconds.
+def check(plan: Plan, registry: Registry, store: Store, *, timed: bool = True, anew: bool = False) -> Checked:
+    """Estimates what is left to run of a plan. timed: measure this machine's speed, which takes some seconds. anew:
+    measure it even if it is known.
 
     Reads the data, and fetches a built-in model that is not in the cache. Raises UserError as the steps would.
     """
     available, dtype = memory(), compute_dtype()  # before this process itself takes some
     estimator = Estimator(plan, registry, store)
-    rates = rates_of(estimator.model, dtype, store.root) if timed else None
+    rates = rates_of(estimator.model, dtype, store.root, anew=anew) if timed else None
     estimate = estimator.estimate(rates, dtype.itemsize)
     return Checked(plan, estimate, available, free_disk(store.root), str(store.root), timed)
 

@@ -7,9 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from accord.engine.profile import Rates
+from accord.engine.rollout import context_of
 from accord.engine.workload import Known, Passes, Phase, Sizes, Work
+from accord.errors import UserError
 from accord.estimate.inputs import Data, Model, data_of, made_by, model_of
+from accord.estimate.room import PROMPTS, TOKENS, with_room
+from accord.models.adapters import check_lora
 from accord.models.cost import Dimensions, trained_bytes
+from accord.models.lora import Lora
 from accord.models.sources import locate
 from accord.plan import DATA, MODEL, Link, Plan, PlannedStep, Registry
 from accord.store.artifacts import Artifact, Store
@@ -119,13 +124,36 @@ class Estimator:
 
     def _work(self, step: PlannedStep) -> Work:
         describe = self.registry[step.kind].work
-        if getattr(step.config, "lora", None):
+        if lora := getattr(step.config, "lora", None):
+            self._check(step, lora)
             (start,) = step.parents["start"]
             self.bases[step.name] = start.step.key
         if describe is None:
             return Work()
         inputs = {field: tuple(self._known(link) for link in links) for field, links in step.parents.items()}
-        return describe(step.config, Sizes(self.model.dimensions, self.model.template, inputs, step.seed))
+        sizes = Sizes(self.model.dimensions, self.model.template, inputs, step.seed)
+        tokens, context = getattr(step.config, TOKENS, None), context_of(self.model.config)
+        if PROMPTS in inputs and tokens is not None and context is not None:
+            sizes = with_room(sizes, tokens, context, lambda: self._where(step, TOKENS))
+        try:
+            return describe(step.config, sizes)
+        except MemoryError as error:  # of the masks of its batches alone
+            raise UserError(
+                f"the batches of the step {step.name!r} are too large for this machine's memory",
+                where=self._where(step, *([TOKENS] if tokens is not None else [])),
+                remedy="Lower max_response_tokens, max_tokens or the number of samples, where the step has them.",
+            ) from error
+
+    def _check(self, step: PlannedStep, lora: Lora) -> None:
+        try:
+            check_lora(self.model.config, lora)
+        except UserError as error:
+            where = self._where(step, *error.where.split("."))
+            raise UserError(error.what, where=where, remedy=error.remedy) from error
+
+    def _where(self, step: PlannedStep, *path: str) -> str:
+        spec = next((one for one in self.plan.recipe.steps if one.name == step.name), None)
+        return self.plan.recipe.where(spec, path)
 
     def _known(self, link: Link) -> Known:
         name = link.step.name

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from textwrap import wrap
+from time import localtime, strftime
 
+from accord.engine.profile import Rates
 from accord.estimate.inputs import Data
 from accord.estimate.limits import gib
 from accord.estimate.rows import Estimate, Row
@@ -25,7 +27,12 @@ def lines(estimate: Estimate, compute: str, memory: Memory, free_disk: int) -> l
         )
         rows.append(("total", "", "", *total, _time(estimate.seconds), _size(estimate.peak), _size(estimate.disk)))
     found = _table([_HEAD, *rows])
-    found += ["", f"machine: {compute}" + (f", {estimate.rates.gflops:.0f} GFLOP/s" if estimate.rates else "")]
+    found += ["", f"machine: {compute}{_measured(estimate.rates)}"]
+    if estimate.rates and estimate.rates.disturbed:
+        found.append(
+            f"other programs ran while that was measured ({estimate.rates.share:.0%} of the processors were left): the "
+            "times may be too long. To measure again: accord check --measure RECIPE"
+        )
     found.append(f"free: {gib(memory.available)} of {gib(memory.limit)} of memory, {gib(free_disk)} of disk")
     found += [line for name, data in estimate.data.items() for line in _data_lines(name, data)]
     running = {row.step.name for row in to_run}
@@ -35,6 +42,13 @@ def lines(estimate: Estimate, compute: str, memory: Memory, free_disk: int) -> l
     if to_run:
         found.append("trained, scored, sampled: tokens, once for each pass of a model over them")
     return found
+
+
+def _measured(rates: Rates | None) -> str:
+    if rates is None:
+        return ""
+    when = strftime("%Y-%m-%d %H:%M", localtime(rates.measured))
+    return f", {rates.gflops:.0f} GFLOP/s, measured {when}"
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -1,4 +1,7 @@
-"""The rates of this machine for a model, measured once a week and kept in the cache."""
+"""The rates of this machine for a model, measured once a week and kept in the cache.
+
+Those that were measured while other programs ran are kept for some minutes alone.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accord.engine.profile import Rates, measure, slice_bytes
+from accord.errors import UserError, first_line
 from accord.estimate.inputs import Model
 from accord.machine import existing, memory, processor
 from accord.store import atomic
@@ -21,26 +25,40 @@ if TYPE_CHECKING:
     import torch
 
 _WEEK = 7 * 24 * 3600.0
-_VERSION = 2  # of what is measured, and how
+_MINUTES = 10 * 60.0
+_VERSION = 3  # of what is measured, and how
 
 
-def rates_of(model: Model, dtype: torch.dtype, store: Path, *, cache: Path | None = None) -> Rates | None:
-    """Measured now, or within the last week. None when there is not enough memory to measure in."""
+def rates_of(
+    model: Model, dtype: torch.dtype, store: Path, *, cache: Path | None = None, anew: bool = False
+) -> Rates | None:
+    """Measured now, or within the last week. None when there is not enough memory to measure in.
+
+    anew: measured now in any case. A cache that cannot be written to is said, and no error.
+    """
     path = (cache or cache_folder()) / "rates" / f"{_key(model, dtype)}.json"
-    try:
-        kept = json.loads(path.read_bytes())
-        if 0 <= time.time() - kept["measured"] < _WEEK:
-            return Rates.from_json(kept["rates"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # measured anew
+    if not anew and (kept := _kept(path)) is not None:
+        return kept
     if slice_bytes(model.dimensions) > memory().available // 2:
         return None
     print("measuring how fast this machine is with this model; kept for a week", file=sys.stderr, flush=True)
     rates = measure(model.config, model.dimensions, dtype, existing(store))
-    with atomic.disk_errors(path):
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_json(path, {"measured": time.time(), "rates": rates.as_json()})
+        atomic.write_json(path, rates.as_json())
+    except (OSError, UserError) as error:
+        print(f"the speed cannot be kept for the next time: {first_line(error)}", file=sys.stderr, flush=True)
     return rates
+
+
+def _kept(path: Path) -> Rates | None:
+    """What an earlier measurement left, unless it is too old."""
+    try:
+        rates = Rates.from_json(json.loads(path.read_bytes()))
+        age = time.time() - rates.measured
+        return rates if 0 <= age < (_MINUTES if rates.disturbed else _WEEK) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # measured anew
 
 
 def _key(model: Model, dtype: torch.dtype) -> str:

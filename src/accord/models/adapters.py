@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from accord.errors import UserError, did_you_mean
@@ -145,6 +145,27 @@ def new_adapter(module: PreTrainedModel, name: str, lora: Lora, base: Path, seed
     from peft import LoraConfig
 
     layers = _linear_layers(getattr(module, module.base_model_prefix))
+    targets = _targets(layers, lora)
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=int(lora.alpha) if lora.alpha.is_integer() else lora.alpha,  # type: ignore[arg-type]
+        lora_dropout=lora.dropout,
+        target_modules=targets,
+        fan_in_fan_out=any(isinstance(layer, Conv1D) for target in targets for layer in layers[target]),
+    )
+    return _inject(module, name, config, base, seed=seed, trained=True)
+
+
+def check_lora(config: PretrainedConfig, lora: Lora) -> None:
+    """Raises UserError for what `new_adapter` would refuse of a model with this config. No weights are made."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        module = AutoModelForCausalLM.from_config(config)
+    _targets(_linear_layers(getattr(module, module.base_model_prefix)), lora)
+
+
+def _targets(layers: Mapping[str, list[nn.Linear | Conv1D]], lora: Lora) -> list[str]:
+    """The names of the layers that get an adapter. Raises UserError for a layer that is not there, and a rank that is
+    larger than one."""
     targets = sorted(layers) if lora.targets == "all-linear" else list(lora.targets)
     for target in targets:
         if target not in layers:
@@ -161,14 +182,7 @@ def new_adapter(module: PreTrainedModel, name: str, lora: Lora, base: Path, seed
                 where="lora.rank",
                 remedy=f"Use a rank of at most {smallest}.",
             )
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=int(lora.alpha) if lora.alpha.is_integer() else lora.alpha,  # type: ignore[arg-type]
-        lora_dropout=lora.dropout,
-        target_modules=targets,
-        fan_in_fan_out=any(isinstance(layer, Conv1D) for target in targets for layer in layers[target]),
-    )
-    return _inject(module, name, config, base, seed=seed, trained=True)
+    return targets
 
 
 def open_adapter(module: PreTrainedModel, name: str, folder: Path, base: Path) -> tuple[Adapter, Tensor]:

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from accord.errors import UserError, did_you_mean
 from accord.models import gguf_export
-from accord.models.folders import load_config, load_module, load_tokenizer
+from accord.models.folders import load_config, load_module, load_tokenizer, open_weights
 from accord.store import atomic
 from accord.store.digests import MANIFEST
 
@@ -77,6 +77,7 @@ def export(model: Path, out: Path, *, dtype: str = "float32", force: bool = Fals
 def _write_folder(module: PreTrainedModel, model: Path, out: Path) -> None:
     module.config._name_or_path = ""
     module.save_pretrained(out)
+    open_weights(out)
     load_tokenizer(model).save_pretrained(out)
 
 

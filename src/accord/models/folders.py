@@ -16,6 +16,7 @@ from transformers.utils import logging as transformers_logging
 from accord.errors import UserError, did_you_mean, first_line
 from accord.models.attention import NAME as ATTENTION
 from accord.models.attention import refuse_unsupported
+from accord.models.complete import check_weights
 from accord.text.template import Template
 
 if TYPE_CHECKING:
@@ -87,11 +88,7 @@ def check_config(folder: Path) -> None:
         )
     with model_errors(folder):
         refuse_unsupported(config, where)
-    if not any(folder.glob("*.safetensors")):
-        if any(folder.glob("*.bin")):
-            raise UserError("the weights are pickles (.bin), which are never opened", where=where, remedy=_CONVERT)
-        remedy = "A model is a Hugging Face folder with config.json and *.safetensors."
-        raise UserError("there are no weights in it (no .safetensors)", where=where, remedy=remedy)
+    check_weights(folder)
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -122,12 +119,6 @@ def model_errors(where: Path | str) -> Iterator[None]:
         raise UserError(f"not a model that can be opened: {what}", where=str(where), remedy=remedy) from error
 
 
-_CONVERT = """If you trust them, convert them once, and give the new folder:
-    python -c "import sys, transformers as t; a, b = sys.argv[1:]; \
-      t.AutoModelForCausalLM.from_pretrained(a).save_pretrained(b); \
-      t.AutoTokenizer.from_pretrained(a).save_pretrained(b)" OLD_FOLDER NEW_FOLDER"""
-
-
 def save_module(module: PreTrainedModel, template: Template, folder: Path, masters: Mapping[str, Tensor]) -> None:
     """Writes weights (the masters, by parameter name), config, tokenizer and chat template."""
     module.config.pad_token_id = template.pad_id
@@ -136,9 +127,16 @@ def save_module(module: PreTrainedModel, template: Template, folder: Path, maste
     persistent = module.state_dict().keys()
     state |= {name: buffer for name, buffer in module.named_buffers() if name in persistent}
     module.save_pretrained(folder, state_dict=state)
+    open_weights(folder)
     module.config.dtype = torch.float32  # save_pretrained has put the compute dtype there
     module.config.save_pretrained(folder)
     template.tokenizer.save_pretrained(folder)
+
+
+def open_weights(folder: Path) -> None:
+    """Gives the weights the mode of the config beside them: safetensors lets nobody but their owner read them."""
+    for path in folder.glob("*.safetensors"):
+        path.chmod((folder / "config.json").stat().st_mode & 0o777)
 
 
 def compute_dtype() -> torch.dtype:

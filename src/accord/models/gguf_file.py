@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers.modeling_gguf_pytorch_utils as reading
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -33,18 +34,17 @@ _NAME = "model.gguf"
 def load_module(path: Path) -> PreTrainedModel:
     """The model of a GGUF file in fp32, in evaluation mode, with Accord's attention. Raises UserError."""
     _refuse_unread(path)
-    with _alone(path) as folder:
-        module: PreTrainedModel
-        loaded: dict[str, Any]
-        module, loaded = AutoModelForCausalLM.from_pretrained(
+    with _alone(path) as folder, _no_bar():
+        opened: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             gguf_file=_NAME,
             dtype=torch.float32,
             attn_implementation=ATTENTION,
             trust_remote_code=False,
             output_loading_info=True,
-        )
-    refuse_incomplete(loaded, path)
+        )  # two values, which its type does not say
+    module: PreTrainedModel = opened[0]
+    refuse_incomplete(opened[1], path)
     refuse_unsupported(module.config, str(path))
     # The weights are plain fp32 now; what says otherwise would keep the folder from being saved and opened.
     if hasattr(module.config, "quantization_config"):
@@ -89,6 +89,17 @@ def _refuse_unread(path: Path) -> None:
             where=str(path),
             remedy="Use the model's Hugging Face folder.",
         )
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    """transformers draws a bar here even when its bars are switched off."""
+    bar = reading.tqdm
+    reading.tqdm = lambda tensors, **_: tensors
+    try:
+        yield
+    finally:
+        reading.tqdm = bar
 
 
 @contextmanager

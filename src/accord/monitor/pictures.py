@@ -40,7 +40,7 @@ PANELS: Final[dict[str, tuple[tuple[str, dict[str, str]], ...]]] = {
         ("loss (nats per token)", {"loss": "loss"}),
     ),
     "ppo": (
-        ("score", {"proxy": "objective/scores", "gold validation": "watch/gold_validation"}),
+        ("score", {"proxy": "objective/scores"}),
         ("KL (nats per sequence)", {"KL": "objective/kl"}),
         ("KL coefficient", {"coefficient": "objective/kl_coef"}),
         ("entropy (nats per token)", {"entropy": "objective/entropy"}),
@@ -51,6 +51,16 @@ PANELS: Final[dict[str, tuple[tuple[str, dict[str, str]], ...]]] = {
         ("explained variance", {"explained": "value/explained_variance"}),
     ),
 }
+
+
+SHARES: Final = ("finished responses, share", "accuracy on the batch")  # shown from 0 to 1
+WATCH: Final = "watch/"  # before the name of a reward that PPO was not trained on, and that looked on
+
+
+def watches(rows: Iterable[Row]) -> list[str]:
+    """The names of the rewards that looked on in a PPO, from its metrics."""
+    keys = dict.fromkeys(key for row in rows for key in row if key.startswith(WATCH))
+    return [key.removeprefix(WATCH) for key in keys]
 
 
 def policy_colours(names: Iterable[str]) -> dict[str, str]:
@@ -70,7 +80,7 @@ def score_against_kl(
     points = [point for name, row in policies.items() for point in _score_points(name, table(row))]
     paths = [point for name, rows in trajectories.items() for point in _trajectory(name, rows)]
     shown = points + paths
-    if len(shown) < 2:
+    if len({(p["x"], p["y"]) for p in shown}) < 2:
         return ""
     present = {str(p["policy"]) for p in shown}
     measures = [m for m in ("gold", "proxy") if any(p["by"] == m for p in shown)]
@@ -87,7 +97,7 @@ def score_against_kl(
         *(
             alt.Chart(data_of([p for p in paths if p["by"] == m]))
             .mark_line(strokeWidth=1.8, opacity=0.75, strokeDash=DASHES[m])
-            .encode(x=x, y=y, color=colour, order="order:Q")
+            .encode(x=x, y=y, color=colour, order="order:Q", detail="line:N")
             for m in measures
         ),
         alt.Chart(data_of([p for p in points if "x_low" in p])).mark_rule(strokeWidth=1.5).encode(
@@ -106,13 +116,18 @@ def score_against_kl(
 
 def training_curves(step: str, kind: str, rows: Sequence[Row]) -> str:
     """The metrics of one step as small multiples, three a row. A kind without a list of panels shows its first six."""
-    known = [(title, _curve(rows, lines)) for title, lines in PANELS.get(kind, ())]
+    watched = {f"{short(name, 20)}, watched": f"{WATCH}{name}" for name in watches(rows)}
+    known = [
+        (title, _curve(rows, lines | watched if title == "score" else lines)) for title, lines in PANELS.get(kind, ())
+    ]
     panels = [(title, data) for title, data in known if data] or _any_panels(rows)
     if not panels:
         return ""
-    x_title = "optimizer step" if kind in ("sft", "reward") else "iteration"
-    charts = [_panel(title, data, x_title) for title, data in panels]
-    chart = alt.concat(*charts, columns=3, bounds="flush", spacing={"row": 94, "column": 62})
+    x_title = "optimizer step" if kind in ("sft", "reward", "reject") else "iteration"
+    columns = min(3, len(panels))
+    width = (WIDTH - 26 - 62 * (columns - 1)) // columns
+    charts = [_panel(title, data, x_title, width) for title, data in panels]
+    chart = alt.concat(*charts, columns=columns, bounds="flush", spacing={"row": 94, "column": 62})
     chart = chart.resolve_scale(color="independent")
     return render(chart, f"Training curves of {short(step)}", ", ".join(title for title, _ in panels))
 
@@ -195,9 +210,9 @@ def _trajectory(name: str, rows: Sequence[Row]) -> Iterator[Datum]:
         scores = [score for _, r in near if (score := number(r.get("objective/scores"))) is not None]
         if scores:
             yield {"policy": short(name), "by": "proxy", "x": x, "y": sum(scores) / len(scores), "order": i}
-        gold = number(row.get("watch/gold_validation"))
-        if gold is not None:
-            yield {"policy": short(name), "by": "gold", "x": x, "y": gold, "order": i}
+        for watch in watches([row]):
+            if (gold := number(row.get(f"{WATCH}{watch}"))) is not None:
+                yield {"policy": short(name), "by": "gold", "x": x, "y": gold, "order": i, "line": watch}
 
 
 def _curve(rows: Sequence[Row], lines: Mapping[str, str]) -> list[Datum]:
@@ -224,17 +239,19 @@ def _any_panels(rows: Sequence[Row]) -> list[tuple[str, list[Datum]]]:
     return [(clean(key, 40), _curve(rows, {"value": key})) for key in keys if key != "iteration"][:6]
 
 
-def _panel(title: str, data: list[Datum], x_title: str) -> alt.Chart:
+def _panel(title: str, data: list[Datum], x_title: str, width: int) -> alt.Chart:
     lines = list(dict.fromkeys(str(d["line"]) for d in data))
     legend = alt.Legend(title=None, orient="bottom", symbolType="stroke", offset=4) if len(lines) > 1 else None
-    scale = alt.Scale(domain=lines, range=[PALETTE[1], PALETTE[3]][: len(lines)])
+    scale = alt.Scale(domain=lines, range=[PALETTE[1], PALETTE[3], *PALETTE[4:]][: len(lines)])
     dots = len(data) < LINE_WITH_DOTS * len(lines)
     low, high = min(float(d["y"]) for d in data), max(float(d["y"]) for d in data)
     spread = alt.Scale(zero=False, nice=True)
     if low == high:  # a flat line, in the middle
         room = 0.1 * (abs(low) or 1.0)
-        spread = alt.Scale(domain=[low - room, low + room])
-    ticks = alt.Axis(tickCount=4, grid=False, format="d")
+        spread = alt.Scale(domain=[low - room if low < 0 else max(0.0, low - room), low + room])
+    if title in SHARES:
+        spread = alt.Scale(domain=[0.0, 1.0])
+    ticks = alt.Axis(tickCount=4, tickMinStep=1, grid=False, format="d")
     size = max(abs(low), abs(high))
     heading = alt.Axis(  # an axis title, because a chart's own title moves with the length of the tick labels
         format=".2~e" if size >= 1e5 or 0 < size < 1e-3 else "",
@@ -246,7 +263,7 @@ def _panel(title: str, data: list[Datum], x_title: str) -> alt.Chart:
         titleFontSize=13,
         titleFontWeight=600,
     )
-    mark = alt.Chart(data_of(data), width=(WIDTH - 150) // 3, height=110).mark_line(
+    mark = alt.Chart(data_of(data), width=width, height=110).mark_line(
         strokeWidth=1.8, point=alt.OverlayMarkDef(size=14) if dots else False
     )
     panel: alt.Chart = mark.encode(

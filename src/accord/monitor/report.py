@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from accord.monitor import pictures
+from accord.monitor import health, pictures
 from accord.monitor.svg import INK
 from accord.monitor.values import ABSENT, clean, duration, fixed, number, percent, table
 from accord.monitor.verdict import judge
@@ -68,6 +68,8 @@ def build_report(run: RunView) -> str:
     trajectories = _trajectories(run.steps)
     colours = pictures.policy_colours([*policies, *trajectories])
     verdict = judge(results)
+    noted = _noted(trajectories, evaluated=verdict.tone != "unknown")
+    verdict = replace(verdict, cautions=(*verdict.cautions, *noted))
     page = _environment().get_template("report.html.j2")
     html = page.render(
         run=run,
@@ -81,6 +83,7 @@ def build_report(run: RunView) -> str:
         win_rates=Markup(pictures.win_rates(policies, baseline, colours)),
         score_against_kl=Markup(pictures.score_against_kl(policies, trajectories, colours)),
         trajectory=bool(trajectories),
+        watched=list(dict.fromkeys(name for rows in trajectories.values() for name in pictures.watches(rows))),
         smoothing=pictures.SMOOTHING,
         reward_model=reward_model,
         num_pairs=_count(reward_model.get("num_pairs")),
@@ -91,7 +94,7 @@ def build_report(run: RunView) -> str:
         shared_prompt=_shared_prompt(run.samples),
         steps=[(step, _config_text(step.config)) for step in run.steps],
         total=_total_seconds(run, results),
-        gemm_gflops=fixed(results.get("gemm_gflops"), 0),
+        gemm_gflops=_count(results.get("gemm_gflops")),
     )
     return html.encode("utf-8", "replace").decode("utf-8")
 
@@ -163,6 +166,14 @@ def _count(value: object) -> str:
 
 def _trajectories(steps: Sequence[StepView]) -> dict[str, Sequence[Mapping[str, Any]]]:
     return {step.name: step.metrics for step in steps if step.kind == "ppo" and step.metrics}
+
+
+def _noted(trajectories: Mapping[str, Sequence[Mapping[str, Any]]], *, evaluated: bool) -> list[str]:
+    """What is not well in the training. It leaves the verdict's tone as it is: that is about what came out."""
+    found = [line for name, rows in trajectories.items() for line in health.cautions(name, rows)]
+    if not evaluated:
+        found += [line for name, rows in trajectories.items() for line in health.shifts(name, rows)]
+    return found
 
 
 def _curves(steps: Sequence[StepView]) -> list[tuple[StepView, Markup]]:

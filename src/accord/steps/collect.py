@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PART = "train"
 CODE = "annotator.py"
+KEYWORDS = ("prompts", "responses", "prefills", "comparison_ids")  # of collect.annotator
 
 
 class Config(StepConfig):
@@ -47,7 +48,7 @@ class Config(StepConfig):
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return with_fingerprint(values)
+        return with_fingerprint(values, KEYWORDS)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

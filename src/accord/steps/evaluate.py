@@ -192,4 +192,4 @@ def work(config: Config, sizes: Sizes) -> Work:
     return Work([Phase(found, frozen=held, slots=slots, length=length)], loaded, fits=fits)
 
 
-STEP = StepKind(produces="results", version=2, config=Config, run=run, work=work)
+STEP = StepKind(produces="results", version=3, config=Config, run=run, work=work)

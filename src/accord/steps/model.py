@@ -28,6 +28,7 @@ class Config(StepConfig):
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, values: dict[str, Any]) -> dict[str, Any]:
+        from accord.models.complete import check_files
         from accord.models.sources import fingerprint
 
         given = values.get("chat_template")
@@ -36,6 +37,7 @@ class Config(StepConfig):
 
             given = given if given in NAMED else template_text(given)
             values = {**values, "chat_template": given}
+        check_files(values["source"])
         return {**values, "fingerprint": fingerprint(values["source"])}
 
     @model_serializer(mode="wrap")
@@ -63,4 +65,4 @@ def run(job: Job) -> None:
     job.write_json("model.json", {"source": config.source, "fingerprint": config.fingerprint, "notes": notes})
 
 
-STEP = StepKind(produces="model", version=1, config=Config, run=run)
+STEP = StepKind(produces="model", version=2, config=Config, run=run)

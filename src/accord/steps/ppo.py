@@ -183,4 +183,4 @@ def _held(config: Config, sizes: Sizes) -> tuple[list[int], list[int]]:
     return [adapter, adapter], frozen
 
 
-STEP = StepKind(produces="policy", version=1, config=Config, run=run, work=work)
+STEP = StepKind(produces="policy", version=2, config=Config, run=run, work=work)

@@ -14,6 +14,8 @@ from pydantic import Field, model_validator
 from accord.steps.base import Job, StepConfig, StepKind
 from accord.user_code import Source, with_fingerprint
 
+KEYWORDS = ("prompts", "responses", "completions", "prefills", "finished", "prompt_ids")  # of rewards.functions
+
 
 class Config(StepConfig):
     """file: a Python file. function: the function in it, called with prompts and responses; it returns a number for
@@ -29,7 +31,7 @@ class Config(StepConfig):
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return with_fingerprint(values)
+        return with_fingerprint(values, KEYWORDS)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -169,4 +169,4 @@ def work(config: Config, sizes: Sizes) -> Work:
     return Work([phase], loaded=[sizes.policy] * num, makes=makes)
 
 
-STEP = StepKind(produces="data", version=1, config=Config, run=run, work=work)
+STEP = StepKind(produces="data", version=2, config=Config, run=run, work=work)

@@ -48,6 +48,7 @@ class Progress:
         self._began = self._drawn = clock()
         self._shown: dict[str, float | str] = {}
         self._width = 0
+        self._on_screen: tuple[int, dict[str, float | str]] | None = None
         self._record, self._recorded = record, clock()
 
     def advance(self, n: int = 1, **shown: float | str) -> None:
@@ -112,11 +113,13 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._draw(self.line())
+        if self._live or self._on_screen != (self.done, self._shown):  # a plain line is not said twice
+            self._draw(self.line())
         if self._live:
             print(file=self._stream, flush=True)
 
     def _draw(self, line: str) -> None:
+        self._on_screen = (self.done, dict(self._shown))
         if self._live:
             print("\r" + line.ljust(self._width), end="", file=self._stream, flush=True)
             self._width = len(line)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from accord.data.formats.reading import Flaw, Row
 from accord.errors import UserError
+from accord.printable import printable
 
 PREFIX = "hub:"
 
@@ -29,8 +30,7 @@ def rows_of(source: str, split: str | None, config: str | None, revision: str | 
         for number, values in enumerate(rows, start=1):
             yield Row(f"{source}:row {number}", values)
     except Exception as error:  # the library raises errors of a dozen kinds, its dependencies more
-        first_line = (str(error).splitlines() or [""])[0][:300]
-        reason = "".join(character for character in first_line if character.isprintable())
+        reason = printable((str(error).splitlines() or [""])[0][:300])
         what = f"the data set cannot be read: {type(error).__name__}: {reason}"
         remedy = (
             "Check the name, and the options split, config and revision; or download the files and name their folder."

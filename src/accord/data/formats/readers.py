@@ -66,6 +66,8 @@ def source_rows(source: str, options: ReadOptions = DEFAULT) -> Iterator[Row | F
 
 def files_of(source: str) -> list[Path]:
     """The file that a source names, or the files of data in the folder that it names, by name. Raises UserError."""
+    if not source.strip():
+        raise UserError("no data is named: the name is empty", remedy="Give a file, a folder or hub:OWNER/NAME.")
     path = user_path(source)
     if path.is_dir():
         files = sorted(one for one in path.iterdir() if one.is_file() and rows.known_ending(one) and one.name[0] != ".")

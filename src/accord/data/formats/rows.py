@@ -22,6 +22,7 @@ from accord.errors import UserError
 
 MAX_CELL = 2**31 - 1  # the csv module refuses cells above 128 KiB unless told otherwise
 BOM = b"\xef\xbb\xbf"
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
 def rows_of(path: Path) -> Iterator[Row | Flaw]:
@@ -150,14 +151,21 @@ def _csv(delimiter: str) -> Callable[[IO[bytes], str], Iterator[Row | Flaw]]:
             if not cells:
                 continue
             if header is None:
-                header = _header(cells, at)
+                header = _header(cells, at, delimiter)
             else:
                 yield _cells(cells, header, at)
 
     return read
 
 
-def _header(cells: list[str], at: str) -> list[str]:
+def _header(cells: list[str], at: str, delimiter: str) -> list[str]:
+    """Raises UserError for names that cannot be the columns'."""
+    for other, called in _SEPARATORS.items():
+        names = cells[0].split(other) if len(cells) == 1 and other != delimiter else []
+        if len(names) > 1 and all(name and name == name.strip() for name in names):
+            what = f"there is one column, {cells[0]!r}; it looks as if the columns are separated by {called}"
+            ends = ".tsv" if delimiter == "	" else ".csv"
+            raise UserError(what, where=at, remedy=f"A {ends} file has {_SEPARATORS[delimiter]} between them: save it so.")
     repeated = next((name for i, name in enumerate(cells) if name in cells[:i]), None)
     if repeated is not None:
         raise UserError(f"two columns are called {repeated!r}", where=at, remedy="Rename one of them.")

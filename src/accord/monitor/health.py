@@ -1,0 +1,59 @@
+"""What the metrics of PPO say is not well, in plain words. Judged is the end of the training: its last third."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from accord.monitor.values import clean, fixed, number, percent
+from accord.monitor.verdict import DISTINCT_2_SHIFT, NEGATIVE_KL, TOKENS_SHIFT
+
+FEW_FINISHED = 0.5  # share of responses that end by themselves; below, most are cut off
+MUCH_CLIPPED = 0.3  # share of ratios that PPO clips; above, its steps are too large
+
+Row = Mapping[str, Any]
+
+
+def cautions(name: str, rows: Sequence[Row]) -> list[str]:
+    """Of the step `name`, a PPO with these metrics, one row an iteration; nothing for what was not measured."""
+    step, found = clean(name, 60), []
+    finished = _end(rows, "response/finished")
+    if finished == 0:
+        found.append(f"{step}: every response was cut off at max_response_tokens; none ended by itself.")
+    elif finished is not None and finished < FEW_FINISHED:
+        share = percent(1 - finished)
+        found.append(f"{step}: {share} % of the responses were cut off at max_response_tokens, at the end of training.")
+    explained = _end(rows, "value/explained_variance")
+    if explained is not None and explained < 0:
+        found.append(
+            f"{step}: the explained variance was {fixed(explained)} at the end, below 0: the value model has learned "
+            "nothing yet, and the advantages are noise. Train longer, or with a smaller learning rate."
+        )
+    clipped = _end(rows, "policy/clipfrac_avg")
+    if clipped is not None and clipped > MUCH_CLIPPED:
+        found.append(f"{step}: {percent(clipped)} % of the updates were clipped at the end: use a smaller learning rate.")
+    kl = _end(rows, "objective/kl")
+    if kl is not None and kl < NEGATIVE_KL:
+        found.append(f"{step}: the KL is negative ({fixed(kl, 1)} nats): sampling and scoring differ.")
+    return found
+
+
+def shifts(name: str, rows: Sequence[Row]) -> list[str]:
+    """What became of the responses since the first iteration: for a run in which no evaluation looks at them."""
+    found = []
+    watched = (("response/distinct_2", "distinct-2", DISTINCT_2_SHIFT, 2),
+               ("response/mean_tokens", "mean length in tokens", TOKENS_SHIFT, 1))  # fmt: skip
+    for key, title, limit, digits in watched:
+        first, last = number(rows[0].get(key)) if rows else None, _end(rows, key)
+        if not first or last is None or abs(last / first - 1) <= limit:
+            continue
+        verb = "rose" if last > first else "fell"
+        found.append(f"{clean(name, 60)}: {title} {verb} from {fixed(first, digits)} to {fixed(last, digits)}.")
+    return found
+
+
+def _end(rows: Sequence[Row], key: str) -> float | None:
+    """The mean of the last third of what was measured."""
+    values = [value for row in rows if (value := number(row.get(key))) is not None]
+    last = values[-max(1, len(values) // 3) :]
+    return sum(last) / len(last) if last else None
