@@ -115,7 +115,7 @@ def test_everything_can_be_written(pairs: Path) -> None:
     ]
     assert "there is a file already" in call("check", pairs, "--scrub", "clean.jsonl", status=2)
     assert "a copy is written of one source" in call("check", pairs, "clean.jsonl", "--scrub", "x.jsonl", status=2)
-    assert "the file cannot be written" in call("check", pairs, "--json", "none/out.json", status=2)
+    assert "there is no such folder" in call("check", pairs, "--json", "none/out.json", status=2)
 
 
 def test_a_report_is_written_over_nothing_that_was_read(pairs: Path, tiny_model: Path) -> None:
@@ -196,3 +196,36 @@ def test_a_conversion_lists_what_it_leaves_out(pairs: Path) -> None:
     assert "there is a file already" in call("convert", pairs, "out.csv", status=2)
     call("convert", pairs, "own.jsonl", "--form", "accord")
     assert json.loads(Path("own.jsonl").read_text().splitlines()[0])["judgements"][0]["grades"] == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("option", ["--html", "--json", "--scrub", "--drop-toxic"])
+def test_a_place_that_cannot_be_written_is_told_before_the_work(
+    pairs: Path, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*args: object, **options: object) -> None:
+        raise AssertionError("the data was checked first")
+
+    monkeypatch.setattr("accord.data.audit.check.check_data", never)
+    said = call("check", pairs, option, "nowhere/a.jsonl", status=2)
+    assert "error: nowhere: there is no such folder to write to\n  Make it, or name another." in said
+    Path("folder").mkdir()
+    if option in ("--html", "--json"):
+        assert "error: folder: this is a folder, and a file is written" in call(
+            "check", pairs, option, "folder", status=2
+        )
+
+
+def test_a_conversion_looks_at_its_place_first(pairs: Path) -> None:
+    assert "there is no such folder to write to" in call("convert", "gone.jsonl", "nowhere/a.jsonl", status=2)
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_is_not_this_folder(pairs: Path, name: str) -> None:
+    assert "error: no data is named: the name is empty\n  Give a file" in call("check", name, status=2)
+
+
+def test_half_a_comparison_is_no_prompt(pairs: Path) -> None:
+    Path("null.jsonl").write_text('{"prompt": "Who?", "chosen": null, "rejected": "Nobody."}\n' * 2)
+    assert "null.jsonl:1:chosen: is null, and rejected is not" in call("check", "null.jsonl", status=1)
+    Path("null.jsonl").write_text('{"prompt": "Who?", "chosen": null, "rejected": null}\n')
+    assert "null.jsonl: 1 rows; 1 prompts" in call("check", "null.jsonl")

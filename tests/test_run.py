@@ -358,3 +358,13 @@ def test_a_run_shows_from_its_start_on(world: World, store: Store) -> None:
     assert not (store.root / "runs").exists()
     folder, _, _ = run(world, store)
     assert (folder / "plan.json").is_file()
+
+
+def test_training_that_stopped_early_says_which_weights_are_kept(tmp_path: Path) -> None:
+    for early, said in (
+        (True, ["3 optimizer steps", "stopped early, and the weights after optimizer step 1 are kept"]),
+        (False, ["3 optimizer steps"]),
+    ):
+        summary = {"num_optimizer_steps": 3, "best_step": 1, "stopped_early": early}
+        (tmp_path / "summary.json").write_text(json.dumps(summary))
+        assert counts_of(Artifact(tmp_path, {})) == said

@@ -161,3 +161,15 @@ def test_num_bytes_leaves_out_what_links_point_to(tmp_path: Path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b/link").symlink_to(tmp_path / "a")
     assert 10 < num_bytes(tmp_path) < 300  # the link itself is as long as its target's path
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("sft", "goes on after optimizer step 7"), ("sample", "goes on from its last checkpoint")],
+)
+def test_an_interrupted_step_counts_in_its_own_unit(tmp_path: Path, kind: str, said: str):
+    checkpoint = tmp_path / "work" / f"{kind}-{'a' * 16}" / "checkpoints" / "000001"
+    make(checkpoint, "state.json", b"{}")
+    (checkpoint / "manifest.json").write_text('{"iteration": 7}')
+    (step,) = status(Store(tmp_path)).others
+    assert (step.kind, step.state, step.detail) == (kind, "interrupted", said)

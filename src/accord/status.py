@@ -76,7 +76,8 @@ def status(store: Store, run: str | None = None) -> StoreStatus:
     planned = {_folder_name(row) for content in contents.values() for row in content["steps"]}
     runs = [_run(store, path, content) for path, content in contents.items() if run in (None, path.parent.name)]
     strays = [path for path in _folders(store.root / "work") if path.name not in planned]
-    others = [StepStatus(path.name, path.name.rpartition("-")[0], *_unfinished(path, path.name.rpartition("-")[0])) for path in strays]
+    kinds = [path.name.rpartition("-")[0] for path in strays]
+    others = [StepStatus(path.name, kind, *_unfinished(path, kind)) for path, kind in zip(strays, kinds, strict=True)]
     sizes = {path.name: num_bytes(path) for path in _folders(store.root / "artifacts")}
     return StoreStatus(
         runs=tuple(runs),

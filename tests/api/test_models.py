@@ -261,3 +261,12 @@ def test_half_a_character(policy: accord.Policy):
         policy.logprobs(["Hello."], [["x", half]])
     with pytest.raises(accord.UserError, match=r"responses\[0\]\[0\]: a text is wanted, not a number"):
         policy.logprobs(["Hello."], [[3]])  # type: ignore[list-item]
+
+
+def test_what_a_policy_and_a_reward_are_shown_as(
+    policy: accord.Policy, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("f.py").write_text("def length(responses):\n    return [len(text) for text in responses]\n")
+    assert repr(policy) == f"<accord.Policy '{tiny_model}'>"
+    assert repr(accord.load_reward("f.py:length")) == "<accord.Reward 'f.py:length'>"

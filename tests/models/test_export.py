@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -300,3 +301,15 @@ def test_the_way_text_is_cut_is_recognised() -> None:
         assert gguf_export._cut(tokenizer) == name
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     assert gguf_export._cut(tokenizer) is None
+
+
+def test_all_files_have_the_same_mode(tiny_model: Path, tmp_path: Path) -> None:
+    """safetensors would let nobody but their owner read the weights."""
+    export(tiny_model, tmp_path / "out")
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "out").iterdir()} == {0o666 & ~umask()}
+
+
+def umask() -> int:
+    former = os.umask(0o022)
+    os.umask(former)
+    return former

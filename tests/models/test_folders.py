@@ -252,3 +252,9 @@ def test_a_damaged_file_is_an_error_of_the_folder(file: str, content: str, tiny_
     with pytest.raises(UserError, match="that can be opened") as caught:
         prepare(str(source), tmp_path / "out")
     assert caught.value.where == str(source)
+
+
+def test_saved_weights_can_be_read_by_whom_the_config_can(tiny_model: Path, tmp_path: Path) -> None:
+    policy = Policy.load(tiny_model)
+    policy.save(tmp_path, Learner(policy.module, torch.float32, Optimization()).masters)
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1

@@ -78,3 +78,8 @@ def test_a_link_to_a_file_opens(model: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     one, other = gguf_file.load_module(Path("link.gguf")), gguf_file.load_module(model)
     assert torch.equal(one.get_input_embeddings().weight, other.get_input_embeddings().weight)
+
+
+def test_no_bar_is_drawn(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    gguf_file.load_module(model)
+    assert "de-quantizing" not in capfd.readouterr().err

@@ -73,7 +73,13 @@ def test_ppo_curves() -> None:
     rows[2] |= {"watch/gold_validation": math.nan}
     rows[4] |= {"watch/gold_validation": 0.5, "unheard/of": "what"}
     titles = set(words(pictures.training_curves("ppo", "ppo", rows)))
-    assert {"score", "proxy", "gold_validation, watched", "KL (nats per sequence)", "finished responses, share"} <= titles
+    assert {
+        "score",
+        "proxy",
+        "gold_validation, watched",
+        "KL (nats per sequence)",
+        "finished responses, share",
+    } <= titles
     assert not {"distinct-2", "KL coefficient"} & titles  # nothing was measured
 
 
@@ -164,3 +170,54 @@ def test_a_specification_cannot_load_anything() -> None:
     with pytest.raises(ValueError, match="not allowed"):
         render(chart, "a", "b")
     assert render(alt.Chart(data_of([{"x": 1.0}])).mark_point(), "a", "b").startswith("<svg role=")
+
+
+def test_a_path_that_does_not_move_is_no_picture() -> None:
+    still = [{"objective/kl": 0.0, "objective/scores": 0.0}] * 3
+    assert pictures.score_against_kl({}, {"ppo": still}, {"ppo": "#111111"}) == ""
+
+
+def test_whole_steps_have_whole_ticks_each_once() -> None:
+    svg = pictures.training_curves("sft", "sft", [{"iteration": i, "loss": 3.0 + i} for i in (1, 2)])
+    assert [word for word in words(svg) if word in ("1", "2")] == ["1", "2"]
+
+
+def test_pictures_of_few_panels_are_as_wide_as_others() -> None:
+    rows = [{"iteration": i, "loss": i / 2 + 1, "grad_norm": i, "learning_rate": i} for i in range(4)]
+    widths = [
+        float(str(ElementTree.fromstring(pictures.training_curves("x", "sft", kept)).get("width")))
+        for kept in (rows, [{k: row[k] for k in ("iteration", "loss")} for row in rows])
+    ]
+    assert widths[1] == pytest.approx(widths[0], abs=30)
+    assert "optimizer step" in words(pictures.training_curves("reject", "reject", rows))
+
+
+def test_a_share_that_is_always_zero_is_shown_from_0_to_1() -> None:
+    flat = [{"iteration": i, "response/finished": 0.0} for i in range(1, 4)]
+    shown = words(pictures.training_curves("ppo", "ppo", flat))
+    assert "0.8" in shown
+    assert not [word for word in shown if word.startswith("\u2212")]
+
+
+def test_without_points_there_is_no_legend_of_points() -> None:
+    rows = [{"objective/kl": i, "objective/scores": i} for i in range(8)]
+    shown = words(pictures.score_against_kl({}, {"ppo": rows}, {"ppo": "#111111"}))
+    assert "scored by" not in shown
+    assert {"policy", "ppo"} <= set(shown)
+
+
+def test_tens_are_written_in_full() -> None:
+    rows = [{"iteration": i, "value/explained_variance": -20.0 * i} for i in (1, 2, 3)]
+    shown = [word.replace("\u2212", "-") for word in words(pictures.training_curves("ppo", "ppo", rows))]
+    assert "-40" in shown
+    assert not [word for word in shown if "e+" in word]
+
+
+def test_each_reward_that_looked_on_has_a_line() -> None:
+    rows = [
+        {"iteration": i, "objective/kl": i, "objective/scores": i, "watch/judge": -i, "watch/other": 2 * i}
+        for i in range(1, 4)
+    ]
+    assert {"judge, watched", "other, watched"} <= set(words(pictures.training_curves("ppo", "ppo", rows)))
+    lines = {point.get("line") for point in pictures._trajectory("ppo", rows)}
+    assert lines == {None, "judge", "other"}

@@ -212,3 +212,30 @@ def test_numbers_of_policies_may_be_null() -> None:
     text = Page(build_report(run)).text
     assert "No policy" not in text  # the start policy still has its numbers
     assert text.count("–") >= 10  # noqa: RUF001  the ten cells of ppo
+
+
+def test_a_run_without_an_evaluation_names_what_looked_on_and_what_went_wrong() -> None:
+    rows = [
+        {"iteration": i, "objective/kl": i, "objective/scores": i, "watch/judge": -i, "response/finished": 0.0}
+        for i in range(1, 5)
+    ]
+    step = StepView("ppo", "ppo", 1.0, False, "a" * 64, {}, rows)
+    one = StepView("sft", "sft", 1.0, False, "b" * 64, {}, [{"iteration": 1, "loss": 3.0}])
+    text = " ".join(Page(build_report(RunView("r", "", [step, one], {}, [], "", {}))).text.split())
+    assert "solid the score by judge, which looked on." in text
+    assert "gold validation" not in text
+    assert "every response was cut off at max_response_tokens" in text
+    assert "GFLOP/s" not in text
+    assert "1 row of metrics" in text
+    alone = [{key: value for key, value in row.items() if key != "watch/judge"} for row in rows]
+    page = build_report(RunView("r", "", [replace(step, metrics=alone)], {}, [], "", {}))
+    assert "(moving mean of 5 iterations)." in " ".join(Page(page).text.split())
+
+
+def test_training_does_not_change_the_tone_of_an_evaluation() -> None:
+    run = make_run()
+    rows = [row | {"response/finished": 0.0} for row in run.steps[1].metrics]
+    tone = build_report(run).split('class="verdict ')[1].split('"')[0]
+    page = build_report(replace(run, steps=[run.steps[0], replace(run.steps[1], metrics=rows)]))
+    assert f'class="verdict {tone}"' in page
+    assert "every response was cut off" in page

@@ -98,7 +98,8 @@ def test_the_keywords_are_those_of_the_call():
         (
             "x = 1\ndef odd(foo, responses, bar):\n    pass\n",
             "mine.py:2: the function 'odd' wants 'foo' and 'bar', which it is not given\n"
-            "  It is called with those of these keywords that it takes: prompts, responses, completions, prefills, finished, prompt_ids.",
+            "  It is called with those of these keywords that it takes: "
+            "prompts, responses, completions, prefills, finished, prompt_ids.",
         ),
         ("def odd(*, foo, responses=1):\n    pass\n", "mine.py:1: the function 'odd' wants 'foo'"),
         ("def odd(responses, /):\n    pass\n", "mine.py:1: the function 'odd' wants 'responses'"),

@@ -110,3 +110,12 @@ def test_a_record_that_cannot_be_written_stops_nothing(tmp_path: Path):
     with Progress("ppo", 2, "rows", io.StringIO(), record=tmp_path / "none" / "progress.json") as progress:
         progress.advance(2)
     assert not (tmp_path / "none").exists()
+
+
+def test_a_plain_last_line_is_not_said_twice():
+    clock, stream = Clock(), io.StringIO()
+    with Progress("x", 2, "units", stream, clock=clock) as progress:
+        for second in (20.0, 40.0):
+            clock.now = second
+            progress.advance(score=second)
+    assert [line.split()[1] for line in stream.getvalue().splitlines()] == ["1/2", "2/2"]

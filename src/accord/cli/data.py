@@ -216,7 +216,9 @@ def _refuse_input(out: Path | None, inputs: Iterable[Path]) -> None:
 def _check_folder(out: Path | None) -> None:
     """Before the work, that what it makes has a place."""
     if out is not None and not out.parent.is_dir():
-        raise UserError("there is no such folder to write to", where=str(out.parent), remedy="Make it, or name another.")
+        raise UserError(
+            "there is no such folder to write to", where=str(out.parent), remedy="Make it, or name another."
+        )
     if out is not None and out.is_dir():
         raise UserError("this is a folder, and a file is written", where=str(out), remedy="Name a file in it.")
 

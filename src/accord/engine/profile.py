@@ -127,7 +127,7 @@ def measure(config: PretrainedConfig, dimensions: Dimensions, dtype: torch.dtype
     fit = _timed(lambda: np.linalg.eigh(np.eye(_TEXTS) + 0.1)) / _TEXTS**3
     begin = trained_bytes(1, 2) * _touch()
     gflops, share = _with_share(lambda: gemm_gflops(dtype))
-    passes = {kind: _fit(some) for kind, some in found.items()}
+    passes: dict[str, tuple[float, ...]] = {kind: _fit(some) for kind, some in found.items()}
     return Rates(passes, update, begin, read, write, fit, gflops, time.time(), share)
 
 

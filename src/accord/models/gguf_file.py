@@ -94,12 +94,13 @@ def _refuse_unread(path: Path) -> None:
 @contextmanager
 def _no_bar() -> Iterator[None]:
     """transformers draws a bar here even when its bars are switched off."""
-    bar = reading.tqdm
-    reading.tqdm = lambda tensors, **_: tensors
+    module: Any = reading
+    bar = module.tqdm
+    module.tqdm = lambda tensors, **_: tensors
     try:
         yield
     finally:
-        reading.tqdm = bar
+        module.tqdm = bar
 
 
 @contextmanager

@@ -31,7 +31,9 @@ def cautions(name: str, rows: Sequence[Row]) -> list[str]:
         )
     clipped = _end(rows, "policy/clipfrac_avg")
     if clipped is not None and clipped > MUCH_CLIPPED:
-        found.append(f"{step}: {percent(clipped)} % of the updates were clipped at the end: use a smaller learning rate.")
+        found.append(
+            f"{step}: {percent(clipped)} % of the updates were clipped at the end: use a smaller learning rate."
+        )
     kl = _end(rows, "objective/kl")
     if kl is not None and kl < NEGATIVE_KL:
         found.append(f"{step}: the KL is negative ({fixed(kl, 1)} nats): sampling and scoring differ.")

@@ -91,7 +91,7 @@ def score_against_kl(
     colour = alt.Color(
         "policy:N",
         scale=alt.Scale(domain=list(drawn), range=list(drawn.values())),
-        legend=alt.Legend(title="policy", symbolType="square", symbolOpacity=1),
+        legend=alt.Legend(title="policy", symbolType="square" if points else "stroke", symbolOpacity=1),
     )
     layers = [
         *(
@@ -110,6 +110,8 @@ def score_against_kl(
             x=x, y=y, color=colour, shape=_shape_by_measure(measures)
         ),
     ]  # fmt: skip
+    if not points:  # nor a legend of their shapes
+        layers = layers[: len(measures)]
     chart = alt.layer(*layers).properties(width=WIDTH - 190, height=320)
     return render(chart, "Score of each policy against the square root of its KL", _tell(points, "score"))
 
@@ -251,10 +253,13 @@ def _panel(title: str, data: list[Datum], x_title: str, width: int) -> alt.Chart
         spread = alt.Scale(domain=[low - room if low < 0 else max(0.0, low - room), low + room])
     if title in SHARES:
         spread = alt.Scale(domain=[0.0, 1.0])
-    ticks = alt.Axis(tickCount=4, tickMinStep=1, grid=False, format="d")
+    first, last = (round(bound(float(d["x"]) for d in data)) for bound in (min, max))
+    few = last - first < 8  # then the ticks between would be fractions, and 1.5 be written as 2
+    whole = list(range(first, last + 1, 1 if last - first < 5 else 2)) if few else alt.Undefined
+    ticks = alt.Axis(values=whole, tickCount=4, grid=False, format="d")
     size = max(abs(low), abs(high))
     heading = alt.Axis(  # an axis title, because a chart's own title moves with the length of the tick labels
-        format=".2~e" if size >= 1e5 or 0 < size < 1e-3 else "",
+        format=".2~e" if size >= 1e5 or 0 < size < 1e-3 else "~r",
         tickCount=4,
         titleAngle=0,
         titleAlign="left",

@@ -331,7 +331,7 @@ def test_the_hub_is_asked_for_what_the_options_name(hub, monkeypatch):
     reading = read_source("hub:someone/pairs", ReadOptions(split="test", config="en", revision="v1"))
     assert asked == [("someone/pairs", {"name": "en", "split": "test", "revision": "v1"})]
     assert (reading.kind, reading.places) == ("comparisons", ["hub:someone/pairs:row 1"])
-    assert str(reading.flaws[0]).startswith("hub:someone/pairs:row 2:rejected: is missing")
+    assert str(reading.flaws[0]).startswith("hub:someone/pairs:row 2:rejected: is null, and chosen is not")
     assert reading.records[0][0].id == "pairs-1"
 
 

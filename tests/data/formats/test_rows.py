@@ -172,3 +172,23 @@ def test_a_missing_file_and_a_folder(tmp_path):
     for name in ("missing.jsonl", "folder.jsonl"):
         with pytest.raises(UserError, match="the file cannot be read"):
             list(rows_of(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("a.csv", b"question;good;bad\nq;a, b;c\n", "one column, 'question;good;bad'; it looks as if .* by semicolons"),
+        ("a.csv", b"prompt\tcompletion\nq\ta\n", "separated by tabs"),
+        ("a.tsv", b"prompt,completion\nq,a\n", "separated by commas"),
+    ],
+)
+def test_another_separator_is_recognised(name, data, message, tmp_path):
+    with pytest.raises(UserError, match=message) as caught:
+        list(rows_of(write(tmp_path / name, data)))
+    assert caught.value.where.endswith(f"{name}:1")
+    assert "save it so" in caught.value.remedy
+
+
+def test_one_column_may_have_a_semicolon_in_its_name(tmp_path):
+    (row,) = rows_of(write(tmp_path / "a.csv", b"the text; at length\nx\n"))
+    assert row.values == {"the text; at length": "x"}

@@ -164,8 +164,8 @@ def _header(cells: list[str], at: str, delimiter: str) -> list[str]:
         names = cells[0].split(other) if len(cells) == 1 and other != delimiter else []
         if len(names) > 1 and all(name and name == name.strip() for name in names):
             what = f"there is one column, {cells[0]!r}; it looks as if the columns are separated by {called}"
-            ends = ".tsv" if delimiter == "	" else ".csv"
-            raise UserError(what, where=at, remedy=f"A {ends} file has {_SEPARATORS[delimiter]} between them: save it so.")
+            ends = ".tsv" if delimiter == "\t" else ".csv"
+            raise UserError(what, where=at, remedy=f"A {ends} has {_SEPARATORS[delimiter]} there: save it so.")
     repeated = next((name for i, name in enumerate(cells) if name in cells[:i]), None)
     if repeated is not None:
         raise UserError(f"two columns are called {repeated!r}", where=at, remedy="Rename one of them.")

@@ -1,0 +1,47 @@
+"""What the metrics of PPO say is not well."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from accord.monitor.health import cautions, shifts
+
+
+def rows(key: str, *values: Any) -> list[dict[str, Any]]:
+    return [{"iteration": i, key: value} for i, value in enumerate(values, start=1)]
+
+
+def test_cut_off_responses() -> None:
+    (line,) = cautions("ppo", rows("response/finished", 0.0, 0.0, 0.0))
+    assert line == "ppo: every response was cut off at max_response_tokens; none ended by itself."
+    (line,) = cautions("ppo", rows("response/finished", 1.0, 1.0, 1.0, 1.0, 0.5, 0.25))  # the last two: 0.375
+    assert line.startswith("ppo: 62 % of the responses were cut off")
+    assert cautions("ppo", rows("response/finished", 0.0, 0.2, 0.6)) == []
+
+
+def test_a_value_model_that_has_learned_nothing() -> None:
+    (line,) = cautions("ppo", rows("value/explained_variance", -39.0, -25.0, -18.0))
+    assert "the explained variance was -18.00 at the end, below 0" in line
+    assert cautions("ppo", rows("value/explained_variance", -39.0, -25.0, 0.2)) == []
+
+
+def test_clipping_and_a_negative_kl() -> None:
+    assert "31 % of the updates were clipped" in cautions("ppo", rows("policy/clipfrac_avg", 0.31))[0]
+    assert cautions("ppo", rows("policy/clipfrac_avg", 0.3)) == []
+    assert "the KL is negative (-0.6 nats)" in cautions("ppo", rows("objective/kl", -0.6))[0]
+    assert cautions("ppo", rows("objective/kl", -0.4)) == []
+
+
+def test_shifts_from_the_first_iteration_to_the_last() -> None:
+    assert shifts("ppo", rows("response/distinct_2", 0.9, 0.9, 0.5)) == ["ppo: distinct-2 fell from 0.90 to 0.50."]
+    assert shifts("ppo", rows("response/mean_tokens", 10, 12, 13)) == [
+        "ppo: mean length in tokens rose from 10.0 to 13.0."
+    ]
+    assert shifts("ppo", rows("response/mean_tokens", 10, 12, 12)) == []
+
+
+def test_what_was_not_measured_is_not_judged() -> None:
+    for nothing in ([], [{}], rows("response/finished", None, math.nan), rows("response/mean_tokens", 0, 5)):
+        assert cautions("ppo", nothing) == []
+        assert shifts("ppo", nothing) == []
