@@ -31,6 +31,7 @@ def test_the_python_block(finished: Path, tmp_path: Path, capsys: pytest.Capture
 
 
 def test_the_recipe_block_is_a_valid_plan() -> None:
-    (block,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    block, own = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    assert [step.kind for step in parse_recipe(own, Path("README.md")).steps] == ["sft", "reward", "ppo"]
     plan = make_plan(parse_recipe(block, Path("README.md")), STEPS)
     assert [step.kind for step in plan.steps] == ["model", "data", "sft", "reward", "reject", "ppo"]
