@@ -36,11 +36,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write("rated.jsonl", [{"text": f"It is {i}.", "ratings": [i % 5, i % 3]} for i in range(12)])
 
 
-def run(model: Path, *steps: dict[str, Any]) -> accord.Run:
+def run(model: Path, *steps: dict[str, Any], force: bool = False) -> accord.Run:
     data = {name: f"{name}.jsonl" for name in ("prompts", "one", "two", "rated")}
     rewards = [{"reward_function": {"name": name, "file": "f.py", "function": name}} for name in ("length", "other")]
     recipe = {"model": model, "data": data, "steps": [*rewards, *steps]}
-    return accord.run_recipe(recipe, say=lambda line: None)
+    return accord.run_recipe(recipe, force=force, say=lambda line: None)
 
 
 SHARED = {"prompts": "prompts", "max_response_tokens": 8}
