@@ -207,7 +207,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(
 
     monkeypatch.setattr("accord.data.audit.check.check_data", never)
     said = call("check", pairs, option, "nowhere/a.jsonl", status=2)
-    assert "error: nowhere: there is no such folder to write to\n  Make it first." in said
+    assert "error: nowhere: there is no such folder to write to\n  Make it, or name another." in said
     Path("folder").mkdir()
     if option in ("--html", "--json"):
         assert "error: folder: this is a folder, and a file is written" in call(
