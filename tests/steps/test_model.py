@@ -37,3 +37,12 @@ def test_a_model_that_changed_after_the_plan_is_refused(form: str, tiny_model: P
         _run(config, tmp_path / "changed")
     assert caught.value.where == str(source)
     assert not (tmp_path / "changed" / "out" / "model.json").exists()
+
+
+def test_what_is_printed_of_a_model_obeys_no_model(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Notes quote tokens, and tokens are a stranger's text."""
+    monkeypatch.setattr("accord.models.catalog.prepare", lambda *_: ["padding: <\x1b]0;owned\x07>"])
+    _run(Config(source=str(tiny_model), fingerprint=""), tmp_path / "work")
+    assert capsys.readouterr().err == "  padding: <]0;owned>\n"

@@ -11,6 +11,7 @@ from pathlib import Path
 from accord.api.runs import DEFAULT_STORE, Run, load_run, open_run
 from accord.errors import UserError, did_you_mean
 from accord.paths import user_path
+from accord.printable import printable
 from accord.rewards.functions import MARK
 from accord.steps.registry import STEPS
 from accord.store import atomic
@@ -107,7 +108,7 @@ def ready_folder(source: str | Path) -> Path:
             temp = Path(tempfile.mkdtemp(prefix=".prepare-", dir=cache))
             try:
                 for note in prepare(pinned(str(source), known_by), temp):
-                    print(f"  {note}", file=sys.stderr, flush=True)
+                    print(f"  {printable(note)}", file=sys.stderr, flush=True)
                 with atomic.disk_errors(folder):
                     atomic.publish_folder(temp, folder)
             finally:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from accord.errors import UserError
+from accord.printable import printable
 from accord.steps.base import Job, StepConfig, StepKind
 from accord.store.artifacts import MODEL
 
@@ -61,7 +62,7 @@ def run(job: Job) -> None:
             remedy="Run it again, once its files are complete.",
         )
     for note in notes:
-        print(f"  {note}", file=sys.stderr)
+        print(f"  {printable(note)}", file=sys.stderr)
     job.write_json("model.json", {"source": config.source, "fingerprint": config.fingerprint, "notes": notes})
 
 
