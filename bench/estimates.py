@@ -72,7 +72,12 @@ def run(plan: Plan, store: Store, name: str) -> dict[str, Any]:
 def compare(plan: Plan, arguments: argparse.Namespace) -> None:
     """Prints a line for each step as it is done, and writes the results."""
     expected = _child(arguments, "estimate")
-    results: dict[str, Any] = {"recipe": str(arguments.recipe), "rates": expected["rates"], "steps": {}}
+    results: dict[str, Any] = {
+        "recipe": str(arguments.recipe),
+        "overrides": arguments.overrides,
+        "rates": expected["rates"],
+        "steps": {},
+    }
     print(f"{'step':16} {'kind':8} {'seconds':>22} {'GiB of memory':>22} {'GiB of disk':>22}")
     for step in plan.steps:
         if step.name not in expected["steps"]:

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -353,18 +354,13 @@ def test_one_run_has_one_process(world: World, store: Store) -> None:
 
 
 def test_a_run_shows_from_its_start_on(world: World, store: Store) -> None:
-    with pytest.raises(UserError):
-        run(world, store, until="no such step")
-    assert not (store.root / "runs").exists()
-    folder, _, _ = run(world, store)
-    assert (folder / "plan.json").is_file()
+    def look(name: str, iteration: int) -> None:
+        plans.append(json.loads((store.root / "runs" / "r" / "plan.json").read_text()))
+        raise UserError("enough seen")
 
-
-def test_training_that_stopped_early_says_which_weights_are_kept(tmp_path: Path) -> None:
-    for early, said in (
-        (True, ["3 optimizer steps", "stopped early, and the weights after optimizer step 1 are kept"]),
-        (False, ["3 optimizer steps"]),
-    ):
-        summary = {"num_optimizer_steps": 3, "best_step": 1, "stopped_early": early}
-        (tmp_path / "summary.json").write_text(json.dumps(summary))
-        assert counts_of(Artifact(tmp_path, {})) == said
+    plans: list[dict[str, object]] = []
+    world.hook = look
+    world.registry = {**world.registry, "model": replace(world.registry["model"], run=lambda job: look("model", 0))}
+    with pytest.raises(UserError, match="enough seen"):
+        run(world, store)
+    assert [row["artifact"] for row in plans[0]["steps"]] == [None] * len(plans[0]["steps"])  # type: ignore[attr-defined,index]
