@@ -1,115 +1,22 @@
-"""Runs: cached, resumed, locked, stopped, damaged. The steps are made up: they count, and write what they counted."""
+"""Runs: cached, resumed, killed. The steps are made up: they count, and write what they counted."""
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import json
 import os
 import signal
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from accord.errors import Interrupted, UserError
-from accord.recipe import Recipe, apply_overrides, parse_recipe
-from accord.run import StepRecord, counts_of, run_recipe
-from accord.steps.base import Job, PolicyRef, StepConfig, StepKind
+from accord.errors import UserError
+from accord.run import counts_of
+from accord.steps.base import Job, StepKind
 from accord.store.artifacts import Artifact, Store
-from accord.store.lock import lock
+from tests.fixtures.counting import TEXT, CountConfig, World, contents, run, store, world
 
-TEXT = """\
-model: tiny
-steps:
-  - count: {name: first, iterations: 6}
-  - count: {name: second, iterations: 4}
-"""
-
-
-class ModelConfig(StepConfig):
-    source: str
-
-
-class DataConfig(StepConfig):
-    source: str
-
-
-class CountConfig(StepConfig):
-    iterations: int
-    start: PolicyRef = "latest"
-
-
-Hook = Callable[[str, int], None]
-
-
-class World:
-    """A registry whose steps call `hook(name, iteration)` in the middle of each iteration."""
-
-    def __init__(self) -> None:
-        self.ran: list[str] = []
-        self.hook: Hook = lambda name, iteration: None
-        self.registry = {
-            "model": StepKind("model", 1, ModelConfig, self.model),
-            "data": StepKind("data", 1, DataConfig, self.model),
-            "count": StepKind("policy", 1, CountConfig, self.count),
-        }
-
-    def model(self, job: Job) -> None:
-        self.ran.append(job.name)
-        (job.work.out / "value.json").write_text("1")
-
-    def count(self, job: Job) -> None:
-        self.ran.append(job.name)
-        checkpoint = job.work.resume()
-        value = json.loads(job.input("start").artifact.file("value.json").read_text())
-        done = 0
-        if checkpoint is not None:
-            done, value = checkpoint.iteration, checkpoint.state["value"]
-        for iteration in range(done + 1, job.config.iterations + 1):
-            value = int(hashlib.sha256(f"{job.seed}:{value}".encode()).hexdigest()[:8], 16)
-            job.work.metrics.write(iteration, value=value)
-            self.hook(job.name, iteration)
-            job.work.checkpoint_or_stop(iteration, lambda value=value: ({}, {"value": value}))
-        (job.work.out / "value.json").write_text(str(value))
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
-def recipe(*overrides: str) -> Recipe:
-    return apply_overrides(parse_recipe(TEXT, Path("r.yaml")), overrides)
-
-
-def run(
-    world: World, store: Store, *overrides: str, until: str | None = None
-) -> tuple[Path, list[StepRecord], list[str]]:
-    records: list[StepRecord] = []
-    said: list[str] = []
-    run_dir = run_recipe(
-        recipe(*overrides),
-        world.registry,
-        store,
-        until=until,
-        finish=lambda _, done: records.extend(done),
-        say=said.append,
-        min_checkpoint_seconds=0.0,
-    )
-    return run_dir, records, said
-
-
-def contents(run_dir: Path) -> dict[str, str]:
-    """The bytes of every artifact of a run, the manifests' times left out."""
-    files = (path for step in sorted((run_dir / "steps").iterdir()) for path in sorted(step.iterdir()))
-    return {f"{path.parent.name}/{path.name}": path.read_text() for path in files if path.name != "manifest.json"}
+__all__ = ["store", "world"]
 
 
 def test_a_second_run_is_all_cached(world: World, store: Store):
@@ -230,101 +137,6 @@ def test_without_its_state_a_resumed_step_differs(world: World, store: Store, tm
     assert contents(run(world, store)[0]) != expected
 
 
-def test_a_damaged_input_stops_the_step_that_reads_it(world: World, store: Store):
-    _, records, _ = run(world, store, until="first")
-    path = records[1].artifact.file("value.json")
-    path.write_text("".join(reversed(path.read_text())))
-    with pytest.raises(UserError, match=r"value.json is not what was written") as caught:
-        run(world, store)
-    assert str(records[1].artifact.path) in caught.value.remedy
-    assert world.ran == ["model", "first"]
-
-
-def test_a_locked_step(world: World, store: Store):
-    _, records, _ = run(world, store)
-    shut = records[2]
-    for path in shut.artifact.path.iterdir():
-        path.unlink()
-    folder = store.work_folder("count", shut.key)
-    with lock(folder.with_name(f"{folder.name}.lock"), "it"), pytest.raises(UserError) as caught:
-        run(world, store)
-    assert f"the step 'second' is being worked on by process {os.getpid()}" in caught.value.what
-    run(world, store)
-
-
-def test_a_work_folder_left_by_a_kill_after_publishing_goes(world: World, store: Store):
-    _, records, _ = run(world, store)
-    left = store.work_folder("count", records[1].key)
-    (left / "checkpoints").mkdir(parents=True)
-    _, records, _ = run(world, store)
-    assert records[1].cached
-    assert not left.exists()
-
-
-def test_the_first_ctrl_c_saves_and_the_same_command_goes_on(
-    world: World, store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-):
-    expected = contents(run(World(), Store(tmp_path / "whole"))[0])
-    world.hook = lambda *place: os.kill(os.getpid(), signal.SIGINT) if place == ("first", 3) else None
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(Interrupted):
-        run(world, store)
-    assert "stopping at the next safe point" in capfd.readouterr().err
-    assert signal.getsignal(signal.SIGINT) is before
-    world.hook = lambda name, iteration: None
-    run_dir, _, said = run(world, store)
-    assert "first: going on from its last checkpoint" in said
-    assert contents(run_dir) == expected
-
-
-def test_a_second_ctrl_c_stops_at_once(world: World, store: Store):
-    def twice(name: str, iteration: int) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    world.hook = twice
-    with pytest.raises(KeyboardInterrupt):
-        run(world, store)
-
-
-def test_a_stop_in_a_step_without_checkpoints_comes_after_it(world: World, store: Store):
-    def stop(job: Job) -> None:
-        world.model(job)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    world.registry["model"] = StepKind("model", 1, ModelConfig, stop)
-    with pytest.raises(Interrupted):
-        run(world, store)
-    assert world.ran == ["model"]
-    run(world, store)
-    assert world.ran == ["model", "first", "second"]
-
-
-def test_a_full_disk_inside_a_step(world: World, store: Store):
-    def full(name: str, iteration: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    world.hook = full
-    with pytest.raises(UserError, match="the disk is full") as caught:
-        run(world, store)
-    assert "Free some space" in caught.value.remedy
-
-
-def test_too_little_space_is_said_before_anything_runs(world: World, store: Store):
-    with pytest.raises(UserError, match="GiB are free, and a run needs"):
-        run_recipe(recipe(), world.registry, store, say=lambda line: None, min_free_bytes=1 << 60)
-    assert world.ran == []
-    run(world, store)
-    run_recipe(recipe(), world.registry, store, say=lambda line: None, min_free_bytes=1 << 60)  # nothing to run
-
-
-def test_a_store_that_cannot_be_made(world: World, tmp_path: Path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="the store cannot be written") as caught:
-        run_recipe(recipe(), world.registry, Store(tmp_path / "file" / "store"), say=lambda line: None)
-    assert "--store" in caught.value.remedy
-
-
 def test_what_a_step_counted_is_said(tmp_path: Path) -> None:
     def counted(content: object) -> list[str]:
         (tmp_path / "summary.json").write_text(json.dumps(content))
@@ -348,15 +160,6 @@ def test_what_a_step_counted_is_said(tmp_path: Path) -> None:
     ]
     alarm = {"name": "repetition", "what": "distinct-2 fell.", "since": 3}
     assert counted({"num_prompts": 2, "alarms": [alarm]}) == ["2 prompts", "alarm, from 3 on: distinct-2 fell."]
-
-
-def test_one_run_has_one_process(world: World, store: Store) -> None:
-    """With other settings too: the two would take turns in one folder."""
-    with (
-        lock(store.root / "runs" / ".r.lock", "the run 'r'"),
-        pytest.raises(UserError, match="the run 'r' is being worked on by process"),
-    ):
-        run(world, store)
 
 
 def test_a_run_shows_from_its_start_on(world: World, store: Store) -> None:
