@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import Any
+import types
+import typing
+from typing import Any, Literal
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -35,7 +38,7 @@ _FRAME = {"model": ("model", "The keys below `model`"), "data": ("data", "The ke
 
 def _step(kind: str, title: str) -> str:
     step = STEPS[kind]
-    module = (inspect.getdoc(inspect.getmodule(step.run)) or "").partition("\n\n")[0]
+    module = _one_line((inspect.getdoc(inspect.getmodule(step.run)) or "").partition("\n\n")[0])
     rest, meanings = _meanings(step.config)
     refs = refs_of(step.config)
     own = step.config.__annotations__  # what is the step's own stands before what it shares with others
@@ -54,12 +57,17 @@ def _meanings(config: type[StepConfig]) -> tuple[list[str], dict[str, str]]:
     for owner in config.__mro__:
         if not owner.__module__.startswith("accord.") or owner is StepConfig or not owner.__doc__:
             continue
-        before, *found = key.split(" ".join(inspect.cleandoc(owner.__doc__).split()))
+        before, *found = key.split(_one_line(owner.__doc__))
         if before.strip() and owner is config:
             rest.append(before.strip())
         for keys, meaning in zip(found[::2], found[1::2], strict=True):
             meanings |= {name: meaning.strip() for name in re.split(r",\s", keys) if name not in meanings}
     return rest, meanings
+
+
+def _one_line(text: str) -> str:
+    """Without line breaks; a word that was broken at its hyphen is whole again."""
+    return " ".join(re.sub(r"(?<=\w-)\n\s*(?=\w)(?!(?:and|or)\b)", "", text).split())
 
 
 def _row(name: str, info: FieldInfo, ref: Ref | None, meaning: str) -> str:
@@ -77,23 +85,70 @@ def _plain(value: Any) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, tuple | list):
         return "[" + ", ".join(map(_plain, value)) + "]"
-    return str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value) or '""'
 
 
 def _takes(info: FieldInfo, ref: Ref | None) -> str:
-    if ref is not None:
-        records = [ref.records] if isinstance(ref.records, str) else list(ref.records or ())
-        what = {"policy": "a policy", "reward": "a reward", "data": " or ".join(records) or "a part of a data set"}
-        several = "a list of: " if "tuple" in str(info.annotation) else ""
-        return several + what[ref.wants]
-    text = re.sub(r"(\w+\.)+", "", str(info.annotation))
-    text = re.sub(r"<class '(\w+)'>", r"\1", text).replace("NoneType", "null").replace("None", "null")
-    text = re.sub(r"Union\[(.*)\]", lambda m: m[1].replace(", Literal", " or Literal"), text)
-    text = re.sub(r"\bdict\[(.*?), (.*?)\]", r"a map from \1 to \2", text)
-    text = re.sub(r"Literal\[(.*?)\]", lambda m: m[1].replace("'", "`").replace(", ", " or "), text)
-    for python, plain in (("str", "text"), ("int", "whole number"), ("float", "number"), ("bool", "true or false")):
-        text = re.sub(rf"\b{python}\b", plain, text)
-    return text.replace("|", "\\|")
+    """What a user may write, in words."""
+    if ref is None:
+        return _choice(_forms(info.annotation))
+    one, several = {"policy": (["a policy"], "policies"), "reward": (["a reward"], "rewards")}.get(
+        ref.wants, ([_RECORDS.get(kind, kind) for kind in ref.kinds], " or ".join(ref.kinds))
+    )
+    shapes = {typing.get_origin(_bare(part)) or _bare(part) for part in _parts(info.annotation)}
+    forms = list(one) if str in shapes else []
+    if shapes & {tuple, list}:
+        forms.append("a list of such parts" if forms else f"a list of {several}")
+    return _choice(forms + (["null"] if types.NoneType in shapes else []))
+
+
+def _forms(annotation: Any) -> list[str]:
+    """The forms that a value may have: values as they are written, and types in words."""
+    found = [form for part in _parts(annotation) for form in _form(_bare(part))]
+    return sorted(dict.fromkeys(found), key=lambda form: (form == "null", not form.startswith("`")))
+
+
+def _form(part: Any) -> list[str]:
+    origin, inner = typing.get_origin(part), typing.get_args(part)
+    if origin is Literal:
+        return [f"`{value}`" for value in inner]
+    if origin is dict:
+        return [f"a map from {_choice(_forms(inner[0]))} to {' or to '.join(_forms(inner[1]))}"]
+    if origin in (tuple, list):
+        number = "" if origin is list or inner[-1] is ... else f"{len(inner)} "
+        return [f"a list of {number}{' or '.join(_PLURALS.get(form, form) for form in _forms(inner[0]))}"]
+    if isinstance(part, type) and issubclass(part, BaseModel):
+        return [f"a map ({', '.join(f'`{name}`' for name in part.model_fields)})"]
+    return _WORDS[part]
+
+
+_RECORDS = {"labelled": "labelled responses"}
+_WORDS: dict[Any, list[str]] = {
+    str: ["text"],
+    int: ["whole number"],
+    float: ["number"],
+    bool: ["true", "false"],
+    types.NoneType: ["null"],
+}
+_PLURALS = {"text": "texts", "whole number": "whole numbers", "number": "numbers"}
+
+
+def _parts(annotation: Any) -> tuple[Any, ...]:
+    """The members of a union; the annotation itself if it is none."""
+    bare = _bare(annotation)
+    return typing.get_args(bare) if typing.get_origin(bare) in (typing.Union, types.UnionType) else (bare,)
+
+
+def _bare(annotation: Any) -> Any:
+    """Without what `Annotated` adds, and with the value of an alias."""
+    while typing.get_origin(annotation) is typing.Annotated:
+        annotation = typing.get_args(annotation)[0]
+    return annotation
+
+
+def _choice(forms: list[str]) -> str:
+    """As in "a", "a or b", "a, b, or c"."""
+    return " or ".join(forms) if len(forms) < 3 else ", ".join(forms[:-1]) + f", or {forms[-1]}"
 
 
 def command_reference() -> str:

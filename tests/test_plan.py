@@ -199,12 +199,17 @@ def test_what_changes_a_key():
             "reward: prxy",
             "r.yaml:9:ppo.reward: there is nothing called 'prxy'\n  Did you mean 'proxy'?",
         ),
-        ("reward: proxy", "reward: sft", "r.yaml:9:ppo.reward: 'sft' is a policy, and a reward model is wanted here"),
-        ("reward: proxy", "reward: latest", "'latest' is a policy, and a reward model is wanted here"),
+        (
+            "reward: proxy",
+            "reward: sft",
+            "r.yaml:9:ppo.reward: 'sft' is a policy, and a reward is wanted here\n  Rewards above: proxy.",
+        ),
+        ("reward: proxy", "reward: latest", "'latest' is a policy, and a reward is wanted here"),
         (
             "reference: sft",
             "reference: proxy",
-            "r.yaml:10:ppo.reference: 'proxy' is a reward model, and a policy is wanted",
+            "r.yaml:10:ppo.reference: 'proxy' is a reward model, and a policy is wanted here\n"
+            "  Policies above: model, sft.",
         ),
         ("reference: sft", "reference: reviews", "'reviews' is a data set, and a policy is wanted"),
         ("[start, sft, ppo]", "[start, proxy]", "r.yaml:11:evaluate.policies.1: 'proxy' is a reward model"),
@@ -332,3 +337,31 @@ def test_a_check_refuses_at_the_line_of_the_key_or_else_of_the_step() -> None:
     assert str(raised.value) == "r.yaml:10:ppo.kl_target: 101.0 nats are no limit\n  Lower it."
     (caution,) = plan_of(text.replace("101", "6"), registry=CHECKED).cautions
     assert caution.startswith("r.yaml:7:ppo: ")
+
+
+def test_a_data_set_that_no_step_uses_is_noted_at_its_line() -> None:
+    text = GOOD.replace("data: {reviews: made-up}", "data:\n  reviews: made-up\n  spare: made-up")
+    (caution,) = plan_of(text).cautions
+    assert caution == "r.yaml:4:spare: no step uses this data set. Name it in a step, or take it out."
+
+
+@pytest.mark.parametrize("given", ["sft", "reviews", "nobody"])
+def test_without_a_reward_above_the_kinds_of_rewards_are_named(given: str) -> None:
+    rule = {**REGISTRY, "rule": StepKind("reward", 1, StepConfig, no_run)}
+    text = GOOD.replace("  - reward:\n      name: proxy\n", "").replace("reward: proxy", f"reward: {given}")
+    with pytest.raises(UserError) as caught:
+        plan_of(text, registry=rule)
+    assert caught.value.remedy == "Add a reward above: a step of kind reward or rule."
+
+
+def test_a_rule_is_a_reward_and_no_reward_model() -> None:
+    rule = {**REGISTRY, "rule": StepKind("reward", 1, StepConfig, no_run)}
+    text = GOOD.replace("  - ppo:", "  - rule: {}\n  - ppo:").replace("reference: sft", "reference: rule")
+    with pytest.raises(UserError, match="'rule' is a reward, and a policy is wanted here"):
+        plan_of(text, registry=rule)
+
+
+def test_data_of_a_recipe_without_data() -> None:
+    with pytest.raises(UserError) as caught:
+        plan_of(GOOD.replace("data: {reviews: made-up}\n", ""))
+    assert str(caught.value).endswith("there is nothing called 'reviews'\n  Nothing above has data.")

@@ -35,10 +35,12 @@ ONLY_PART = "train"  # what the name of a data set alone stands for
 _NOUNS: Mapping[str, str] = {
     "model": "the model to start from",
     "policy": "a policy",
-    "reward": "a reward model",
+    "reward": "a reward",
     "data": "a data set",
     "results": "a table of results",
 }
+_REWARD_MODELS = ("reward", "reward_model")  # kinds; the other rewards are rules, functions, endpoints
+_SEVERAL: Mapping[str, str] = {"policy": "Policies", "reward": "Rewards"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,28 @@ class Plan:
         known = [step.name for step in self.steps]
         raise UserError(f"there is no step {name!r}", where=str(self.recipe.path), remedy=did_you_mean(name, known))
 
+    def where(self, name: str, *path: str) -> str:
+        """`file:line:field` of a key of a step or data set; that of the step where the recipe does not give the key."""
+        specs: tuple[StepSpec | DataSpec, ...] = (*self.recipe.data, *self.recipe.steps)
+        spec = next((one for one in specs if one.name == name), None)
+        return nearest(self.recipe, spec, path)
+
+    def located(self, error: UserError, name: str) -> UserError:
+        """An error that the step `name` raised, with its place in the recipe: a step names itself, or itself and a key
+        as `step.key`, or nothing. Other places stay as they are."""
+        own, _, path = error.where.partition(".")
+        if error.where and own != name:
+            return error
+        where = self.where(name, *(path.split(".") if path else ()))
+        return UserError(error.what, where=where, remedy=error.remedy)
+
+
+def nearest(recipe: Recipe, spec: StepSpec | DataSpec | None, path: KeyPath) -> str:
+    """The place of a key below a step (None: the model), or of the step when the recipe leaves the key out."""
+    if spec is None:
+        return recipe.where(None, (MODEL, *path))
+    return recipe.where(spec, path if path[:1] in spec.key_lines else ())
+
 
 def make_plan(recipe: Recipe, registry: Registry) -> Plan:
     """Validate every step's config, resolve what it refers to and compute its key. Runs and reads nothing.
@@ -75,7 +99,7 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
             what = f"there is no step of kind {spec.kind!r}"
             raise UserError(what, where=recipe.where(spec), remedy=did_you_mean(spec.kind, kinds))
         planner.add(spec.kind, spec.name, spec.config, step_seed(recipe.seed, spec.name), spec)
-    return Plan(recipe, tuple(planner.done.values()), tuple(planner.cautions))
+    return Plan(recipe, tuple(planner.done.values()), (*planner.cautions, *planner.unused_data()))
 
 
 def step_seed(seed: int, name: str) -> int:
@@ -122,16 +146,21 @@ class _Planner:
             self._check(step, row.check, spec)
         self.done[name] = step
 
+    def unused_data(self) -> list[str]:
+        """A caution for each data set that no step takes. It is read all the same."""
+        used = {link.step.name for step in self.done.values() for links in step.parents.values() for link in links}
+        what = "no step uses this data set. Name it in a step, or take it out."
+        return [f"{self.where(data)}: {what}" for data in self.recipe.data if data.name not in used]
+
     def _check(self, step: PlannedStep, check: Check, spec: StepSpec | DataSpec | None) -> None:
         try:
             found = list(check(step))
         except Contradiction as error:
-            raise UserError(error.what, where=self._nearest(spec, error.key), remedy=error.remedy) from error
-        self.cautions += [f"{self._nearest(spec, one.key)}: {one.what} {one.remedy}".rstrip() for one in found]
-
-    def _nearest(self, spec: StepSpec | DataSpec | None, key: str) -> str:
-        """The place of a key of a step; that of the step when the recipe leaves the key at its default."""
-        return self.where(spec, (key,) if spec and (key,) in spec.key_lines else ())
+            raise UserError(error.what, where=nearest(self.recipe, spec, (error.key,)), remedy=error.remedy) from error
+        places = [nearest(self.recipe, spec, (one.key,)) for one in found]
+        self.cautions += [
+            f"{where}: {one.what} {one.remedy}".rstrip() for where, one in zip(places, found, strict=True)
+        ]
 
     def where(self, spec: StepSpec | DataSpec | None, path: KeyPath = ()) -> str:
         return self.recipe.where(spec, path) if spec else self.recipe.where(None, (MODEL, *path))
@@ -142,7 +171,7 @@ class _Planner:
         except UserError as error:
             raise UserError(error.what, where=error.where or self.where(spec), remedy=error.remedy) from error
         except Contradiction as error:
-            raise UserError(error.what, where=self._nearest(spec, error.key), remedy=error.remedy) from error
+            raise UserError(error.what, where=nearest(self.recipe, spec, (error.key,)), remedy=error.remedy) from error
         except ValidationError as error:
             # A mistyped key is also a missing one: the typo is the better message.
             problems = error.errors(include_url=False)
@@ -171,12 +200,12 @@ class _Planner:
             policies = [step for step in self.done.values() if self._produces(step) == "policy"]
             step = policies[-1] if policies else self.done[MODEL]
         else:
-            step = self._named(name, where, [known for known in self.done if self._fits(self.done[known], ref)])
+            fitting = self._fitting(ref)
+            step = self._named(name, where, did_you_mean(name, fitting) if fitting else self._choice(ref))
         if not self._fits(step, ref):
-            fitting = [known for known in self.done if self._fits(self.done[known], ref)]
-            what = f"{name!r} is {_NOUNS[self._produces(step)]}, and {_NOUNS[ref.wants]} is wanted here"
-            remedy = did_you_mean(name, fitting) if fitting else f"Train {_NOUNS[ref.wants]} above."
-            raise UserError(what, where=where, remedy=remedy)
+            is_one = "a reward model" if step.kind in _REWARD_MODELS else _NOUNS[self._produces(step)]
+            what = f"{name!r} is {is_one}, and {_NOUNS[ref.wants]} is wanted here"
+            raise UserError(what, where=where, remedy=self._choice(ref))
         return Link(name, step)
 
     def _data_link(self, name: str, ref: Ref, where: str) -> Link:
@@ -201,7 +230,8 @@ class _Planner:
             if owner in self.done and "." in name:
                 raise UserError(f"{owner!r} has no part {name.partition('.')[2]!r}", where=where, remedy=remedy)
             if "." in name:
-                self._named(owner, where, [step.name for step in self.done.values() if self._produces(step) == "data"])
+                sets = [step.name for step in self.done.values() if self._produces(step) == "data"]
+                self._named(owner, where, did_you_mean(owner, sets) if sets else "Nothing above has data.")
             raise UserError(f"{name!r} is not {wanted}", where=where, remedy=f"Write NAME.PART. {remedy}")
         if name not in fitting:
             what = f"{name!r} holds {parts[name]}, and {kinds} are wanted here"
@@ -209,14 +239,23 @@ class _Planner:
         owner, _, part = name.partition(".")
         return Link(name, self.done[owner], part, parts[name])
 
-    def _named(self, name: str, where: str, fitting: list[str]) -> PlannedStep:
+    def _choice(self, ref: Ref) -> str:
+        """A remedy: what could stand in the place, or what makes it."""
+        if fitting := self._fitting(ref):
+            return f"{_SEVERAL[ref.wants]} above: {', '.join(fitting)}."
+        kinds = [kind for kind, row in self.registry.items() if row.produces == ref.wants]
+        return f"Add {_NOUNS[ref.wants]} above: a step of kind {' or '.join(kinds)}."
+
+    def _fitting(self, ref: Ref) -> list[str]:
+        return [name for name, step in self.done.items() if self._fits(step, ref)]
+
+    def _named(self, name: str, where: str, remedy: str) -> PlannedStep:
         if name in self.done:
             return self.done[name]
         for spec in self.recipe.steps:
             if spec.name == name:
                 what = f"the step {name!r} is not defined above, but on line {spec.line}"
                 raise UserError(what, where=where, remedy="A step can use what stands above it: move one of the two.")
-        remedy = did_you_mean(name, fitting) if fitting else "Nothing above makes what is wanted here."
         raise UserError(f"there is nothing called {name!r}", where=where, remedy=remedy)
 
     def _produces(self, step: PlannedStep) -> str:

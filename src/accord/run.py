@@ -92,7 +92,10 @@ def run_recipe(
             if inspect and step.kind not in INTERNAL and store.find(step.kind, step.key) is None:
                 inspect(plan)
                 inspect = None
-            records.append(_bring(step, registry, store, stop, say, min_checkpoint_seconds))
+            try:
+                records.append(_bring(step, registry, store, stop, say, min_checkpoint_seconds))
+            except UserError as error:
+                raise plan.located(error, step.name) from error
             _write_run(run_dir, store, plan, records)
         if finish is not None:
             finish(run_dir, records)

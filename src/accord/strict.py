@@ -1,4 +1,4 @@
-"""What every configuration is made from: an unknown key is an error, and so is a true where a number is wanted."""
+"""What every configuration is made from: an unknown key is an error, and so is a true or an infinity as a number."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 
 class StrictModel(BaseModel):
-    """Frozen, without unknown keys, and true is no number."""
+    """Frozen, without unknown keys; numbers are finite, and true is none."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod

@@ -29,7 +29,8 @@ def test_values_and_seeds_of_python(recipe: dict[str, object]) -> None:
     )
     assert [row["label"] for row in found["settings"]] == ["reject.num_samples=2", "reject.num_samples=3"]
     assert [(run["seed"], run["status"]) for run in found["runs"]] == [(4, "done"), (4, "done")]
-    assert "run 2 of 2: reject.num_samples=3, seed 4" in said
+    assert "run 2 of 2: reject.num_samples=3, seed 4: to run reject; cached model, mine, rule" in said
+    assert "reject  reject           2 to make, of 2" in said
     assert Path("accord-store/sweeps/rates/sweep.html").is_file()
     assert accord.load_run("rates-reject.num_samples-3-seed-4").step("reject").config["num_samples"] == 3
 

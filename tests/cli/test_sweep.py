@@ -75,9 +75,10 @@ def test_a_sweep_ends_in_a_table(recipe: Path) -> None:
     status, out, _ = sweep("--set", "train.rate=2,3", "--seeds", "3", "--json", "out/found.json")
     assert status == 0, out
     lines = out.splitlines()
-    assert lines[0].endswith("train.rate: this rate is odd."), "once, and not for each run"
-    assert lines[1] == "6 runs of 2 settings: 7 steps to make, of 7"
-    assert "run 6 of 6: train.rate=3, seed 3" in lines
+    assert lines[:2] == ["model  model  1 to make, of 1", "train  train  6 to make, of 6"]
+    assert [line for line in lines if line.endswith("this rate is odd.")] == [lines[2]], "once, and not for each run"
+    assert lines[3] == "6 runs of 2 settings: 7 steps to make, of 7"
+    assert "run 6 of 6: train.rate=3, seed 3: to run train; cached model" in lines
     assert "train:score of train, seeds 1, 2, 3" in lines
     assert (
         "train.rate=3 is best: the intervals of its paired differences of train:score to all others lie above 0."
@@ -93,7 +94,7 @@ def test_a_sweep_ends_in_a_table(recipe: Path) -> None:
         assert "+1.000 (+1.000 to +1.000)" in Path("accord-store/sweeps/mine", written).read_text(), written
     status, out, _ = sweep("--set", "train.rate=2,3", "--lower")
     assert "train.rate=2 is best: the intervals of its paired differences of train:score to all others lie below" in out
-    assert out.splitlines()[1] == "6 runs of 2 settings: 0 steps to make, of 7"
+    assert out.splitlines()[3] == "6 runs of 2 settings: 0 steps to make, of 7"
 
 
 def test_failed_runs_are_status_1(recipe: Path) -> None:
@@ -149,6 +150,20 @@ def test_the_estimate_counts_shared_steps_once(real: Path, monkeypatch: pytest.M
         estimate(list(planned.runs), kinds, Store(Path("s")))
     assert "Take fewer values or seeds" in caught.value.remedy
     assert "4 runs" in estimate(list(planned.runs), kinds, Store(Path("s")), force=True)
+
+
+@pytest.mark.parametrize(
+    ("metric", "says"),
+    [
+        ("reject:los", "no run will have a number 'reject:los'\n  Did you mean 'reject:loss'?"),
+        ("rule:loss", "no run will have a number 'rule:loss': the step logs counts at most\n  Add an evaluate step"),
+    ],
+)
+def test_a_mistyped_metric_costs_no_run(real: Path, metric: str, says: str) -> None:
+    result = runner.invoke(cli.app, ["sweep", str(real), "--metric", metric])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"--metric {metric}: {says}" in result.stderr
+    assert not Path("accord-store").exists()
 
 
 def test_very_many_settings_are_not_estimated(real: Path) -> None:

@@ -46,6 +46,8 @@ CASES: dict[str, OnPolicyConfig] = {
     "grpo": GRPOConfig(**SIZES, **ALL),
     "grpo, k2, dual clip": GRPOConfig(**SIZES, **IN_LOSS),
     "grpo of tokens": GRPOConfig(**SIZES, **ALL, aggregation="token"),
+    "gspo": GRPOConfig(**{**SIZES, **ALL, "clip_range": 0.02, "clip_range_high": 0.03}, ratio="sequence"),
+    "gspo, k2, dual clip": GRPOConfig(**SIZES, **IN_LOSS, ratio="sequence", clip_range=0.01),
     "grpo by a constant": GRPOConfig(**SIZES, **ALL, aggregation="constant"),
     "rloo": RLOOConfig(**SIZES, **ALL, **IN_LOSS),
     "rloo of tokens": RLOOConfig(**SIZES, **ALL, **IN_LOSS, ratio="token"),
@@ -126,6 +128,8 @@ def loss_by_hand(config: OnPolicyConfig, policy: Policy, head: Tensor | None, sc
         log_ratio, log_weight = logprobs - old, old - sampler
         if isinstance(config, RLOOConfig) and config.ratio == "sequence":
             log_ratio, log_weight, advantages = log_ratio.sum(), log_weight.sum(), advantages[0]
+        if isinstance(config, GRPOConfig) and config.ratio == "sequence":  # of mean logs, as often as there are tokens
+            log_ratio, log_weight = (logs.mean().expand(num) for logs in (log_ratio, log_weight))
         total = total + share * clipped(config, log_ratio.exp(), advantages, log_weight).sum()
         log_r = scored.reference_logprobs[s, :num] - logprobs
         if config.kl_in == "loss":

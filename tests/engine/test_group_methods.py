@@ -75,6 +75,7 @@ CASES = {
     "rloo of tokens": RLOOConfig(**SIZES, ratio="token", whiten_advantages=True),  # type: ignore[arg-type]
     "grpo": GRPOConfig(**SIZES),  # type: ignore[arg-type]
     "grpo of tokens": GRPOConfig(**SIZES, aggregation="token", scale="batch", clip_range_high=0.28),  # type: ignore[arg-type]
+    "gspo": GRPOConfig(**SIZES, ratio="sequence", clip_range=3e-4, clip_range_high=4e-4),  # type: ignore[arg-type]
     "grpo by a constant": GRPOConfig(**SIZES, aggregation="constant", scale="none", entropy_coef=0.01),  # type: ignore[arg-type]
 }
 
@@ -140,3 +141,22 @@ def test_metrics_by_hand(tiny_model: Path) -> None:
     assert row["kl"] == pytest.approx(float(scored.k3.sum() / scored.mask.sum()))
     assert row["clip_ratio/region_mean"] == 0.0
     assert {"clip_ratio/low_mean", "clip_ratio/high_mean", "loss/kl_avg", "policy/first_ratio"} <= set(row)
+
+
+def test_a_kl_in_the_rewards_does_not_hide_that_scores_are_equal(tiny_model: Path) -> None:
+    """It is what spreads the rewards, and the share is of the scores."""
+    config = RLOOConfig(**SIZES, kl_coef=0.3)  # type: ignore[arg-type]
+    numbers = iter([1.0, 2.0, 6.0, *[5.0] * 12])
+    roles = replace(make_roles(tiny_model, moved=True), reward=Scores(lambda response: next(numbers)))
+    _, lesson, _ = prepare(roles, make(roles, config), config, make_rollout(roles, config))
+    row = lesson.metrics([])
+    assert row["reward_std"] > 7**0.5 / 5 * 1.01
+    assert row["frac_reward_zero_std"] == pytest.approx(4 / 5)
+
+
+def test_one_response_that_is_not_masked_has_nothing_to_differ_from(tiny_model: Path) -> None:
+    config = GRPOConfig(**SIZES, mask_truncated=True)  # type: ignore[arg-type]
+    roles = roles_of(tiny_model)
+    scored, lesson, _ = prepare(roles, make(roles, config), config, some_finished(make_rollout(roles, config)))
+    assert lesson.metrics([])["frac_reward_zero_std"] == 1.0
+    assert scored.kept.tolist() == scored.own.tolist() == [False, True, False] * 5

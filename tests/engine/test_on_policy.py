@@ -13,7 +13,7 @@ import torch
 
 from accord.engine.learner import StepReport, Term
 from accord.engine.methods import POLICY, Reports, Scored, Trainee
-from accord.engine.on_policy import Outcome, _prompt_batches, deal, run_on_policy, shown, update
+from accord.engine.on_policy import Outcome, _prompt_batches, check_num_prompts, deal, run_on_policy, shown, update
 from accord.engine.on_policy_config import PPOConfig
 from accord.engine.pretraining import Pretraining
 from accord.engine.scorer import flat_like, padded, per_branch, per_token
@@ -188,12 +188,9 @@ def test_the_micro_batch_size_does_not_change_the_update(tiny_model: Path, share
 
 def test_iterations_are_as_many_as_asked_for_with_full_batches() -> None:
     config = CONFIG.model_copy(update={"num_iterations": 10, "prompts_per_iteration": 4})
-    batches = _prompt_batches(10, config, 0, 0)
-    assert [len(set(batch)) for batch in batches] == [4] * 10
-    assert _prompt_batches(10, config, 2, 0)[:10] == batches
-    assert len(_prompt_batches(10, config, 2, 0)) == 12
+    assert [len(set(batch)) for batch in _prompt_batches(10, config, 0)] == [4] * 10
     with pytest.raises(UserError, match="takes 4 prompts, and there are 3"):
-        _prompt_batches(3, config, 0, 0)
+        check_num_prompts(3, config, "ppo")
 
 
 @dataclass(frozen=True)
@@ -261,7 +258,9 @@ def test_a_method_can_end_the_run(tiny_model: Path, tmp_path: Path) -> None:
 
 
 def test_a_warm_up_comes_before_and_is_told_apart(tiny_model: Path, tmp_path: Path) -> None:
-    config = CONFIG.model_copy(update={"num_iterations": 2, "warmup": 0.5, "prompts_per_iteration": 2})
+    """And counts among the iterations; learning rates have the rest to rise in."""
+    sizes = {"num_iterations": 4, "value_warmup": 2, "warmup": 0.5, "prompts_per_iteration": 2}
+    config = CONFIG.model_copy(update=sizes)
     method = Idle(num_warmup=2)
     outcome, rows = run(make_roles(tiny_model), config, method, tmp_path)
     assert method.warm == [True, True, False, False]
@@ -270,7 +269,8 @@ def test_a_warm_up_comes_before_and_is_told_apart(tiny_model: Path, tmp_path: Pa
         [0.0, 0.0, 1.5e-6, 3e-6]
     )  # its own warm-up begins after that
     assert method.num_after == 2
-    assert outcome.summary == {"num_iterations": 2}
+    assert [row["iteration"] for row in rows] == [1, 2, 3, 4]
+    assert outcome.summary == {"num_iterations": 4}
     _, rows = run(make_roles(tiny_model), config, Idle(), tmp_path / "without")
     assert "phase" not in rows[0]
 

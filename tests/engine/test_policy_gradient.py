@@ -151,7 +151,9 @@ def test_approx_kl_is_per_token_whatever_an_action_is(tiny_model: Path) -> None:
     for per_response in (False, True):
         roles = replace(make_roles(tiny_model), reward=Scores(lambda response: float(len(response.text))))
         config = config_of(num_epochs=2)
-        method = Reinforce(roles.policy, config, per_response=per_response)
+        method = Reinforce(
+            roles.policy, config, per_response=per_response, aggregation="sum" if per_response else "token"
+        )
         rollout = make_rollout(roles, config)
         scored, lesson, dealt = prepare(roles, method, config, rollout)
         learn(roles, method, lesson, dealt[:1], 1e-3)

@@ -69,7 +69,8 @@ def test_a_reward_model_of_others_counts_as_one(tiny_model: Path, tmp_path: Path
 
     ScalarModel.from_policy(tiny_model, 1).save(tmp_path / "theirs", {}, Normalisation())
     steps = f"\n  - reward_model: {{name: theirs, source: {json.dumps(str(tmp_path / 'theirs'))}}}\n"
-    steps += "  - ppo: {prompts: mine.prompts, reward: theirs, watch: [theirs], max_response_tokens: 6}\n"
+    steps += "  - ppo: {prompts: mine.prompts, reward: theirs, watch: [theirs], max_response_tokens: 6, "
+    steps += "prompts_per_iteration: 4}\n"
     found = estimator(tiny_model, tmp_path, steps)
     assert found.works["ppo"].tokens("forward") > 0
     assert found.works["theirs"].saved == [found.model.dimensions.scalar_parameters]

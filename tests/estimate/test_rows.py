@@ -169,6 +169,22 @@ def test_the_table(tiny_model: Path, tmp_path: Path):
     assert max(map(len, found[:12])) <= 110
 
 
+def test_the_table_says_which_disk_is_for_a_while(tiny_model: Path, tmp_path: Path):
+    found = estimate(plan_of(tiny_model), tmp_path, RATES)
+    assert not any(line.startswith("disk: ") for line in lines(found, "", PLENTY, 5 << 30)), "no step takes so long"
+    kept = dict.fromkeys(("kept", "beside"), 0)
+    rows = [dataclasses.replace(row, **kept) for row in found.rows]
+    rows[-2] = dataclasses.replace(rows[-2], kept=1 << 30, beside=3 << 30)
+    found = dataclasses.replace(found, rows=tuple(rows))
+    told = lines(found, "", PLENTY, 5 << 30)
+    assert (rows[-2].step.name, rows[-1].step.name) == ("ppo", "evaluate")
+    assert next(line for line in told if line.startswith("ppo ")).endswith(" 4.0 GiB"), "with checkpoints"
+    assert [line for line in told if line.startswith("disk: ")] == [
+        "disk: what a step leaves, and its checkpoints (up to 3.0 GiB), which go when it is done; "
+        "total: the most at any time"
+    ]
+
+
 def test_the_table_says_that_other_programs_ran(tiny_model: Path, tmp_path: Path):
     busy = dataclasses.replace(RATES, share=0.5)
     found = lines(estimate(plan_of(tiny_model), tmp_path, busy), "float32 on the CPU", PLENTY, 5 << 30)

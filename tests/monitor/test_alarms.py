@@ -119,24 +119,6 @@ def test_responses_that_no_longer_end() -> None:
     only(alarms(rows_of({"response/finished": [0.2, 0.1, 0.0]})), "endless")
 
 
-def test_responses_that_hardly_ever_ended() -> None:
-    """Of windows of two: the last has (0.06 + 0.02) / 2 = 0.04."""
-    finished = {"response/finished": [0.1, 0.2, 0.1, 0.04, 0.06, 0.02]}
-    alarm = only(alarms(rows_of(finished)), "unfinished")
-    assert alarm.what.startswith("almost no response is finished: 4 % at the end.")
-    assert "Raise max_response_tokens" in alarm.what
-    assert alarm.since == 4  # from there on
-    assert alarms(rows_of({"response/finished": [0.0, 0.0, 0.0, 0.0, 0.06, 0.05]})) == []
-    assert alarms(rows_of({"response/finished": [0.0, 0.0]})) == []  # no window yet
-    scores, constant = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], [-1.0] * 6
-    replaced = finished | {"objective/scores": scores, "objective/shaped_scores": constant}
-    assert "unfinished" in [alarm.name for alarm in alarms(rows_of(replaced))]
-    kept = finished | {"objective/scores": scores, "objective/shaped_scores": scores}  # truncation_score: null
-    assert "unfinished" not in [alarm.name for alarm in alarms(rows_of(kept))]
-    masked = {"response/finished": [0.0] * 3, "policy/num_updates": [0] * 3}
-    only(alarms(rows_of(masked)), "no_updates")
-
-
 def test_entropy_and_repetition() -> None:
     alarm = only(alarms(rows_of({"objective/entropy": [3.0, 1.0, 0.5]})), "entropy_collapse")
     assert "from 3.00 to 0.50 nats per token" in alarm.what
@@ -153,22 +135,6 @@ def test_a_jump_of_the_length_either_way() -> None:
     alarm = only(alarms(rows_of({"response/mean_tokens": [10, 9, 4]})), "length_jump")
     assert alarm.what == "the mean length shrank from 10.0 to 4.0 tokens."
     assert alarms(rows_of({"response/mean_tokens": [10, 11, 19]})) == []
-
-
-def test_samples_that_all_tie() -> None:
-    alarm = only(alarms(rows_of({"pairs/num": [3, 0, 1, 0, 0, 0]})), "no_pairs")
-    assert alarm.what.startswith("no two samples of a prompt differ in score")
-    assert alarm.since == 4
-    assert alarms(rows_of({"pairs/num": [0, 0, 0, 0, 0, 1]})) == []
-
-
-def test_a_policy_that_never_takes_a_step() -> None:
-    alarm = only(alarms(rows_of({"policy/num_updates": [2, 1, 0, 0, 0, 0]})), "no_updates")
-    assert alarm.what.startswith("no response is finished, and mask_truncated leaves out all others")
-    assert alarm.since == 3
-    assert alarms(rows_of({"policy/num_updates": [0, 0, 0, 2, 2, 2]})) == [], "a warm-up of the value model"
-    both = {"policy/num_updates": [0] * 3, "pairs/num": [0] * 3}
-    assert [alarm.name for alarm in alarms(rows_of(both))] == ["no_pairs"]
 
 
 def test_what_was_not_measured_gives_no_alarm() -> None:

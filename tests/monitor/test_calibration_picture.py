@@ -28,6 +28,14 @@ def test_it_shows_levels_and_the_curve() -> None:
     assert f'aria-label="Accuracy and calibration of proxy: {told}"' in svg
 
 
+def test_all_pairs_stand_above_the_levels() -> None:
+    overall = {"num_pairs": 1230, "accuracy": 0.64, "accuracy_low": 0.6, "accuracy_high": 0.68}
+    shown = words(calibration("proxy", {**overall, "levels": LEVELS}))
+    labels = [word for word in shown if word.endswith(")")]
+    assert labels == ["all pairs (1,230)", "slightly better (1,200)", "better (30)"]
+    assert "all pairs (1,230)" in words(calibration("proxy", overall)), "where no level has a pair"
+
+
 def test_what_is_absent_is_not_drawn() -> None:
     assert "share that came true" not in words(calibration("proxy", {"levels": LEVELS, "curve": []}))
     assert "share of pairs in their order" not in words(calibration("proxy", {"curve": CURVE}))

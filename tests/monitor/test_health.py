@@ -5,18 +5,27 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from accord.monitor.health import cautions, shifts
+from accord.monitor import health
+from accord.monitor.health import Note, said
 
 
 def rows(key: str, *values: Any) -> list[dict[str, Any]]:
     return [{"iteration": i, key: value} for i, value in enumerate(values, start=1)]
 
 
+def cautions(name: str, rows: list[dict[str, Any]]) -> list[str]:
+    return said(health.cautions(name, rows))
+
+
+def shifts(name: str, rows: list[dict[str, Any]]) -> list[str]:
+    return said(health.shifts(name, rows))
+
+
 def test_cut_off_responses() -> None:
     (line,) = cautions("ppo", rows("response/finished", 0.0, 0.0, 0.0))
     assert line.startswith("ppo, from 1 on: almost no response is finished: 0 % at the end.")
-    (line,) = cautions("ppo", rows("response/finished", 0.0, 0.0))  # too few for an alarm
-    assert line == "ppo: every response was cut off at max_response_tokens; none ended by itself."
+    both = [{"iteration": 1, "response/finished": 0.0, "response/own_score": 1.0}]  # scored as they are: no alarm
+    assert cautions("ppo", both) == ["ppo: every response was cut off at max_response_tokens; none ended by itself."]
     (line,) = cautions("ppo", rows("response/finished", 0.5, 0.5, 0.5, 0.5, 0.5, 0.25))  # the last two: 0.375
     assert line.startswith("ppo: 62 % of the responses were cut off")
     assert cautions("ppo", rows("response/finished", 0.0, 0.2, 0.6)) == []
@@ -53,3 +62,16 @@ def test_what_was_not_measured_is_not_judged() -> None:
     for nothing in ([], [{}], rows("response/finished", None, math.nan), rows("response/mean_tokens", 0, 5)):
         assert cautions("ppo", nothing) == []
         assert shifts("ppo", nothing) == []
+
+
+def test_what_several_steps_share_is_said_once() -> None:
+    cut = rows("response/finished", 0.0, 0.0, 0.0)
+    alike = [note for name in ("rloo", "grpo") for note in health.cautions(name, cut)]
+    (line,) = said(alike)
+    assert line.startswith("rloo, grpo, from 1 on: almost no response is finished: 0 % at the end.")
+    (line,) = said([*alike, Note("unfinished", "ppo<b>", "almost no response is finished: 4 % at the end.", 5)])
+    assert line.startswith("rloo, from 1 on: almost no response is finished: 0 % at the end.")
+    assert line.endswith(" Likewise, with other numbers: grpo, from 1 on; ppo<b>, from 5 on.")
+    other = Note("cut", "dpo", "none ended.")
+    assert said([*alike, other])[1] == "dpo: none ended.", "another sentence is a line of its own"
+    assert said([]) == []

@@ -52,10 +52,29 @@ def test_score_against_kl_shows_points_lines_and_legends() -> None:
 
 
 def test_a_negative_estimate_of_the_kl_is_drawn_at_zero() -> None:
-    svg = pictures.score_against_kl(
-        {"sft": {"kl": -0.01, "gold_score": 0.1, "proxy_score": 0.2}}, {}, {"sft": "#111111"}
-    )
+    below = {"kl": -0.01, "gold_score": 0.1, "proxy_score": 0.2}
+    svg = pictures.score_against_kl({"sft": below, "dpo": POLICY, "ppo": POLICY}, {}, {"sft": "#111111"})
     assert "sft gold score 0.10 at 0.00" in svg
+
+
+def test_policies_alone_are_a_picture_when_they_are_three_and_one_has_moved() -> None:
+    def drawn(*kls: dict[str, float]) -> bool:
+        policies = {f"p{at}": {"gold_score": 1.0 + at, **kl} for at, kl in enumerate(kls)}
+        return pictures.score_against_kl(policies, {}, pictures.policy_colours(policies)) != ""
+
+    still, moved = {"kl": 0.1, "kl_low": -0.1, "kl_high": 0.3}, {"kl": 0.4, "kl_low": 0.2, "kl_high": 0.6}
+    assert drawn({"kl": 0.0}, still, moved)
+    assert drawn({"kl": 0.0}, {"kl": 0.1}, {"kl": 0.2}), "without intervals the KL itself"
+    assert not drawn({"kl": 0.0}, moved), "two points"
+    assert not drawn({"kl": 0.0}, still, still)
+    assert not drawn({"kl": 0.0}, {"kl": 0.005, "kl_low": 0.001, "kl_high": 0.01}, still), "surely, but hardly"
+
+
+def test_a_path_has_eight_iterations() -> None:
+    rows: list[dict[str, Any]] = [{"objective/kl": 0.1 * i, "objective/scores": i} for i in range(8)]
+    assert pictures.is_path(rows)
+    assert not pictures.is_path(rows[1:])
+    assert not pictures.is_path([*rows[1:], {"loss": 1.0}])
 
 
 def test_a_trajectory_is_a_moving_mean_of_five() -> None:
@@ -144,7 +163,7 @@ def test_nothing_to_draw_is_no_picture(nothing: Any) -> None:
 
 def test_hostile_names_stay_text() -> None:
     pictured = [
-        pictures.score_against_kl({HOSTILE: POLICY}, {}, {HOSTILE: "#111111"}),
+        pictures.score_against_kl({HOSTILE: POLICY, "a": POLICY, "b": POLICY}, {}, {HOSTILE: "#111111"}),
         pictures.win_rates({HOSTILE: POLICY, "bad\ud800\x00": POLICY}, HOSTILE + "2", {}),
         pictures.accuracy_lines({"name": HOSTILE, "accuracy": 0.8}),
         pictures.training_curves(HOSTILE, HOSTILE, [{HOSTILE: 1.0}]),

@@ -65,7 +65,8 @@ class Page(HTMLParser):
 
 
 EVALUATION = {
-    "accuracy": 0.7, "longer": 0.55, "ece": 0.0481, "chose_the_weights": True,
+    "num_pairs": 40, "accuracy": 0.7, "accuracy_low": 0.6, "accuracy_high": 0.8, "log_loss": 0.61,
+    "longer": 0.55, "ece": 0.0481, "chose_the_weights": True,
     "levels": {"better": {"num_pairs": 30, "accuracy": 0.8, "accuracy_low": 0.7, "accuracy_high": 0.9}},
     "curve": [{"predicted": 0.6, "share": 0.55, "share_low": 0.4, "share_high": 0.7}],
 }  # fmt: skip
@@ -163,9 +164,16 @@ def test_the_validation_of_a_reward_model_is_drawn(html: str) -> None:
     assert "judge on its validation" in text
     assert "ECE 0.048" in text
     assert (
-        "All pairs: 70 %; the response with more words is the better one in 55 %. These comparisons also chose" in text
+        "All pairs: 70 % (60 to 80); log loss 0.610 nats, where knowing nothing is 0.693; "
+        "the response with more words is the better one in 55 %. These comparisons also chose" in text
     )
-    assert 'aria-label="Accuracy and calibration of judge: better (30) 80 %, claimed 60 % came true 55 %"' in page
+    assert "Safe or unsafe" not in text
+    told = {"num_labelled": 40, "num_unsafe": 9, "auc": 0.875, "unsafe_precision": 0.5, "unsafe_recall": None}
+    safe = build_report(replace(run, steps=[replace(step, evaluation={**EVALUATION, "safety": told})]))
+    assert "of 40 labelled responses, 9 of them unsafe: AUC 0.875 (0.5: the score does not tell them apart)." in safe
+    assert "50 % are (precision), and – % of the unsafe ones are found" in safe  # noqa: RUF001
+    drawn = "all pairs (40) 70 %, better (30) 80 %, claimed 60 % came true 55 %"
+    assert f'aria-label="Accuracy and calibration of judge: {drawn}"' in page
     assert "on its validation" not in html  # there was none
     for steps, missing in (([step], False), ([replace(step, evaluation={})], True)):
         text = Page(build_report(replace(run, steps=steps, results={}))).text
@@ -294,12 +302,14 @@ def test_a_column_without_a_number_and_a_proxy_that_is_none_are_left_out() -> No
 def test_a_run_without_an_evaluation_names_what_looked_on_and_what_went_wrong() -> None:
     rows = [
         {"iteration": i, "objective/kl": i, "objective/scores": i, "watch/judge": -i, "response/finished": 0.0}
-        for i in range(1, 5)
+        for i in range(1, 9)
     ]
     step = StepView("ppo", "ppo", 1.0, False, "a" * 64, {}, rows)
     one = StepView("sft", "sft", 1.0, False, "b" * 64, {}, [{"iteration": 1, "loss": 3.0}])
     text = " ".join(Page(build_report(RunView("r", "", [step, one], {}, [], "", {}))).text.split())
+    assert "the way that ppo took on the training prompts, dashed" in text
     assert "solid the score by judge, which looked on." in text
+    assert "clip fraction" in text
     assert "gold validation" not in text
     assert "almost no response is finished" in text
     assert "GFLOP/s" not in text
@@ -307,6 +317,13 @@ def test_a_run_without_an_evaluation_names_what_looked_on_and_what_went_wrong() 
     alone = [{key: value for key, value in row.items() if key != "watch/judge"} for row in rows]
     page = build_report(RunView("r", "", [replace(step, metrics=alone)], {}, [], "", {}))
     assert "(moving mean of 5 iterations)." in " ".join(Page(page).text.split())
+    short = [replace(step, name=name, kind="online_dpo", metrics=rows[:7]) for name in ("online", "offline")]
+    text = " ".join(Page(build_report(RunView("r", "", short, {}, [], "", {}))).text.split())
+    assert "the way that" not in text
+    assert "Score against drift is not drawn. It takes three policies" in text
+    assert "PPO" not in text, "nothing was trained with it"
+    assert text.count("almost no response is finished") == 1
+    assert "online, offline, from 1 on: almost no response" in text
 
 
 def test_training_does_not_change_the_tone_of_an_evaluation() -> None:

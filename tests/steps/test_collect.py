@@ -73,7 +73,7 @@ def test_nobody_answers(folder: Path, tiny_model: Path):
     steps = "  - sample: {prompts: mine.prompts, max_response_tokens: 6}\n"
     steps += "  - collect: {comparisons: sample, file: none.py, function: judge}\n"
     Path("none.py").write_text("def judge(responses):\n    return [None] * len(responses)\n")
-    with pytest.raises(UserError, match=r"^collect: none of the 8 comparisons was answered"):
+    with pytest.raises(UserError, match=r":5:collect: none of the 8 comparisons was answered"):
         run_steps(folder, tiny_model, steps)
 
 
@@ -125,7 +125,7 @@ def test_simulated_judgements_train_a_reward_model(folder: Path, tiny_model: Pat
         ),
         (
             "{comparisons: mine.pairs, reward: start}",
-            "'start' is the model to start from, and a reward model is wanted",
+            "'start' is the model to start from, and a reward is wanted",
         ),
     ],
 )

@@ -113,7 +113,7 @@ def plan(model: Path, config: str) -> Any:
     ("config", "message"),
     [
         ("rewards: [a]", ".rewards: "),
-        ("rewards: [a, mine]", ".rewards.1: 'mine' is a data set, and a reward model is wanted here"),
+        ("rewards: [a, mine]", ".rewards.1: 'mine' is a data set, and a reward is wanted here"),
         (
             "rewards: [a, b], how: mean, weights: [1, 2]",
             ".weights: weights are for a sum, and the rewards are combined",
@@ -140,6 +140,24 @@ def test_what_a_plan_warns_of(tiny_model: Path):
     assert not plan(tiny_model, "rewards: [m, a]").cautions
     assert not plan(tiny_model, "rewards: [a, b], how: worst").cautions
     assert not plan(tiny_model, "rewards: [m, b], how: worst").cautions, "b has a gain of its own"
+
+
+@pytest.mark.parametrize(
+    ("weights", "what"),
+    [
+        (
+            "[-1, 0]",
+            "no weight is above 0, so a response is the better the worse the rewards find it. Turn their signs",
+        ),
+        ("[-1, -2]", "no weight is above 0"),
+        ("[0.3, -0.3]", "the weights add up to 0: only how far the rewards differ counts, and what all of them like"),
+    ],
+)
+def test_weights_that_are_hardly_meant(tiny_model: Path, weights: str, what: str):
+    (caution,) = plan(tiny_model, f"rewards: [a, b], weights: {weights}").cautions
+    assert caution.startswith(f"few.yaml:8:combine.weights: {what}")
+    assert caution.endswith("unless that is meant.")
+    assert not plan(tiny_model, "rewards: [a, b], weights: [1, -0.5]").cautions
 
 
 def test_what_is_watched_says_how_far_the_parts_are_apart(tmp_path: Path, tiny_model: Path):

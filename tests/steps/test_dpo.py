@@ -234,7 +234,7 @@ def test_what_is_left_out_is_counted_and_changes_nothing(parts: Parts, tmp_path:
 def test_nothing_to_learn_from(parts: Parts, tmp_path: Path, tiny_model: Path) -> None:
     parts["pairs"][:] = [compared(f"{i}", GOOD[0], GOOD[0]) for i in range(3)]
     with pytest.raises(
-        UserError, match=r"pairs\.jsonl: of 3 comparisons none can be learned from: 3 identical pairs\n"
+        UserError, match=r"few\.yaml:4:dpo\.data: of 3 comparisons none can be learned from: 3 identical pairs\n"
     ):
         run_steps(tmp_path, tiny_model, DPO)
 

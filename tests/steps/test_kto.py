@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -76,6 +77,19 @@ def test_good_responses_gain_and_bad_ones_lose(tmp_path: Path, tiny_model: Path)
     assert len(rows) == 1 + 6  # 15 examples, 8 an optimizer step
 
 
+def test_each_pass_of_the_reference_has_a_name(
+    tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_steps(tmp_path, tiny_model, KTO, "kto.num_epochs=0.5")
+    shown = re.findall(r"^kto: (reference.*?)  (\d+)/\2 prompts", capsys.readouterr().err, re.MULTILINE)
+    assert shown == [  # 15 examples, and 8 of the validation
+        ("reference", "15"),
+        ("reference, mismatched", "15"),
+        ("reference, validation", "8"),
+        ("reference, validation, mismatched", "8"),
+    ]
+
+
 def test_comparisons_are_seen_as_good_and_bad_responses(tmp_path: Path, tiny_model: Path) -> None:
     """Eight pairs; of three responses in order the middle one is neither."""
     folder = run_steps(tmp_path, tiny_model, f"  - kto: {{data: [mine.pairs, mine.thumbs], {SMALL}}}\n") / "steps/kto"
@@ -114,7 +128,9 @@ def test_weights_out_of_balance_are_warned_of(
 def test_what_does_not_suffice_is_refused(parts: Parts, tmp_path: Path, tiny_model: Path) -> None:
     parts["thumbs"][:] = [labelled(i, good=True) for i in range(4)] + [labelled(9, good=False, text="A<|im_end|>")]
     message = "KTO learns from good and from bad responses, and of 5 there are 4 good, 0 bad, 1 with control tokens"
-    with pytest.raises(UserError, match=rf"thumbs\.jsonl: {message}, 0 without tokens, 0 too long\n  Add responses"):
+    with pytest.raises(
+        UserError, match=rf"few\.yaml:4:kto\.data: {message}, 0 without tokens, 0 too long\n  Add responses"
+    ):
         run_steps(tmp_path / "good", tiny_model, KTO)
     parts["thumbs"][:] = [replace(labelled(i, good=i == 0), prompt=Prompt(f"p{i}", ASK)) for i in range(2)]
     with pytest.raises(UserError, match=r"all responses are to one prompt, and KTO's reference point needs answers"):
@@ -124,5 +140,7 @@ def test_what_does_not_suffice_is_refused(parts: Parts, tmp_path: Path, tiny_mod
 def test_few_examples_an_optimizer_step_are_warned_of() -> None:
     (caution,) = plan_of("  - kto: {data: mine.thumbs, batch_size: 4}\n").cautions
     assert caution.startswith("few.yaml:4:kto.batch_size: the reference point is estimated from an optimizer step's 4")
+    (caution,) = plan_of("  - kto: {data: mine.thumbs, batch_size: 1}\n").cautions
+    assert caution.endswith("an optimizer step's only example, and is mostly noise. Set it to 8 or more.")
     with pytest.raises(UserError, match=r"kto\.validate_every: validate_every needs something to measure"):
         plan_of("  - kto: {data: mine.thumbs, validate_every: 4}\n")

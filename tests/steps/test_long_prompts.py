@@ -45,7 +45,8 @@ def run(model: Path, *steps: dict[str, Any], force: bool = False) -> accord.Run:
 
 SHARED = {"prompts": "prompts", "max_response_tokens": 8}
 REJECT = {"reject": {**SHARED, "reward": "length", "num_samples": 2, "batch_size": 4}}
-PPO = {"ppo": {**SHARED, "reward": "length", "num_iterations": 1, "prompts_per_iteration": 5, "num_samples": 2}}
+SIZES = {"num_iterations": 1, "prompts_per_iteration": 5, "num_samples": 2}
+PPO = {"ppo": {**SHARED, "reward": "length", **SIZES, "truncation_score": None}}
 EVALUATE = {
     "evaluate": {
         **SHARED,

@@ -34,6 +34,7 @@ __all__ = ["made_up"]
 
 STEP = """\
   - reward_rule: {name: short, rule: length, unit: words, target: 4}
+  - reward_rule: {name: varied, rule: distinct}
   - online_dpo:
       prompts: mine.prompts
       reward: short
@@ -43,7 +44,7 @@ STEP = """\
       max_response_tokens: 8
       learning_rate: 0.003
       truncation_score: null
-      watch: [short]
+      watch: [varied]
 """
 STATEFUL = {
     "a reference that follows": ["online_dpo.reference_every=1", "online_dpo.ema=0.9", "online_dpo.pairs=all"],
@@ -99,7 +100,7 @@ def test_stopped_after_two_it_goes_on_to_the_same_bytes(tiny_model: Path, tmp_pa
     rows = rows_of(whole)
     assert len(rows) == 4
     assert rows[0]["objective/kl"] == 0
-    assert "watch/short" in rows[0]
+    assert "watch/varied" in rows[0]
     assert all("logps/chosen" in row for row in rows if row["pairs/num"])
     assert [row["objective/kl"] for row in rows] == pytest.approx([0] * 4, abs=1e-3)  # the reference is the policy
 

@@ -118,6 +118,7 @@ STATEFUL = {
     "score_normalisation": "running",
     "score_clip": 1.5,
     "ema": 0.9,
+    "num_iterations": 4,  # with the one of the value model
     "value_warmup": 1,
     "ptx_data": "reviews.sft",
     "ptx_coef": 0.5,
@@ -127,7 +128,7 @@ STATEFUL = {
 CASES: dict[str, dict[str, Any]] = {
     "separate": STATEFUL,
     "shared": {
-        **{key: value for key, value in STATEFUL.items() if key != "value_warmup"},
+        **{key: value for key, value in STATEFUL.items() if key not in ("num_iterations", "value_warmup")},
         "value_model": "shared",
         "entropy_coef": 0.01,
         "kl_in": "loss",
@@ -267,3 +268,17 @@ def test_the_summary_has_what_was_used_and_why_the_run_ended(before: Path, tiny_
     assert summary["num_iterations"] == len(rows(out)) < 3
     assert summary["ptx_data"]["num_demonstrations"] == 24
     assert (out / "model/model.safetensors").is_file()
+
+
+def test_what_stops_at_a_kl_is_kept_as_it_is_after_the_update_of_that_iteration(
+    before: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    stopped = run(before, tiny_model, tmp_path / "stopped", {"stop_at_kl": 1e-6})
+    done = rows(stopped)
+    assert [row["objective/kl"] > 1e-6 for row in done] == [False, True]
+    assert done[-1]["policy/num_updates"] == 2
+    asked = run(before, tiny_model, tmp_path / "asked", {"num_iterations": 2})
+    weights = "model/model.safetensors"
+    assert (stopped / weights).read_bytes() == (asked / weights).read_bytes()
+    shorter = run(before, tiny_model, tmp_path / "shorter", {"num_iterations": 1})
+    assert (stopped / weights).read_bytes() != (shorter / weights).read_bytes()

@@ -53,10 +53,10 @@ def test_the_estimate_counts_what_the_settings_ask_for(
     assert (list(shared.phases[0].trained), shared.checkpointed) == ([policy], policy)
     assert len(shared.loaded) == len(plain.loaded) - 1
 
-    warm = works(tiny_model, tmp_path, "num_epochs: 2, value_warmup: 3")  # twice the rollouts; the value model learns
-    assert warm.tokens("train") == pytest.approx(6 * learned)
-    assert warm.tokens("decode") == pytest.approx(2 * plain.tokens("decode"))
-    assert warm.tokens("forward") == pytest.approx(2 * plain.tokens("forward"))
+    warm = works(tiny_model, tmp_path, "num_epochs: 2, value_warmup: 1")  # one of three is the value model's alone
+    assert warm.tokens("train") == pytest.approx((2 + 2 * 2 / 3) * learned)
+    assert warm.tokens("decode") == pytest.approx(plain.tokens("decode"))
+    assert warm.tokens("forward") == pytest.approx(plain.tokens("forward"))
 
     averaged = works(tiny_model, tmp_path, "num_epochs: 2, ema: 0.9")
     assert (averaged.phases[0].kept, plain.phases[0].kept) == (policy, 0)

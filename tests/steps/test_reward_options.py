@@ -193,9 +193,11 @@ def test_an_ensemble_is_evaluated_in_the_unit_of_raw_scores(data, tmp_path: Path
 def test_what_the_data_does_not_hold(data, tmp_path: Path, tiny_model: Path) -> None:
     with pytest.raises(UserError) as caught:
         reward(tmp_path / "labels", tiny_model, "safety_coef: 1")
-    assert "train.jsonl: safety_coef is set, and no response is labelled safe or unsafe\n  Set" in str(caught.value)
+    message = "few.yaml:4:reward.data: safety_coef is set, and no response is labelled safe or unsafe\n  Set"
+    assert message in str(caught.value)
     data["held"] = [judged("tie", grades=(1.0, 1.0))]
-    with pytest.raises(UserError, match=r"held\.jsonl: no comparison has an ordered pair\n  All responses to a prompt"):
+    message = r"few\.yaml:4:reward\.validation: no comparison has an ordered pair\n  All responses to a prompt"
+    with pytest.raises(UserError, match=message):
         reward(tmp_path / "ties", tiny_model, "validation: mine.held")
     with pytest.raises(
         UserError, match="no comparison has an ordered pair\n  Every difference of mean grades is below"

@@ -91,7 +91,7 @@ def test_responses_of_one_policy_differ(tmp_path: Path, tiny_model: Path):
 
 def test_equal_responses_are_left_out_and_counted(tmp_path: Path, tiny_model: Path):
     steps = "  - sample: {prompts: mine.prompts, temperatures: [1e-4], max_response_tokens: 6}\n"
-    with pytest.raises(UserError, match=r"^sample: in each of the 8 comparisons all responses are equal"):
+    with pytest.raises(UserError, match=r":4:sample: in each of the 8 comparisons all responses are equal"):
         run_steps(tmp_path, tiny_model, steps)
     steps = "  - sample: {prompts: mine.prompts, temperatures: [1.0], max_response_tokens: 1}\n"
     folder = run_steps(tmp_path, tiny_model, steps, "sample.temperatures=[0.05]", "seed=3") / "steps/sample"

@@ -120,13 +120,14 @@ def test_of_a_step(run_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("metric", "says"),
     [
+        (Metric("gold_win_rat", policy="ppo"), "Did you mean 'gold_win_rate'?"),
         (
-            Metric("gold_win_rat", policy="ppo"),
-            "There are: gold_win_rate, kl, gold_score, num_prompts, reward_model.acc",
+            Metric("nothing", policy="ppo"),
+            "Known: gold_score, gold_win_rate, kl, num_prompts, reward_model.accuracy.",  # no ends of intervals
         ),
         (Metric("finished"), "no number 'finished'"),
         (Metric("proxy_score"), "no number 'proxy_score'"),
-        (Metric("los", "ppo"), "There are: ppo:num_pairs, ppo:loss, ppo:fit.ece, ppo:iteration, ppo:eval_loss"),
+        (Metric("los", "ppo"), "Did you mean 'ppo:loss'?"),
         (Metric("loss", "sft"), "Add an evaluate step, or name a number that a step logs"),
     ],
 )

@@ -17,7 +17,7 @@ from accord.steps.base import Job, PolicyRef, StepConfig, StepKind
 from accord.store.artifacts import Store
 from accord.store.lock import lock
 from accord.sweep.grid import PlannedRun, parse_axes
-from accord.sweep.runs import Sweep, plan_sweep, run_sweep
+from accord.sweep.runs import Sweep, overview, plan_sweep, run_sweep
 
 TEXT = "model: tiny\nsteps:\n  - train: {name: sft}\n  - train: {name: ppo}\n"
 
@@ -112,6 +112,27 @@ def test_shared_steps_are_made_once_and_a_second_time_nothing(world: World) -> N
     assert again | {"created": ""} == content | {"created": ""}
 
 
+def test_the_plan_is_said_once_and_then_a_line_a_run(world: World) -> None:
+    sweep = world.plan("ppo.rate=2,3")
+    # One model for all, an sft for each of 2 seeds, a ppo for each of 2 x 2 runs.
+    assert overview(sweep, world.store) == [
+        "model  model  1 to make, of 1",
+        "sft    train  2 to make, of 2",
+        "ppo    train  4 to make, of 4",
+    ]
+    world.sweep("ppo.rate=2,3", seeds="1")
+    heads = [line for line in world.said if line.startswith("run ")]
+    assert heads == [
+        "run 1 of 2: ppo.rate=2, seed 1: to run model, sft, ppo",
+        "run 2 of 2: ppo.rate=3, seed 1: to run ppo; cached model, sft",
+    ]
+    second = world.said[world.said.index(heads[1]) + 1 :]
+    assert [line.partition(" in ")[0] for line in second] == ["ppo: running", "ppo: done"], "no plan, nothing cached"
+    assert overview(sweep, world.store)[-1] == "ppo    train  2 to make, of 4"
+    world.sweep("ppo.rate=2,3", seeds="1")
+    assert world.said == [f"run {at} of 2: ppo.rate={rate}, seed 1: cached" for at, rate in ((1, 2), (2, 3))]
+
+
 def test_a_failed_run_is_recorded_and_the_next_is_made(world: World) -> None:
     world.told = {2.0: UserError("the KL is not finite", where="ppo", remedy="Lower it.")}
     content = world.sweep("ppo.rate=2,3")
@@ -131,7 +152,7 @@ def test_failed_runs_are_made_again_only_when_asked(world: World) -> None:
     content = world.sweep("ppo.rate=2,3")
     assert world.ran == []
     assert statuses(content) == ["failed", "done", "failed", "done"]
-    assert any("failed before, and is left out (no); --retry makes it again" in line for line in world.said)
+    assert any("failed before, and is left out (ppo: no); --retry makes it again" in line for line in world.said)
     content = world.sweep("ppo.rate=2,3", retry=True)
     assert world.ran == ["ppo 2", "ppo 2"]
     assert statuses(content) == ["done"] * 4
@@ -160,7 +181,7 @@ def test_a_metric_that_is_not_finite_is_a_failed_run(world: World) -> None:
 def test_a_metric_that_no_run_has_stops_at_the_first(world: World) -> None:
     with pytest.raises(UserError, match="no number 'ppo:scor'") as caught:
         world.sweep("ppo.rate=2,3", metric="ppo:scor")
-    assert caught.value.remedy == "There are: ppo:iteration, ppo:objective/kl, ppo:score."
+    assert caught.value.remedy == "Did you mean 'ppo:score'?"
     assert world.ran == ["sft 1", "ppo 2"]
 
 

@@ -36,7 +36,7 @@ def sweep_recipe(
     be said. Raises UserError when a run cannot be planned, and Interrupted after Ctrl-C.
     """
     from accord.sweep.grid import Axis
-    from accord.sweep.runs import FILE, bring_to, plan_sweep, run_sweep
+    from accord.sweep.runs import FILE, bring_to, overview, plan_sweep, run_sweep
 
     axes = tuple(Axis(key, tuple(yaml_text(value, flow=True) for value in several)) for key, several in values.items())
     place, called = Store(Path(store)), name or "sweep"
@@ -51,6 +51,8 @@ def sweep_recipe(
             lower=lower,
             name=name,
         )
+    for line in overview(planned, place):
+        say(line)
     folder = run_sweep(planned, place, bring_to(place, STEPS, force=force), retry=retry, say=say)
     found: dict[str, Any] = json.loads((folder / FILE).read_bytes())
     return found

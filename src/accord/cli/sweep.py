@@ -48,7 +48,7 @@ def sweep(
         from accord.store import atomic
         from accord.store.artifacts import Store
         from accord.sweep.grid import parse_axes
-        from accord.sweep.runs import FILE, bring_to, plan_sweep, run_sweep
+        from accord.sweep.runs import FILE, bring_to, overview, plan_sweep, run_sweep
 
         planned = plan_sweep(
             load_recipe(recipe_file(recipe)),
@@ -61,8 +61,8 @@ def sweep(
             name=name,
         )
         place = Store(store)
-        for caution in dict.fromkeys(caution for run in planned.runs for caution in run.plan.cautions):
-            say(caution)
+        for line in overview(planned, place):
+            say(line)
         if estimates:
             from accord.sweep.cost import estimate
 

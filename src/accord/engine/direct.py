@@ -14,7 +14,7 @@ from torch import Tensor
 
 from accord.engine.config import TrainingConfig
 from accord.engine.learner import Learner
-from accord.engine.reference import REFERENCE_TOKENS, Reference, reference_logprobs
+from accord.engine.reference import NAMES, REFERENCE_TOKENS, Reference, reference_logprobs
 from accord.engine.validation import often
 from accord.engine.workload import Phase, Sizes, Work, passes, training
 from accord.errors import UserError
@@ -48,8 +48,10 @@ def trainee(
     store: Store | None,
     work: Workspace,
     label: str,
+    names: Sequence[str] = NAMES,
 ) -> Trainee:
     """The policy in `start`, and what `reference` (None: nobody) says of the trees, both computing in `dtype`.
+    names: what the progress line calls each set of trees.
 
     Raises UserError when the two do not have the same tokens.
     """
@@ -59,7 +61,7 @@ def trainee(
         folder = reference.path / MODEL
         _check_vocabulary(start, reference, label)
         apart = Reference(reference, dtype, lambda: Policy.load(folder, dtype))
-        said = reference_logprobs(sets, apart, store=store, work=work, label=label)
+        said = reference_logprobs(sets, apart, store=store, work=work, label=label, names=names)
         del apart
     policy = Policy.load(start.path / MODEL)
     if config.lora is not None:
@@ -67,7 +69,7 @@ def trainee(
     learner = Learner(policy.module, dtype, config.optimization(), policy.trained)
     if shared:
         itself = Reference(start, dtype, lambda: policy if config.lora is None else policy.without_adapter())
-        said = reference_logprobs(sets, itself, store=store, work=work, label=label)
+        said = reference_logprobs(sets, itself, store=store, work=work, label=label, names=names)
     return Trainee(policy, learner, said)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from accord.algorithms.advantages import whiten
-from accord.algorithms.group import grpo_advantages, rloo_advantages, without_spread
+from accord.algorithms.group import grpo_advantages, rloo_advantages
 from accord.engine.methods import POLICY, Reports, Scored
 from accord.engine.on_policy_config import GRPOConfig, RLOOConfig
 from accord.engine.policy_gradient import PolicyGradient, PolicyLesson, averages
@@ -51,10 +51,10 @@ class RLOO(GroupMethod):
 
 
 class GRPO(GroupMethod):
-    """The group's mean as the baseline, its spread as the unit."""
+    """The group's mean as the baseline, its spread as the unit. With ratio "sequence" it is GSPO."""
 
     def __init__(self, policy: Policy, config: GRPOConfig) -> None:
-        super().__init__(policy, config, aggregation=config.aggregation)
+        super().__init__(policy, config, aggregation=config.aggregation, per_response=config.ratio == "sequence")
         self.settings = config
 
     def advantages(self, rewards_pk: Tensor, kept_pk: Tensor) -> Tensor:
@@ -72,9 +72,10 @@ class GroupLesson(PolicyLesson):
         """Those of every policy gradient, and TRL's of GRPO by their names.
 
         `reward` and `reward_std`: mean, and mean over prompts of the standard deviation (with K - 1), of the rewards
-        compared. `frac_reward_zero_std`: prompts whose rewards are all equal, from which nothing is learned. `kl`:
-        the estimate that is trained on, a mean over tokens (objective/kl is per sequence). clip_ratio: the share of
-        ratios that a clip holds, below, above and in all.
+        compared. `frac_reward_zero_std`: the share of the prompts whose scores are all equal, so that nothing is
+        learned from the reward there; a KL penalty in the rewards hides none of them. `kl`: the estimate that is
+        trained on, a mean over tokens (objective/kl is per sequence). clip_ratio: the share of ratios that a clip
+        holds, below, above and in all.
         """
         scored, kept = self.experience.scored, self.kept
         num = kept.sum(dim=1, keepdim=True)
@@ -83,7 +84,7 @@ class GroupLesson(PolicyLesson):
         row = PolicyLesson.metrics(self, reports) | {
             "reward": float(torch.where(kept, self.rewards, 0.0).sum() / kept.sum().clamp(min=1)),
             "reward_std": float((squares / (num - 1).clamp(min=1)).sqrt().mean()),
-            "frac_reward_zero_std": float(without_spread(self.rewards, kept).float().mean()),
+            "frac_reward_zero_std": scored.share_without_spread,
             "kl": float(self.experience.penalty.sum() / scored.mask.sum()),
         }
         names = {

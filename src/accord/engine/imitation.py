@@ -67,10 +67,10 @@ def imitate(
         policy.adapt(config.lora, start, derive_seed(seed, "adapter"))
     template = policy.template
     context = context_of(policy.module.config)
-    trees, counts = training_trees(template, records, limits, config, context, label)
+    trees, counts = training_trees(template, records, limits, config, context, f"{label}.data")
     validation = None
     if held_out is not None:
-        where = f"{label}: validation"
+        where = f"{label}.validation"
         held, counts["validation"] = training_trees(template, held_out.records, limits, config, context, where)
         measure = _mean_loss(policy, shared_prompts(held, joint_tokens), config.max_tokens)
         validation = Validation(measure, held_out.every, held_out.patience, held_out.keep_best)

@@ -27,6 +27,7 @@ from accord.text.tree import Branch, Tree
 from accord.types import LabelledResponse
 
 SHOWN = ("loss", "kl", "rewards/margins")  # on the progress line
+SETS = tuple(f"reference{of}{which}" for of in ("", ", validation") for which in ("", ", mismatched"))  # there, too
 
 
 @dataclass(frozen=True, slots=True)

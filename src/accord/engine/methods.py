@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from accord.algorithms.group import without_spread
 from accord.engine.learner import Learner, StepReport, Term
 from accord.engine.rollout import Rollout
 from accord.store.checkpoints import Checkpoint
@@ -33,9 +34,10 @@ class Scored:
     scores: [S], as the reward gives them. shaped: [S], after what the settings do to unfinished responses,
     normalisation and clipping. logprobs: [S, R], of the policy that sampled, computed with the micro-batches of the
     first epoch; reference_logprobs, sampler_logprobs (what the sampler drew with): [S, R]. entropies: [S, R], the
-    policy's. mask: [S, R] bool, response tokens. kept: [S] bool, responses that may give a gradient. k1, k3: [S, R],
-    estimates of the KL to the reference, which are logged and trained on. kl: the mean over sequences of k1 summed
-    over tokens, in nats. spread: how far the members of an ensemble, or the parts of a combined reward, are apart.
+    policy's. mask: [S, R] bool, response tokens. kept: [S] bool, responses that may give a gradient; own: [S] bool,
+    those among them whose score is not the one that replaces all unfinished ones'. k1, k3: [S, R], estimates of the KL
+    to the reference, which are logged and trained on. kl: the mean over sequences of k1 summed over tokens, in nats.
+    spread: how far the members of an ensemble, or the parts of a combined reward, are apart.
 
     Example: P = 1, K = 2, responses of 2 and 1 tokens: mask [[True, True], [True, False]], scores [0.3, -1.2].
     """
@@ -49,6 +51,7 @@ class Scored:
     entropies: Tensor
     mask: Tensor
     kept: Tensor
+    own: Tensor
     k1: Tensor
     k3: Tensor
     kl: float
@@ -63,6 +66,12 @@ class Scored:
     def trained_score(self) -> float:
         """The mean of `shaped` over the responses that may give a gradient; 0 where there is none."""
         return float(self.shaped[self.kept].mean()) if bool(self.kept.any()) else 0.0
+
+    @property
+    def share_without_spread(self) -> float:
+        """Of the prompts: the scores that are trained on are all equal, so that no response is better than another."""
+        groups = (len(self.rollout.trees), -1)
+        return float(without_spread(self.shaped.view(groups), self.kept.view(groups)).float().mean())
 
     def rows_of(self, minibatch: Sequence[MicroBatch]) -> list[int]:
         """Which of the S sequences the trees of some micro-batches hold, in their order."""
@@ -108,7 +117,7 @@ class Method(Protocol):
 
     @property
     def num_warmup(self) -> int:
-        """Iterations before the first, in which the policy does not learn."""
+        """In so many iterations, the first ones, the policy does not learn."""
         ...
 
     def prepare(self, scored: Scored, micros: Sequence[MicroBatch], *, warming: bool) -> Lesson:

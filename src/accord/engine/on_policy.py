@@ -42,7 +42,7 @@ _AVERAGE = "average"  # a group of a checkpoint
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """masters: the weights to keep, by name; the average, where one was asked for. summary: how many iterations
-    there were, those of the warm-up not counted, and why no more, if there were to be more."""
+    there were, and why no more, if there were to be more."""
 
     masters: Mapping[str, Tensor]
     summary: dict[str, Any]
@@ -62,11 +62,12 @@ def run_on_policy(
 ) -> Outcome:
     """Runs all iterations, from the checkpoint (what `work.resume()` gave) on. Logs a row for each.
 
-    The method's warm-up comes first, on prompts of its own. Such rows have `phase` 0, later ones 1.
+    The first are the method's warm-up, if it has one. Their rows have `phase` 0, later ones 1.
     """
     trainees = {POLICY: Trainee(roles.policy_learner, config.learning_rate), **method.trainees}
     num_warmup = method.num_warmup
-    batches = _prompt_batches(len(prompts), config, num_warmup, derive_seed(seed, "prompts"))
+    check_num_prompts(len(prompts), config, label)
+    batches = _prompt_batches(len(prompts), config, derive_seed(seed, "prompts"))
     average = Average(config.ema, roles.policy_learner.masters) if config.ema is not None else None
     moments, done = Moments(), 0
     if checkpoint is not None:
@@ -118,7 +119,7 @@ def run_on_policy(
                 break  # not checkpointed: taken up again from the one before, it ends here again
             work.checkpoint_or_stop(done, make_state)
     masters = average.masters if average is not None else roles.policy_learner.masters
-    return Outcome(masters, {"num_iterations": max(0, done - num_warmup), **reason})
+    return Outcome(masters, {"num_iterations": done, **reason})
 
 
 def shown(row: Mapping[str, float], before: Mapping[str, float | str]) -> dict[str, float | str]:
@@ -186,13 +187,19 @@ def _roll_out(roles: Roles, prompts: Sequence[Prompt], config: RolloutConfig, ke
     return ended_at(rollout, roles.policy.template, config.end_at, config.end_after)
 
 
-def _prompt_batches(num_prompts: int, config: RolloutConfig, num_warmup: int, seed: int) -> list[tuple[int, ...]]:
-    """Indices of the prompts of each iteration: full batches of different prompts, a new order every epoch."""
-    size, num = config.prompts_per_iteration, num_warmup + config.num_iterations
-    if num_prompts < size:
+def check_num_prompts(num_prompts: int, config: RolloutConfig, label: str) -> None:
+    """Raises UserError when an iteration takes more prompts than there are. label: the step's name."""
+    if num_prompts < config.prompts_per_iteration:
         raise UserError(
-            f"an iteration takes {size} prompts, and there are {num_prompts}", remedy="Lower prompts_per_iteration."
+            f"an iteration takes {config.prompts_per_iteration} prompts, and there are {num_prompts}",
+            where=f"{label}.prompts_per_iteration",
+            remedy=f"Lower prompts_per_iteration to {num_prompts} or less, or give more prompts.",
         )
+
+
+def _prompt_batches(num_prompts: int, config: RolloutConfig, seed: int) -> list[tuple[int, ...]]:
+    """Indices of the prompts of each iteration: full batches of different prompts, a new order every epoch."""
+    size, num = config.prompts_per_iteration, config.num_iterations
     num_epochs = -(-num // (num_prompts // size))
     batches = [batch for batch in shuffled_batches(num_prompts, size, num_epochs, seed) if len(batch) == size]
     return batches[:num]

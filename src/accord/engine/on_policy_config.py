@@ -30,7 +30,8 @@ Decay = Literal["constant", "linear", "cosine"]
 class RolloutConfig(StrictModel):
     """Sampling, scoring and optimizer steps.
 
-    num_iterations: rollouts, each followed by its update. prompts_per_iteration: different prompts in a rollout.
+    num_iterations: rollouts, each followed by its update; all of them, those in which only a value model learns too.
+    prompts_per_iteration: different prompts in a rollout.
     num_samples: responses to each. max_response_tokens: a longer response is cut off. temperature: of sampling, and of
     all logprobs. end_at: a text such as "." with whose first token a response ends, and counts as finished; one without
     it is unfinished (null: responses end by themselves). end_after: so many tokens in which `end_at` is not looked for.
@@ -89,15 +90,22 @@ class RolloutConfig(StrictModel):
         """Of an iteration."""
         return self.prompts_per_iteration * self.num_samples
 
+    @property
+    def num_policy_iterations(self) -> int:
+        """In which the policy learns: the last ones, and of most methods all."""
+        return self.num_iterations
+
     def optimization(self) -> Optimization:
         return Optimization(self.betas, self.adam_epsilon, self.weight_decay, self.max_grad_norm)
 
     def learning_rate_scale(self, iteration: int) -> float:
-        """What every learning rate is multiplied by in the iteration number `iteration` (from 0), in (0, 1]."""
-        num_warmup = round(self.warmup * self.num_iterations)
+        """What every learning rate is multiplied by in an iteration, in (0, 1]. iteration: counted from 0, of those in
+        which the policy learns."""
+        num = self.num_policy_iterations
+        num_warmup = round(self.warmup * num)
         if iteration < num_warmup:
             return (iteration + 1) / (num_warmup + 1)
-        done = (iteration - num_warmup) / max(1, self.num_iterations - num_warmup)
+        done = (iteration - num_warmup) / max(1, num - num_warmup)
         left = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[self.decay]
         return self.final_learning_rate + (1 - self.final_learning_rate) * left
 
@@ -110,8 +118,9 @@ class OnPolicyConfig(RolloutConfig):
     kl_coef by 20 %: a horizon in sequences, as papers give it, does nothing in a short run. kl_horizon_sequences: that
     horizon in sequences, in place of kl_horizon. kl_estimator: k1, log(policy / reference), unbiased; k2, half its
     square; k3, never negative (Schulman 2020). kl_in: "reward", where the penalty is part of each token's reward;
-    "loss", where its own gradient is taken. stop_at_kl: the run ends after the iteration whose KL per sequence is above
-    it, in nats (null: it does not). max_update_kl_per_token: the remaining epochs of an iteration are left out once the
+    "loss", where its own gradient is taken. stop_at_kl: the run ends with the first iteration whose samples have a KL
+    per sequence above it, in nats; that iteration's update is still made, and the policy after it is kept (null: the
+    run does not end so). max_update_kl_per_token: the remaining epochs of an iteration are left out once the
     policy moved so far from the one that sampled, in nats per token (null: none are). clip_range: of the ratio of
     probabilities, below 1. clip_range_high: above 1 (null: clip_range). dual_clip: the most that a token of negative
     advantage may cost, in multiples of the advantage (null: no limit). entropy_coef: what the entropy of each token is
@@ -136,7 +145,7 @@ class OnPolicyConfig(RolloutConfig):
     @property
     def horizon(self) -> float:
         """Of the adaptive KL coefficient, in sequences."""
-        return self.kl_horizon_sequences or self.kl_horizon * self.num_iterations * self.num_sequences
+        return self.kl_horizon_sequences or self.kl_horizon * self.num_policy_iterations * self.num_sequences
 
 
 class PPOConfig(OnPolicyConfig):
@@ -144,8 +153,8 @@ class PPOConfig(OnPolicyConfig):
 
     value_model: "separate", a model of its own; "shared", a head on the policy's. value_start: what a separate one
     starts from, "reward", "policy" or null: the reward model when it is one with the policy's own tokens, and else the
-    policy. value_learning_rate: as learning_rate, for a separate one. value_warmup: iterations before the first, in
-    which only the value model learns. value_coef: what the value loss is multiplied by where weights are shared.
+    policy. value_learning_rate: as learning_rate, for a separate one. value_warmup: in so many of the iterations, the
+    first ones, only the value model learns. value_coef: what the value loss is multiplied by where weights are shared.
     value_clip_range: of a value around its old one, in score units (null: none). gamma: discount of later rewards. lam:
     GAE's lambda; 1 takes nothing from the value model but variance. whiten_rewards: the tokens' rewards are scaled to
     variance 1 over a rollout, their mean kept. whiten_advantages: to mean 0 and variance 1 over a rollout's tokens.
@@ -161,6 +170,10 @@ class PPOConfig(OnPolicyConfig):
     lam: float = Field(0.95, ge=0, le=1)
     whiten_rewards: bool = False
     whiten_advantages: bool = True
+
+    @property
+    def num_policy_iterations(self) -> int:
+        return self.num_iterations - self.value_warmup
 
 
 class RLOOConfig(OnPolicyConfig):
@@ -180,9 +193,12 @@ class GRPOConfig(OnPolicyConfig):
     """Group-relative policy optimisation (Shao et al. 2024, arXiv:2402.03300), and what followed it.
 
     scale: an advantage is divided by the spread of the "group", of the "batch", or "none" (Liu et al. 2025,
-    arXiv:2503.20783). aggregation: the loss is the mean over responses of the mean over a response's tokens
-    ("sequence", the paper's), the mean over all tokens ("token", DAPO, arXiv:2503.14476), or the sum over tokens
-    divided by max_response_tokens, whatever their number ("constant", Liu et al.).
+    arXiv:2503.20783). ratio: "token", each token has its own; "sequence", a response has one, the geometric mean of its
+    tokens' (GSPO, Zheng et al. 2025, arXiv:2507.18071, eq. 7), which is clipped and averaged over responses; it lies
+    close to 1, and the paper's clip_range is 3e-4, its clip_range_high 4e-4. aggregation: the loss is the mean over
+    responses of the mean over a response's tokens ("sequence", the paper's), the mean over all tokens ("token", DAPO,
+    arXiv:2503.14476), or the sum over tokens divided by max_response_tokens, whatever their number ("constant", Liu et
+    al.).
     """
 
     num_samples: int = Field(8, gt=0)
@@ -191,6 +207,7 @@ class GRPOConfig(OnPolicyConfig):
     kl_estimator: Literal["k1", "k2", "k3"] = "k3"
     kl_in: Literal["reward", "loss"] = "loss"
     scale: Literal["group", "batch", "none"] = "group"
+    ratio: Literal["token", "sequence"] = "token"
     aggregation: Literal["sequence", "token", "constant"] = "sequence"
 
 

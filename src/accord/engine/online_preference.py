@@ -123,7 +123,8 @@ class PairLesson:
 
     def metrics(self, reports: Reports) -> dict[str, float]:
         """Means over optimizer steps under TRL's names, and of the pairs: how many, how many prompts have none, and by
-        how much the scores of two differ."""
+        how much the scores of two differ. `frac_reward_zero_std`: the share of the prompts whose scores are all equal;
+        those without a pair may be more."""
         num_samples = len(self.scored.rollout.trees[0].branches)
         scores = self.scored.shaped.tolist()
         gaps = [
@@ -132,6 +133,7 @@ class PairLesson:
             for i, j in pairs
         ]
         row = {
+            "frac_reward_zero_std": self.scored.share_without_spread,
             "pairs/num": float(len(gaps)),
             "pairs/num_tied_prompts": float(sum(not pairs for pairs in self.pairs)),
             "pairs/score_gap": sum(gaps) / len(gaps) if gaps else 0.0,

@@ -45,7 +45,8 @@ class PolicyGradient(ABC):
     """A method (`accord.engine.methods.Method`) that moves the policy along its advantages.
 
     aggregation: how token losses become one (`accord.algorithms.aggregation`). per_response: the response is one
-    action, with one ratio, and its first token's advantage; KL and entropy in the loss are sums over its tokens.
+    action, with its first token's advantage and one ratio: that of its probabilities ("sum"), or the geometric mean of
+    its tokens' ratios ("sequence"). KL and entropy in the loss are then sums, or means, over its tokens.
     """
 
     def __init__(
@@ -56,9 +57,10 @@ class PolicyGradient(ABC):
         aggregation: Aggregation = "token",
         per_response: bool = False,
     ) -> None:
+        assert not per_response or aggregation in ("sum", "sequence"), "a response's own tokens make its ratio"
         self.policy, self.config = policy, config
         self.per_response = per_response
-        self.aggregation: Aggregation = "sum" if per_response else aggregation
+        self.aggregation: Aggregation = aggregation
         self._controller: KLController = FixedKL(config.kl_coef)
         if config.kl_target is not None:
             self._controller = AdaptiveKL(config.kl_coef, config.kl_target, config.horizon)
@@ -156,7 +158,8 @@ class PolicyGradient(ABC):
         batch = micro.batch
 
         def whole(of_tokens: Tensor) -> Tensor:
-            return response_sums(of_tokens, mask, batch.branch_of_token, batch.num_branches)
+            weighted = weights.loss_n * of_tokens.where(mask, 0.0)
+            return response_sums(weighted, None, batch.branch_of_token, batch.num_branches)
 
         rows = scored.rows_of([micro])
         loss = policy_loss(

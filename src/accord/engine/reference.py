@@ -37,6 +37,7 @@ FILE = "logprobs.safetensors"
 REFERENCE_TOKENS = 2048  # places in a batch, whatever the settings of who asked
 _PART = 256  # trees
 _NAME = "logprobs"
+NAMES = ("reference", "reference, validation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +56,23 @@ def branch_logprobs(policy: Policy, batch: TreeBatch) -> Tensor:
 
 
 def reference_logprobs(
-    sets: Sequence[Sequence[Tree]], reference: Reference, *, store: Store | None, work: Workspace, label: str
+    sets: Sequence[Sequence[Tree]],
+    reference: Reference,
+    *,
+    store: Store | None,
+    work: Workspace,
+    label: str,
+    names: Sequence[str] = NAMES,
 ) -> list[list[Tensor]]:
     """For each set of trees, for each tree: [K], one number a branch, in fp32.
 
     store: where they are kept and looked for (None: nowhere). work: shows the progress, and says when to stop; raises
-    Interrupted then. Batches are those of trees and nothing else, so that what is kept does not depend on who asked.
+    Interrupted then. label: of the step. names: what the progress line calls each set. Batches are those of trees and
+    nothing else, so that what is kept does not depend on who asked.
     """
     opened = cache(reference.open)
-    return [_of_set(trees, reference, opened, store, work, label) for trees in sets]
+    assert len(sets) <= len(names), "each set is called something"
+    return [_of_set(trees, reference, opened, store, work, f"{label}: {names[at]}") for at, trees in enumerate(sets)]
 
 
 def _of_set(
@@ -146,7 +155,7 @@ def _parts(
     if not starts:
         return
     policy = opened()
-    with work.progress(f"{label}: reference", len(trees), "prompts", start=starts[0]) as progress:
+    with work.progress(label, len(trees), "prompts", start=starts[0]) as progress:
         advance = work.advancer(progress)
         for number, start in enumerate(starts, start=first):
             some = trees[start : start + _PART]

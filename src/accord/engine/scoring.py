@@ -70,6 +70,7 @@ def score(
         entropies=entropies,
         mask=mask,
         kept=kept,
+        own=kept & (finished | (config.truncation_score is None)),
         k1=k1,
         k3=token_kl("k3", logprobs, reference, mask),
         kl=kl,
@@ -106,8 +107,10 @@ def metrics_of(scored: Scored, reports: Reports) -> dict[str, float]:
     """What is logged of every method. Names as in TRL's PPO where it has the quantity.
 
     The mismatch is of the sampler's logprobs and the learner's before the update, which would be equal in exact
-    arithmetic; it and the entropy are means over response tokens. Perplexities are of all response tokens, under the
-    policy that sampled them and under the reference (Zheng et al. 2023, arXiv:2307.04964, watch the former).
+    arithmetic; it and the entropy are means over response tokens. `response/own_score` is the share of the responses
+    whose own score is trained on; the others share one (`truncation_score`), or are masked. Perplexities are of all
+    response tokens, under the policy that sampled them and under the reference (Zheng et al. 2023, arXiv:2307.04964,
+    watch the former).
     """
     rollout, mask = scored.rollout, scored.mask
     difference = (scored.logprobs - scored.sampler_logprobs)[mask]
@@ -120,6 +123,7 @@ def metrics_of(scored: Scored, reports: Reports) -> dict[str, float]:
         "objective/entropy": float(scored.entropies.sum() / mask.sum()),
         "response/mean_tokens": float(np.mean(rollout.num_tokens)),
         "response/finished": float(np.mean(rollout.finished)),
+        "response/own_score": float(scored.own.float().mean()),
         "response/distinct_2": distinct_n(rollout.token_lists, 2),
         "response/perplexity": _perplexity(scored.logprobs[mask]),
         "response/reference_perplexity": _perplexity(scored.reference_logprobs[mask]),

@@ -92,12 +92,16 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """A sample of the records of a data set's part, how many there are in all, and the few longest of all."""
+    """A sample of the records of a data set's part, how many there are in all, and the few longest of all.
+
+    complete: the sample is all of them, as they are; else it is a part of them, or what is expected of a step to come.
+    """
 
     kind: RecordKind
     sample: Sequence[Any]
     total: int
     longest: Sequence[Any] = ()
+    complete: bool = False
 
     def read(self, kind: RecordKind) -> Any:
         """The sample, viewed as `kind`; as `accord.steps.base.Input` reads all of them."""
@@ -107,7 +111,7 @@ class Records:
         """As records of another kind; the total keeps its proportion."""
         seen = self.read(kind)
         total = round(self.total * len(seen) / max(len(self.sample), 1))
-        return Records(kind, seen, total, view(self.longest, self.kind, kind))
+        return Records(kind, seen, total, view(self.longest, self.kind, kind), self.complete)
 
     @property
     def extremes(self) -> Records:
@@ -116,7 +120,9 @@ class Records:
 
     def first(self, num: int | None) -> Records:
         """The first `num` of them (None: all)."""
-        return self if num is None else Records(self.kind, self.sample[:num], min(num, self.total))
+        if num is None:
+            return self
+        return Records(self.kind, self.sample[:num], min(num, self.total), complete=self.complete)
 
     @property
     def scale(self) -> float:
@@ -139,12 +145,13 @@ class Known:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is known of a step before it runs. inputs: config field -> its inputs. seed: the step's."""
+    """What is known of a step before it runs. inputs: config field -> its inputs. label: the step's name."""
 
     dimensions: Dimensions
     template: Template
     inputs: Mapping[str, tuple[Known, ...]]
     seed: int = 0
+    label: str = ""
 
     def parts(self, name: str) -> list[Records]:
         """The records of a data field, part by part."""
@@ -154,7 +161,9 @@ class Sizes:
         """The records of a data field, all its parts together, seen as `kind`."""
         parts = [part.seen_as(kind) for part in self.parts(name)]
         every = [record for part in parts for record in part.sample]
-        return Records(kind, every, sum(part.total for part in parts), [one for part in parts for one in part.longest])
+        longest = [one for part in parts for one in part.longest]
+        complete = bool(parts) and all(part.complete for part in parts)
+        return Records(kind, every, sum(part.total for part in parts), longest, complete)
 
     def responses(self, name: str, cap: int, at: int = 0) -> tuple[int, ...]:
         """Tokens of responses, at most `cap`, as the policy number `at` of a field writes them."""

@@ -91,7 +91,7 @@ def sample(records: list[Any], kind: RecordKind, num: int = NUM_SAMPLED) -> Reco
     """`num` of the records, drawn from all over the data and left in its order, and the longest of all."""
     longest = sorted(records, key=lambda record: -len(repr(record)))[:NUM_LONGEST]
     if len(records) <= num:
-        return Records(kind, records, len(records), longest)
+        return Records(kind, records, len(records), longest, complete=True)
     drawn = np.random.Generator(np.random.Philox(key=0)).permutation(len(records))[:num]
     return Records(kind, [records[i] for i in sorted(drawn)], len(records), longest)
 

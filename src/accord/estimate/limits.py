@@ -14,11 +14,10 @@ def refuse_what_cannot_fit(estimate: Estimate, plan: Plan, memory: Memory, free_
     """Raises UserError for the first step that needs more memory than can be had, or when the disk is too small."""
     for row in estimate.to_run:
         if row.memory is not None and row.memory.total > memory.available:
-            spec = next((one for one in plan.recipe.steps if one.name == row.step.name), None)
             raise UserError(
                 f"the step {row.step.name!r} needs about {gib(row.memory.total)} of memory, and "
                 f"{gib(memory.available)} of {gib(memory.limit)} can be had",
-                where=plan.recipe.where(spec),
+                where=plan.where(row.step.name),
                 remedy=f"{_parts(row.memory)} {what_helps(row)} {FORCE}",
             )
     if estimate.disk > free_disk:

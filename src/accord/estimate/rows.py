@@ -105,7 +105,7 @@ class Estimator:
         wanted = {link.step.name for step in plan.steps for links in step.parents.values() for link in links}
         for step in plan.steps:
             if step.kind == DATA and step.name in wanted:
-                self.data[step.name] = data_of(step, registry, store)
+                self.data[step.name] = self._data(step)
             elif step.kind == MODEL:
                 self.works[step.name] = self._prepare()
             else:
@@ -123,6 +123,12 @@ class Estimator:
         seconds = _GGUF_TOKEN * dimensions.vocabulary + _GGUF_PARAMETER * policy if is_gguf else 0.0
         return Work([Phase(kept=2 * policy)], loaded=[policy], saved=[policy], seconds=seconds)
 
+    def _data(self, step: PlannedStep) -> Data:
+        try:
+            return data_of(step, self.registry, self.store)
+        except UserError as error:
+            raise self.plan.located(error, step.name) from error
+
     def _work(self, step: PlannedStep) -> Work:
         describe = self.registry[step.kind].work
         if lora := getattr(step.config, "lora", None):
@@ -132,16 +138,18 @@ class Estimator:
         if describe is None:
             return Work()
         inputs = {field: tuple(self._known(link) for link in links) for field, links in step.parents.items()}
-        sizes = Sizes(self.model.dimensions, self.model.template, inputs, step.seed)
+        sizes = Sizes(self.model.dimensions, self.model.template, inputs, step.seed, step.name)
         tokens, context = getattr(step.config, TOKENS, None), context_of(self.model.config)
         if PROMPTS in inputs and tokens is not None and context is not None:
-            sizes = with_room(sizes, tokens, context, lambda: self._where(step, TOKENS))
+            sizes = with_room(sizes, tokens, context, lambda: self.plan.where(step.name, TOKENS))
         try:
             return describe(step.config, sizes)
+        except UserError as error:
+            raise self.plan.located(error, step.name) from error
         except MemoryError as error:  # of the masks of its batches alone
             raise UserError(
                 f"the batches of the step {step.name!r} are too large for this machine's memory",
-                where=self._where(step, *([TOKENS] if tokens is not None else [])),
+                where=self.plan.where(step.name, *([TOKENS] if tokens is not None else [])),
                 remedy="Lower max_response_tokens, max_tokens or the number of samples, where the step has them.",
             ) from error
 
@@ -149,12 +157,8 @@ class Estimator:
         try:
             check_lora(self.model.config, lora)
         except UserError as error:
-            where = self._where(step, *error.where.split("."))
+            where = self.plan.where(step.name, *error.where.split("."))
             raise UserError(error.what, where=where, remedy=error.remedy) from error
-
-    def _where(self, step: PlannedStep, *path: str) -> str:
-        spec = next((one for one in self.plan.recipe.steps if one.name == step.name), None)
-        return self.plan.recipe.where(spec, path)
 
     def _known(self, link: Link) -> Known:
         name = link.step.name

@@ -41,6 +41,11 @@ def lines(estimate: Estimate, compute: str, memory: Memory, free_disk: int) -> l
             found.append(f"{name}: assumes responses of {mean:.0f} tokens on average (max_response_tokens {most})")
     if to_run:
         found.append("trained, scored, sampled: tokens, once for each pass of a model over them")
+    if checkpoints := max((row.beside for row in to_run), default=0):
+        found.append(
+            f"disk: what a step leaves, and its checkpoints (up to {gib(checkpoints)}), which go when it is done; "
+            "total: the most at any time"
+        )
     return found
 
 

@@ -4,17 +4,21 @@ Each alarm reads the metrics that it needs and is silent where they are missing,
 step. What is done about an alarm is the step's to decide.
 
 Of a single row are judged: a KL below what chance explains, and a first ratio that is not 1; both mean that the program
-samples, scores or learns with different distributions. All else is judged from windows: the mean of the last third of
-what was measured against the mean of the first third. A mean must have moved by a factor that people would act on,
-except in `displacement` and `overoptimisation`, where small moves matter and must be larger than their noise.
+samples, scores or learns with different distributions. All else is judged from windows. That nothing is learned from
+the reward is a level of the last third, and shows in a run of one iteration, too (`accord.monitor.nothing_learned`).
+What remains is the mean of the last third of what was measured against the mean of the first third. A mean must have
+moved by a factor that people would act on, except in `displacement` and `overoptimisation`, where small moves matter
+and must be larger than their noise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
+from accord.monitor.alarm import Alarm
+from accord.monitor.nothing_learned import chosen_cut_off, equal_scores, no_pairs, no_updates, unfinished
 from accord.monitor.values import clean, fixed, percent
 from accord.monitor.windows import FEWEST, Row, fall_of, moved, series_of
 
@@ -22,24 +26,18 @@ NEGATIVE_KL: Final = -0.5  # nats per sequence, the mean of an iteration; below,
 RATIO_TOLERANCE: Final = 1e-4  # the ratio of equal numbers is exactly 1; the mean of many may be rounded
 FEWER_FINISHED: Final = 0.5  # of the share at the start
 SOME_FINISHED: Final = 0.2  # share at the start; a policy that ended fewer of its turns has nothing to unlearn
-HARDLY_FINISHED: Final = 0.05  # share at the end; so few differ from all others that hardly anything is learned
 LESS_ENTROPY: Final = 0.2  # of the entropy at the start
 LESS_DISTINCT: Final = 0.5  # of distinct-2 at the start
 LENGTH_JUMP: Final = 2.0  # times as long, or as short, as at the start
 
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """name: which one. what: a sentence. since: the iteration (or optimizer step) from which on it is so."""
-
-    name: str
-    what: str
-    since: int
+__all__ = ["Alarm", "alarms", "as_json", "displacement"]
 
 
 def alarms(rows: Sequence[Row]) -> list[Alarm]:
     """All that these metrics, a row an iteration or optimizer step, give cause for."""
-    return [alarm for find in _ALARMS if (alarm := find(rows)) is not None]
+    found = [alarm for find in _ALARMS if (alarm := find(rows)) is not None]
+    names = {alarm.name for alarm in found}
+    return [alarm for alarm in found if not names & _SAY_WHY.get(alarm.name, frozenset())]
 
 
 def as_json(found: Sequence[Alarm]) -> list[dict[str, Any]]:
@@ -147,25 +145,6 @@ def endless(rows: Sequence[Row]) -> Alarm | None:
     )
 
 
-def unfinished(rows: Sequence[Row]) -> Alarm | None:
-    """Nearly all responses are cut off: under `truncation_score` their rewards are one number.
-
-    Silent where `endless` or `no_updates` says why, and where unfinished responses keep their own scores.
-    """
-    if endless(rows) is not None or no_updates(rows) is not None:
-        return None
-    move = moved(series_of(rows, "response/finished"), lambda _, last: last < HARDLY_FINISHED)
-    scores, shaped = (series_of(rows, f"objective/{name}") for name in ("scores", "shaped_scores"))
-    if move is None or (scores and scores == shaped):
-        return None
-    what = (
-        f"almost no response is finished: {percent(move.after)} % at the end. An unfinished one gets truncation_score, "
-        "whatever it says, so hardly anything is learned from the reward. Raise max_response_tokens, train the start "
-        "policy (sft) on shorter answers, or write `truncation_score: null`."
-    )
-    return Alarm("unfinished", what, move.since)
-
-
 def entropy_collapse(rows: Sequence[Row]) -> Alarm | None:
     """The policy has made up its mind, and explores no more."""
     return _below(
@@ -203,29 +182,6 @@ def length_jump(rows: Sequence[Row]) -> Alarm | None:
     return Alarm("length_jump", what, move.since)
 
 
-def no_pairs(rows: Sequence[Row]) -> Alarm | None:
-    """A prompt's samples all tie, so there is nothing to prefer, and nothing is learned."""
-    move = moved(series_of(rows, "pairs/num"), lambda _, last: last == 0)
-    if move is None:
-        return None
-    what = "no two samples of a prompt differ in score: nothing is learned. Raise num_samples or the temperature."
-    return Alarm("no_pairs", what, move.since)
-
-
-def no_updates(rows: Sequence[Row]) -> Alarm | None:
-    """No response may give a gradient: under `mask_truncated`, because none is finished."""
-    if series_of(rows, "pairs/num"):
-        return None  # `no_pairs` says why
-    move = moved(series_of(rows, "policy/num_updates"), lambda _, last: last == 0)
-    if move is None:
-        return None
-    what = (
-        "no response is finished, and mask_truncated leaves out all others: nothing is learned. "
-        "Raise max_response_tokens."
-    )
-    return Alarm("no_updates", what, move.since)
-
-
 _ALARMS: Final = (
     displacement,
     overoptimisation,
@@ -233,12 +189,19 @@ _ALARMS: Final = (
     first_ratio,
     endless,
     unfinished,
+    chosen_cut_off,
     entropy_collapse,
     repetition,
     length_jump,
     no_pairs,
+    equal_scores,
     no_updates,
 )
+# An alarm is silent where one of these says why.
+_SAY_WHY: Final[Mapping[str, frozenset[str]]] = {
+    "unfinished": frozenset({"endless", "no_updates"}),
+    "equal_scores": frozenset({"no_updates"}),
+}
 
 
 def _below(

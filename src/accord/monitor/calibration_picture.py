@@ -21,13 +21,15 @@ def _of(low: float) -> alt.Scale:
 
 
 def calibration(name: str, evaluation: Mapping[str, Any]) -> str:
-    """Left the accuracy at each level of preference, right the reliability curve; "" when there is neither.
+    """Left the accuracy on all pairs and at each level of preference, right the reliability curve; "" when there is
+    neither.
 
-    name: of the step. evaluation: its evaluation.json, of which `levels` and `curve` are drawn.
+    name: of the step. evaluation: its evaluation.json, of which the accuracy, `levels` and `curve` are drawn.
     """
+    rows = {"all pairs": evaluation, **{short(level): row for level, row in table(evaluation.get("levels")).items()}}
     levels = [
-        {"label": f"{short(level)} ({number(row.get('num_pairs')) or 0:,.0f})", **told}
-        for level, row in ((level, table(row)) for level, row in table(evaluation.get("levels")).items())
+        {"label": f"{label} ({number(row.get('num_pairs')) or 0:,.0f})", **told}
+        for label, row in ((label, table(row)) for label, row in rows.items())
         if (told := _share(row, "accuracy"))
     ]
     bins = evaluation.get("curve")

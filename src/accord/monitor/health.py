@@ -5,7 +5,8 @@ The latter is judged by the end of the training, its last third.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from accord.monitor.alarms import alarms
@@ -18,33 +19,45 @@ MUCH_CLIPPED = 0.3  # share of ratios that PPO clips; above, its steps are too l
 Row = Mapping[str, Any]
 
 
-def cautions(name: str, rows: Sequence[Row]) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A sentence on a step. about: the same for those that say the same of several steps. since: the iteration from
+    which on it is so (None: at the end)."""
+
+    about: str
+    step: str
+    what: str
+    since: int | None = None
+
+
+def cautions(name: str, rows: Sequence[Row]) -> list[Note]:
     """Of the step `name` with these metrics, one row an iteration or optimizer step; nothing for what was not
     measured."""
-    step, raised = clean(name, 60), alarms(rows)
-    found = [f"{step}, from {alarm.since} on: {alarm.what}" for alarm in raised]
+    raised = alarms(rows)
+    found = [Note(alarm.name, name, alarm.what, alarm.since) for alarm in raised]
     names = {alarm.name for alarm in raised}
     finished = _end(rows, "response/finished")
     if finished == 0 and "unfinished" not in names:
-        found.append(f"{step}: every response was cut off at max_response_tokens; none ended by itself.")
+        found.append(Note("cut", name, "every response was cut off at max_response_tokens; none ended by itself."))
     elif finished is not None and finished < FEW_FINISHED and not names & {"endless", "unfinished"}:
         share = percent(1 - finished)
-        found.append(f"{step}: {share} % of the responses were cut off at max_response_tokens, at the end of training.")
+        what = f"{share} % of the responses were cut off at max_response_tokens, at the end of training."
+        found.append(Note("many cut", name, what))
     explained = _end(rows, "value/explained_variance")
     if explained is not None and explained < 0:
-        found.append(
-            f"{step}: the explained variance was {fixed(explained)} at the end, below 0: the value model has learned "
+        what = (
+            f"the explained variance was {fixed(explained)} at the end, below 0: the value model has learned "
             "nothing yet, and the advantages are noise. Train longer, or with a smaller learning rate."
         )
+        found.append(Note("explained variance", name, what))
     clipped = _end(rows, "policy/clipfrac_avg")
     if clipped is not None and clipped > MUCH_CLIPPED:
-        found.append(
-            f"{step}: {percent(clipped)} % of the updates were clipped at the end: use a smaller learning rate."
-        )
+        what = f"{percent(clipped)} % of the updates were clipped at the end: use a smaller learning rate."
+        found.append(Note("clipped", name, what))
     return found
 
 
-def shifts(name: str, rows: Sequence[Row]) -> list[str]:
+def shifts(name: str, rows: Sequence[Row]) -> list[Note]:
     """What became of the responses since the first iteration: for a run in which no evaluation looks at them. What
     there is an alarm about is left to `cautions`."""
     found, raised = [], {alarm.name for alarm in alarms(rows)}
@@ -55,8 +68,33 @@ def shifts(name: str, rows: Sequence[Row]) -> list[str]:
         if alarm in raised or not first or last is None or abs(last / first - 1) <= limit:
             continue
         verb = "rose" if last > first else "fell"
-        found.append(f"{clean(name, 60)}: {title} {verb} from {fixed(first, digits)} to {fixed(last, digits)}.")
+        what = f"{title} {verb} from {fixed(first, digits)} to {fixed(last, digits)}."
+        found.append(Note(f"{title} {verb}", name, what))
     return found
+
+
+def said(notes: Iterable[Note]) -> list[str]:
+    """As lines; what there is to say of several steps is said once, with the numbers of the first of them.
+
+    >>> said([Note("cut", "rloo", "none ended."), Note("cut", "grpo", "none ended.")])
+    ['rloo, grpo: none ended.']
+    """
+    groups: dict[str, list[Note]] = {}
+    for note in notes:
+        groups.setdefault(note.about, []).append(note)
+    return [_line(*group) for group in groups.values()]
+
+
+def _line(first: Note, *others: Note) -> str:
+    if all(one.what == first.what and one.since == first.since for one in others):
+        steps = ", ".join(clean(one.step, 60) for one in (first, *others))
+        return f"{steps}{_since(first)}: {first.what}"
+    like = "; ".join(f"{clean(one.step, 60)}{_since(one)}" for one in others)
+    return f"{clean(first.step, 60)}{_since(first)}: {first.what} Likewise, with other numbers: {like}."
+
+
+def _since(note: Note) -> str:
+    return "" if note.since is None else f", from {note.since} on"
 
 
 def _end(rows: Sequence[Row], key: str) -> float | None:

@@ -39,10 +39,7 @@ PANELS: Final[dict[str, Panels]] = {
         ("margin, chosen − rejected", {"margin": "margin"}),  # noqa: RUF001
         _OPTIMIZER[0],
     ),
-    "reject": (
-        ("proxy score", {"best": "score/best", "mean": "score/mean"}),
-        ("loss (nats per token)", {"loss": "loss"}),
-    ),
+    "reject": (("loss (nats per token)", {"loss": "loss"}), *_OPTIMIZER),
     "ppo": (*_POLICY_GRADIENT, ("explained variance", {"explained": "value/explained_variance"})),
     "rloo": _POLICY_GRADIENT,
     "grpo": _POLICY_GRADIENT,
@@ -52,6 +49,7 @@ PANELS: Final[dict[str, Panels]] = {
 }
 
 ON_POLICY: Final = ("ppo", "rloo", "grpo", "online_dpo")  # their rows are iterations, with a score and a KL each
+CLIPPING: Final = ("ppo", "rloo", "grpo")
 OPTIMIZER_STEPS: Final = ("sft", "reward", "reject", "dpo", "kto")  # their rows are optimizer steps
 SHARES: Final = (  # shown from 0 to 1
     "finished responses, share",

@@ -19,16 +19,24 @@ from accord.monitor.values import clean, number, percent, short, table
 Row = Mapping[str, Any]
 
 SMOOTHING: Final = 5  # iterations in the moving mean of a trajectory
+FEWEST_ITERATIONS: Final = 8  # in such a one; of fewer, hardly a mean is of as many as it says
+FEWEST_POLICIES: Final = 3  # in a picture of score against KL, unless there is a trajectory
+LEAST_KL: Final = 0.1  # nats per sequence, of one of these: below, they are one policy but for chance
 MAX_POINTS: Final = 200  # a longer curve is averaged down to this many points
 DASHES: Final = {"gold": [1, 0], "proxy": [5, 4]}
 LINE_WITH_DOTS: Final = 30  # a curve with fewer points shows them
 
-WATCH: Final = "watch/"  # before the name of a reward that PPO was not trained on, and that looked on
+WATCH: Final = "watch/"  # before the name of a reward that was not trained on, and looked on
 SPREAD: Final = "spread/"  # before the name of one that is made of several: how far these are apart
 
 
+def is_path(rows: Sequence[Row]) -> bool:
+    """Whether the metrics of a training are long enough for a line of score against KL."""
+    return sum(number(row.get("objective/kl")) is not None for row in rows) >= FEWEST_ITERATIONS
+
+
 def watches(rows: Iterable[Row]) -> list[str]:
-    """The names of the rewards that looked on in a PPO, from its metrics."""
+    """The names of the rewards that looked on in a training, from its metrics."""
     keys = dict.fromkeys(key for row in rows for key in row if key.startswith(WATCH))
     return [key.removeprefix(WATCH) for key in keys]
 
@@ -44,10 +52,13 @@ def score_against_kl(
     """Score against the square root of the KL from the reference, the axis of Gao et al. (2022, arXiv 2210.10760).
 
     policies: name -> a row with kl (nats per sequence), gold_score, proxy_score and, where known, their `_low` and
-    `_high`. trajectories: name of a policy -> the metrics of its PPO, one row an iteration.
-    A single point is no picture.
+    `_high`. trajectories: name of a policy -> the metrics of its training by a reward, one
+    row an iteration, each of them a path (`is_path`).
+    Two policies are no picture, as any two points lie on a line; nor are policies of which none is shown to have moved.
     """
-    points = [point for name, row in policies.items() for point in _score_points(name, table(row))]
+    drawn_too = len(policies) >= FEWEST_POLICIES and any(_has_moved(table(row)) for row in policies.values())
+    of_policies = policies if drawn_too or trajectories else {}
+    points = [point for name, row in of_policies.items() for point in _score_points(name, table(row))]
     paths = [point for name, rows in trajectories.items() for point in _trajectory(name, rows)]
     shown = points + paths
     if len({(p["x"], p["y"]) for p in shown}) < 2:
@@ -162,6 +173,12 @@ def _root(kl: float) -> float:
     return math.sqrt(max(kl, 0.0))  # an estimate of a small KL can fall below zero
 
 
+def _has_moved(row: Row) -> bool:
+    """Whether the KL is worth a picture, and its interval, where there is one, lies above 0."""
+    kl, low = number(row.get("kl")) or 0.0, number(row.get("kl_low"))
+    return kl >= LEAST_KL and (low is None or low > 0)
+
+
 def _score_points(name: str, row: Row) -> Iterator[Datum]:
     kl = number(row.get("kl"))
     if kl is None:
@@ -175,7 +192,7 @@ def _score_points(name: str, row: Row) -> Iterator[Datum]:
 
 
 def _trajectory(name: str, rows: Sequence[Row]) -> Iterator[Datum]:
-    """The way that PPO took: smoothed KL and proxy score of each iteration, and the gold score where it was watched."""
+    """The way of a training: smoothed KL and proxy score of each iteration, and the gold score where it was watched."""
     kept = [(kl, row) for row in rows if (kl := number(row.get("objective/kl"))) is not None]
     reach = SMOOTHING // 2
     for i, (_, row) in enumerate(kept):

@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from accord.monitor import health, pictures
 from accord.monitor.calibration_picture import calibration
-from accord.monitor.panels import ON_POLICY, PANELS
+from accord.monitor.panels import CLIPPING, ON_POLICY, PANELS
 from accord.monitor.svg import INK
 from accord.monitor.values import ABSENT, clean, duration, fixed, number, percent, table
 from accord.monitor.verdict import judge
@@ -88,6 +88,8 @@ def build_report(run: RunView) -> str:
     baseline = str(results.get("baseline") or "")
     trajectories = _trajectories(run.steps)
     colours = pictures.policy_colours([*policies, *trajectories])
+    paths = {name: rows for name, rows in trajectories.items() if pictures.is_path(rows)}
+    drift = pictures.score_against_kl(policies, paths, colours)
     verdict = judge(results)
     noted = _noted(run.steps, evaluated=verdict.tone != "unknown")
     verdict = replace(verdict, cautions=(*verdict.cautions, *noted))
@@ -101,7 +103,7 @@ def build_report(run: RunView) -> str:
         run=run,
         verdict=verdict,
         tone=TONES[verdict.tone],
-        missing=_missing(run, policies, reward_model),
+        missing=_missing(run, policies, reward_model) + ([] if drift else _not_drawn(policies, trajectories)),
         baseline=baseline or "the baseline",
         judge=str(results.get("by") or "the reward that judges"),
         headings=[heading for _, heading, _, _ in columns],
@@ -109,9 +111,10 @@ def build_report(run: RunView) -> str:
         num_prompts=_count(results.get("num_prompts")),
         samples_per_prompt=_count(results.get("samples_per_prompt")),
         win_rates=Markup(pictures.win_rates(policies, baseline, colours)),
-        score_against_kl=Markup(pictures.score_against_kl(policies, trajectories, colours)),
-        trajectory=bool(trajectories),
-        watched=list(dict.fromkeys(name for rows in trajectories.values() for name in pictures.watches(rows))),
+        score_against_kl=Markup(drift),
+        trajectories=list(paths),
+        watched=list(dict.fromkeys(name for rows in paths.values() for name in pictures.watches(rows))),
+        clips=any(step.kind in CLIPPING for step in run.steps),
         smoothing=pictures.SMOOTHING,
         reward_model=reward_model,
         num_pairs=_count(reward_model.get("num_pairs")),
@@ -161,6 +164,16 @@ def _missing(run: RunView, policies: Mapping[str, Any], reward_model: Mapping[st
     return found
 
 
+def _not_drawn(policies: Mapping[str, Any], trajectories: Mapping[str, Any]) -> list[str]:
+    """Why there is no picture of score against drift, in a run that could have had one."""
+    if not trajectories and not any(number(row.get("kl")) for row in policies.values()):
+        return []
+    return [
+        f"Score against drift is not drawn. It takes three policies, one of them {pictures.LEAST_KL} nats or more from "
+        f"the baseline and not by chance, or {pictures.FEWEST_ITERATIONS} iterations of a training by a reward."
+    ]
+
+
 def _cells(row: Mapping[str, Any], columns: Sequence[Column], is_baseline: bool) -> list[Measure]:
     """The cells of one row of the table of policies."""
     return [
@@ -189,10 +202,10 @@ def _trajectories(steps: Sequence[StepView]) -> dict[str, Sequence[Mapping[str, 
 
 def _noted(steps: Sequence[StepView], *, evaluated: bool) -> list[str]:
     """What is not well in the training. It leaves the verdict's tone as it is: that is about what came out."""
-    found = [line for step in steps for line in health.cautions(step.name, step.metrics)]
+    found = [note for step in steps for note in health.cautions(step.name, step.metrics)]
     if not evaluated:
-        found += [line for name, rows in _trajectories(steps).items() for line in health.shifts(name, rows)]
-    return found
+        found += [note for name, rows in _trajectories(steps).items() for note in health.shifts(name, rows)]
+    return health.said(found)
 
 
 def _curves(steps: Sequence[StepView]) -> list[tuple[StepView, Markup]]:

@@ -1,4 +1,4 @@
-"""Series of what was measured, and windows of them: the last third against the first, or against the best."""
+"""Series of what was measured, and windows of them: the last third, by itself, against the first, or the best."""
 
 from __future__ import annotations
 
@@ -36,10 +36,26 @@ def moved(series: Series, beyond: Callable[[float, float], bool]) -> Move | None
     first, last = _mean(values[:size]), _mean(values[-size:])
     if not beyond(first, last):
         return None
-    at = len(values) - size
-    while at > 0 and beyond(first, values[at - 1]):
+    return Move(first, last, _since(series, size, lambda value: beyond(first, value)))
+
+
+def lasting(series: Series, beyond: Callable[[float], bool]) -> Move | None:
+    """The mean of the last third is beyond a limit; since when, as `moved` has it. A series of fewer than three is one
+    window: a change takes two of them to see, a level does not."""
+    size = len(series) // 3 or len(series)
+    if not size:
+        return None
+    values = [value for _, value in series]
+    last = _mean(values[-size:])
+    return Move(_mean(values[:size]), last, _since(series, size, beyond)) if beyond(last) else None
+
+
+def _since(series: Series, size: int, beyond: Callable[[float], bool]) -> int:
+    """Where the last values begin that all are beyond, or where the last window does, whichever is earlier."""
+    at = len(series) - size
+    while at > 0 and beyond(series[at - 1][1]):
         at -= 1
-    return Move(first, last, series[at][0])
+    return series[at][0]
 
 
 def fall_of(series: Series, *, from_best: bool) -> Move | None:

@@ -51,6 +51,7 @@ def check(step: PlannedStep) -> Iterator[Caution]:
     twice = next((link.name for at, link in enumerate(links) if link.step.key in keys[:at]), None)
     if twice is not None:
         raise Contradiction("rewards", f"{twice!r} is among the rewards twice", "Give it a weight of 2 in a sum.")
+    yield from _weights(config)
     others = [link.name for link in links if link.step.kind not in _MODELS and not _is_scaled(link.step.config)]
     if config.how in ("worst", "uncertainty") and others and any(link.step.kind in _MODELS for link in links):
         yield Caution(
@@ -58,6 +59,18 @@ def check(step: PlannedStep) -> Iterator[Caution]:
             f"{config.how!r} compares the rewards, and {others[0]!r} is in another unit than trained models.",
             "Give it an offset and a gain that bring it to mean 0 and variance 1, or write `how: sum`.",
         )
+
+
+def _weights(config: Config) -> Iterator[Caution]:
+    weights = config.weights or ()
+    if weights and max(weights) <= 0:
+        what = "no weight is above 0, so a response is the better the worse the rewards find it."
+        yield Caution("weights", what, "Turn their signs, unless that is meant.")
+    elif weights and abs(sum(weights)) < 1e-9 * max(weights):
+        what = (
+            "the weights add up to 0: only how far the rewards differ counts, and what all of them like gains nothing."
+        )
+        yield Caution("weights", what, "Raise a positive one, unless that is meant.")
 
 
 def _is_scaled(config: StepConfig) -> bool:

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from accord.engine.config import TrainingConfig
 from accord.models.lora import Lora, without_dropout
 from accord.steps.base import LATEST, Caution, Job, PlannedStep, PolicyRef, StepConfig
-from accord.steps.judged import check_judged, slow_adapters
+from accord.steps.judged import check_judged, learning, slow_adapters
 from accord.store.artifacts import MODEL
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def cautions(step: PlannedStep) -> Iterator[Caution]:
     """Of the shared keys. Raises Contradiction."""
     config: Any = step.config
     check_judged(step)
+    yield from learning(step)
     yield from slow_adapters(config, "1e-5")
 
 

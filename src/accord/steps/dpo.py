@@ -12,7 +12,7 @@ from accord.data.derive import derive_ranking
 from accord.data.records import JudgedComparison
 from accord.engine.preference_config import PreferenceLossConfig
 from accord.errors import UserError
-from accord.steps.base import Caution, ComparisonsRef, Contradiction, Input, Job, PlannedStep, StepKind
+from accord.steps.base import Caution, ComparisonsRef, Contradiction, Job, PlannedStep, StepKind
 from accord.steps.direct import DirectConfig, cautions, learn
 from accord.steps.judged import slow_orpo
 from accord.types import Ranking
@@ -20,7 +20,7 @@ from accord.types import Ranking
 if TYPE_CHECKING:
     from accord.algorithms.loss import Loss
     from accord.engine.preference import RankedTree
-    from accord.engine.workload import Sizes, Work
+    from accord.engine.workload import Records, Sizes, Work
     from accord.text.template import Template
     from accord.text.tree import Tree
 
@@ -70,13 +70,13 @@ def run(job: Job) -> None:
     checkpoint = job.work.resume()
     start = job.input("start")
     template, context = Template(load_tokenizer(start.model)), context_of(load_config(start.model))
-    ranked, counts = _examples(template, job.inputs["data"], config, context)
+    ranked, counts = _examples(template, _read(job, "data"), config, context, f"{job.name}.data")
     if config.keep_ches is not None:
         ranked, of_ches = of_lowest_ches(start.model, ranked, config.keep_ches, work=job.work, label=job.name)
         counts |= of_ches
     sets, held_counts = [ranked], None
     if config.validation is not None:
-        held, held_counts = _examples(template, job.inputs["validation"], config, context)
+        held, held_counts = _examples(template, _read(job, "validation"), config, context, f"{job.name}.validation")
         sets.append(held)
     reference = (job.inputs["reference"] or (start,))[0].artifact if config.has_reference else None
     trees = [[one.tree for one in some] for some in sets]
@@ -105,17 +105,20 @@ def run(job: Job) -> None:
     job.write_json("summary.json", summary | ({"validation": held_counts} if held_counts else {}))
 
 
+def _read(job: Job, field: str) -> list[JudgedComparison]:
+    return [record for part in job.inputs[field] for record in part.read("comparisons")]
+
+
 def _examples(
-    template: Template, parts: Sequence[Input], config: Config, context: int | None
+    template: Template, comparisons: Sequence[JudgedComparison], config: Config, context: int | None, where: str
 ) -> tuple[list[RankedTree], dict[str, int]]:
     """What is learned from, and the counts for the summary. Raises UserError when nothing is left."""
     from accord.engine.preference import nothing_left, ranked_trees
 
-    comparisons = [record for part in parts for record in part.read("comparisons")]
     ranked, left_out = ranked_trees(template, _rankings(config, comparisons), config.limits(context))
     if not ranked:
         what, remedy = nothing_left(left_out, len(comparisons))
-        raise UserError(what, where=", ".join(str(part.records) for part in parts), remedy=remedy)
+        raise UserError(what, where=where, remedy=remedy)
     return ranked, {"num_comparisons": len(ranked), "num_pairs": sum(len(one.pairs) for one in ranked), **left_out}
 
 
@@ -132,13 +135,21 @@ def work(config: Config, sizes: Sizes) -> Work:
     from accord.engine.preference import ranked_trees
     from accord.engine.workload import Work
 
-    limits = config.limits(sizes.dimensions.context)
+    context = sizes.dimensions.context
 
     def trees_of(comparisons: Sequence[JudgedComparison]) -> list[Tree]:
-        return [one.tree for one in ranked_trees(sizes.template, _rankings(config, comparisons), limits)[0]]
+        rankings = _rankings(config, comparisons)
+        return [one.tree for one in ranked_trees(sizes.template, rankings, config.limits(context))[0]]
+
+    def trees_in(records: Records, field: str) -> list[Tree]:
+        """Of the sample. Raises UserError as run() would, where it is all of the data."""
+        if not records.complete:
+            return trees_of(records.sample)
+        ranked, _ = _examples(sizes.template, records.sample, config, context, f"{sizes.label}.{field}")
+        return [one.tree for one in ranked]
 
     data, held = sizes.records("data", "comparisons"), sizes.records("validation", "comparisons")
-    trees = trees_of(data.sample)
+    trees = trees_in(data, "data")
     if not trees:
         return Work()
     found = direct_work(
@@ -148,7 +159,7 @@ def work(config: Config, sizes: Sizes) -> Work:
         data.scale * (config.keep_ches or 1.0),
         reference=config.has_reference,
         longest=trees_of(data.longest),
-        held=trees_of(held.sample),
+        held=trees_in(held, "validation"),
         held_scale=held.scale,
         every=config.validate_every,
         kept=config.validation is not None and config.keep == "best",

@@ -1,4 +1,4 @@
-"""What steps that learn can be told wrongly: of judged data, as far as a plan can see it, and of adapters."""
+"""What steps that learn can be told wrongly: of judged data, as far as a plan can see it, lists, learning rates."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from accord.engine.config import TrainingConfig
 from accord.engine.on_policy_config import RolloutConfig
 from accord.engine.preference_config import LossName
 from accord.steps.base import Caution, Contradiction, PlannedStep
+
+_HIGHEST_RATE = 1e-2  # AdamW's first steps are of this size, whatever the gradient; weights are of size 0.01 to 1
 
 
 def check_judged(step: PlannedStep) -> None:
@@ -33,6 +35,21 @@ def check_judged(step: PlannedStep) -> None:
             if key in given and getattr(config, key) is not None:
                 remedy = "Name the part with held-out data as `validation`, or remove this key."
                 raise Contradiction(key, f"{key} needs something to measure", remedy)
+
+
+def learning(step: PlannedStep) -> Iterator[Caution]:
+    """Of every step that learns: what is in a list twice, and learning rates beyond all use."""
+    for field, links in step.parents.items():
+        named = [(link.step.key, link.part) for link in links]
+        for at, link in enumerate(links):
+            if named[at] in named[:at]:
+                what = f"{link.name} stands there twice" + (", so what it holds counts double." if link.part else ".")
+                yield Caution(field, what, "Leave one of them out, unless that is meant.")
+    for key in ("learning_rate", "value_learning_rate"):
+        rate = getattr(step.config, key, None)
+        if rate is not None and rate > _HIGHEST_RATE:
+            what = f"a learning rate of {rate:g} moves each weight by about that much in a single optimizer step."
+            yield Caution(key, what, "Usual are 1e-6 to 1e-4 for all weights, and up to 1e-3 for adapters.")
 
 
 def slow_adapters(config: TrainingConfig | RolloutConfig, wanted: str) -> Iterator[Caution]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from accord.errors import UserError
-from accord.steps.base import Caution, Input, Job, LabelledRef, PlannedStep, StepKind
+from accord.steps.base import Caution, Job, LabelledRef, PlannedStep, StepKind
 from accord.steps.direct import DirectConfig, cautions, learn
+from accord.types import LabelledResponse
 
 if TYPE_CHECKING:
     from accord.algorithms.loss import Loss
@@ -48,6 +49,8 @@ def check(step: PlannedStep) -> Iterable[Caution]:
     assert isinstance(config, Config)
     if config.batch_size < _FEW:
         what = f"the reference point is estimated from an optimizer step's {config.batch_size} examples, which are few."
+        if config.batch_size == 1:
+            what = "the reference point is estimated from an optimizer step's only example, and is mostly noise."
         yield Caution("batch_size", what, f"Set it to {_FEW} or more.")
 
 
@@ -56,7 +59,7 @@ def run(job: Job) -> None:
     validation, and the alarms that the metrics give cause for."""
     from accord.algorithms.kto import balanced_weights
     from accord.engine.direct import trainee
-    from accord.engine.kto import SHOWN, Feedback, mismatched
+    from accord.engine.kto import SETS, SHOWN, Feedback, mismatched
     from accord.engine.rollout import context_of
     from accord.models.folders import compute_dtype, load_config, load_tokenizer
     from accord.seeds import derive_seed
@@ -66,10 +69,10 @@ def run(job: Job) -> None:
     checkpoint = job.work.resume()
     start = job.input("start")
     template, context = Template(load_tokenizer(start.model)), context_of(load_config(start.model))
-    labelled, counts = _examples(template, job.inputs["data"], config, context)
+    labelled, counts = _examples(template, _read(job, "data"), config, context, f"{job.name}.data")
     parts, held_counts = [labelled], None
     if config.validation is not None:
-        held, held_counts = _examples(template, job.inputs["validation"], config, context)
+        held, held_counts = _examples(template, _read(job, "validation"), config, context, f"{job.name}.validation")
         parts.append(held)
     others = [mismatched(part.trees, derive_seed(job.seed, "mismatch", at), context) for at, part in enumerate(parts)]
     num_good, num_bad = labelled.num_good, len(labelled.good) - labelled.num_good
@@ -91,6 +94,7 @@ def run(job: Job) -> None:
         store=job.store,
         work=job.work,
         label=job.name,
+        names=SETS,
     )
     assert models.reference is not None
     said = models.reference
@@ -117,15 +121,17 @@ def _warning(name: str, ratio: float) -> str:
     )
 
 
+def _read(job: Job, field: str) -> list[LabelledResponse]:
+    return [record for part in job.inputs[field] for record in part.read("labelled")]
+
+
 def _examples(
-    template: Template, parts: Sequence[Input], config: Config, context: int | None
+    template: Template, records: Sequence[LabelledResponse], config: Config, context: int | None, where: str
 ) -> tuple[LabelledTrees, dict[str, int]]:
     """What is learned from, and the counts for the summary. Raises UserError when it does not suffice."""
     from accord.engine.kto import labelled_trees
 
-    records = [record for part in parts for record in part.read("labelled")]
     found, left_out = labelled_trees(template, records, config.limits(context))
-    where = ", ".join(str(part.records) for part in parts)
     num_good, num = found.num_good, len(found.good)
     counts = {"num_good": num_good, "num_bad": num - num_good, **left_out}
     if num_good in (0, num):
@@ -146,11 +152,13 @@ def work(config: Config, sizes: Sizes) -> Work:
 
     context = sizes.dimensions.context
 
-    def trees_of(records: Records) -> list[Tree]:
+    def trees_of(records: Records, field: str = "") -> list[Tree]:
+        if field and records.complete:  # refused as run() would
+            return _examples(sizes.template, records.sample, config, context, f"{sizes.label}.{field}")[0].trees
         return labelled_trees(sizes.template, records.read("labelled"), config.limits(context))[0].trees
 
     data, held = sizes.records("data", "labelled"), sizes.records("validation", "labelled")
-    trees, held_trees = trees_of(data), trees_of(held)
+    trees, held_trees = trees_of(data, "data"), trees_of(held, "validation")
     if not trees:
         return Work()
     return direct_work(

@@ -169,7 +169,7 @@ def _pretraining(job: Job, policy: Policy) -> tuple[Pretraining | None, dict[str
     if not parts or not job.config.ptx_coef:
         return None, {}
     context = context_of(policy.module.config)
-    trees, counts = _examples(policy.template, parts, job.config.max_tokens, context, f"{job.name}: ptx_data")
+    trees, counts = _examples(policy.template, parts, job.config.max_tokens, context, f"{job.name}.ptx_data")
     return Pretraining(trees, policy, job.config, derive_seed(job.seed, "ptx")), {"ptx_data": counts}
 
 
@@ -196,22 +196,28 @@ def work(
     sizes: Sizes,
     *,
     value: Literal["separate", "shared"] | None = None,
-    num_warmup: int = 0,
     num_trained: int | None = None,
 ) -> Work:
     """What `train` will do. Responses are as long as the policy's are expected to be at the start.
 
-    value: whether there is a value model, and with weights (or an adapter) of its own. num_warmup: iterations in which
-    it alone learns. num_trained: responses to a prompt that are learned from (None: all).
+    value: whether there is a value model, and with weights (or an adapter) of its own. num_trained: responses to a
+    prompt that are learned from (None: all).
     """
+    from accord.engine.on_policy import check_num_prompts
     from accord.engine.workload import ADAPTER_SHARE, Phase, Work, passes, rollout_trees, sampling, scoring
 
     num, template = config.prompts_per_iteration, sizes.template
-    prompts = sizes.records("prompts", "prompts").sample
+    known = sizes.records("prompts", "prompts")
+    if known.complete:
+        check_num_prompts(len(known.sample), config, sizes.label)
+    prompts = known.sample
     lengths = sizes.responses("start", config.max_response_tokens)
     played = [prompts[at : at + num] for at in range(0, len(prompts), num)][: min(config.num_iterations, 8)]
-    total = num_warmup + config.num_iterations
-    count, learned = total / len(played), config.num_iterations / len(played)  # iterations that each one stands for
+    total = config.num_iterations
+    count, learned = (
+        total / len(played),
+        config.num_policy_iterations / len(played),
+    )  # iterations that each one stands for
     looks = ((total - 1) // config.watch_every + 1 + ((total - 1) % config.watch_every > 0)) / total
     share = 1.0 if config.lora is None else ADAPTER_SHARE
     found, slots, length = _pretraining_passes(config, sizes, share), 0, 0
@@ -262,7 +268,7 @@ def _pretraining_passes(config: RolloutConfig, sizes: Sizes, share: float) -> li
     if not parts or not config.ptx_coef:
         return []
     context = sizes.dimensions.context
-    trees, _ = _examples(sizes.template, parts, config.max_tokens, context, "the sample", max_unusable=1.0)
+    trees, _ = _examples(sizes.template, parts, config.max_tokens, context, f"{sizes.label}.ptx_data", max_unusable=1.0)
     some = [trees[i % len(trees)] for i in range(examples_an_iteration(config))]
     num_updates = config.num_epochs * min(config.num_minibatches, config.prompts_per_iteration)
     batches = [
@@ -270,7 +276,7 @@ def _pretraining_passes(config: RolloutConfig, sizes: Sizes, share: float) -> li
         for part in np.array_split(np.arange(len(some)), num_updates)
         for micro in micro_batches([some[i] for i in part], sizes.template.pad_id, config.max_tokens)
     ]
-    return passes("train", batches, config.num_iterations, share=share)
+    return passes("train", batches, config.num_policy_iterations, share=share)
 
 
 def _held(config: RolloutConfig, sizes: Sizes, value: str | None) -> tuple[list[int], list[int]]:

@@ -15,7 +15,7 @@ from accord.engine.on_policy_config import OnPolicyConfig, PPOConfig, RolloutCon
 from accord.engine.presets import PRESETS, PresetName
 from accord.models.vocabulary import same_vocabulary
 from accord.steps.base import Caution, Contradiction, PlannedStep
-from accord.steps.judged import slow_adapters
+from accord.steps.judged import learning, slow_adapters
 from accord.steps.reward_units import unfinished_unit
 
 _MODELS = ("reward", "reward_model")  # kinds of step whose reward is a model
@@ -87,15 +87,20 @@ def rollouts(step: PlannedStep) -> Iterator[Caution]:
     if config.decay == "constant" and _given(config, "final_learning_rate"):
         what = "final_learning_rate is where decay ends, and decay is constant"
         raise Contradiction("final_learning_rate", what, "Write `decay: linear`, or leave out final_learning_rate.")
-    if config.ema is not None and (left := config.ema**config.num_iterations) > 0.5:
-        enough = int(0.1 ** (1 / config.num_iterations) * 1000) / 1000
+    num = config.num_policy_iterations
+    if config.ema is not None and (left := config.ema**num) > 0.5:
+        enough = int(0.1 ** (1 / num) * 1000) / 1000
         yield Caution(
             _blamed(config, "ema"),
-            f"in an average of decay {config.ema:g}, after {_count(config.num_iterations, 'iteration')} still "
+            f"in an average of decay {config.ema:g}, after {_count(num, 'iteration')} still "
             f"{100 * left:.0f} % of what is kept is the policy that training started from.",
             f"Set ema to {enough:g} or less, or run more iterations.",
         )
     yield from _pretraining(step, config)
+    if any(link.step.key == _reward(step).key for link in step.parents["watch"]):
+        what = f"{_reward(step).name!r} is what is optimised, and its scores are logged without being watched."
+        yield Caution("watch", what, "Watch a reward that nothing is trained against, or leave this one out.")
+    yield from learning(step)
     yield from unfinished_unit(config, _reward(step))
     yield from slow_adapters(config, "3e-5")
 
@@ -173,14 +178,14 @@ def _adaptive(config: OnPolicyConfig, target: float) -> Iterator[Caution]:
     if config.stop_at_kl is not None and config.stop_at_kl <= target:
         what = f"the run ends at a KL of {config.stop_at_kl:g}, and is steered to one of {target:g}"
         raise Contradiction("stop_at_kl", what, "Raise stop_at_kl well above kl_target, or leave it out.")
-    num_updates = config.num_iterations - 1  # what the last one gives is used by nobody
+    num_updates = config.num_policy_iterations - 1  # what the last one gives is used by nobody
     reach = AdaptiveKL(config.kl_coef, target, config.horizon).reachable_factor(num_updates, config.num_sequences)
     if reach >= _PREFERRED_REACH:
         return
     longest = AdaptiveKL.longest_horizon(_PREFERRED_REACH, num_updates, config.num_sequences)
     what = (
-        f"kl_coef starts at {config.kl_coef:g} and can be multiplied by {reach:.4g} at most, as the run has "
-        f"{_count(config.num_iterations, 'iteration')} of {config.num_sequences} sequences and a horizon of "
+        f"kl_coef starts at {config.kl_coef:g} and can be multiplied by {reach:.4g} at most, as the policy learns "
+        f"in {_count(config.num_policy_iterations, 'iteration')} of {config.num_sequences} sequences and a horizon of "
         f"{config.horizon:,.0f}: it cannot follow the KL."
     )
     if longest is None:
@@ -190,7 +195,7 @@ def _adaptive(config: OnPolicyConfig, target: float) -> Iterator[Caution]:
     else:
         # Rounded down, and written in the unit that is in use.
         in_sequences = config.kl_horizon_sequences is not None
-        share = int(longest / (config.num_iterations * config.num_sequences) * 1000) / 1000
+        share = int(longest / (config.num_policy_iterations * config.num_sequences) * 1000) / 1000
         most = f"kl_horizon_sequences to {int(longest)}" if in_sequences else f"kl_horizon to {share:g}"
         remedy = f"Set {most} or less, or run more iterations."
     yield Caution(_blamed(config, "kl_target"), what, remedy)
@@ -198,10 +203,16 @@ def _adaptive(config: OnPolicyConfig, target: float) -> Iterator[Caution]:
 
 def values(step: PlannedStep) -> Iterator[Caution]:
     """Of the settings of PPO, `policy_gradients` included: its preset and its value model."""
-    _keeps_to_its_preset(step.config)
-    yield from policy_gradients(step)
     config = step.config
     assert isinstance(config, PPOConfig)
+    _keeps_to_its_preset(config)
+    if config.num_policy_iterations < 1:
+        what = (
+            f"in {_count(config.value_warmup, 'iteration')} only the value model learns, and there are "
+            f"{config.num_iterations}: the policy never does"
+        )
+        raise Contradiction(_blamed(config, "value_warmup"), what, "Raise num_iterations, or lower value_warmup.")
+    yield from policy_gradients(step)
     if config.value_model == "shared":
         for key in ("value_start", "value_learning_rate", "value_warmup"):
             if _given(config, key) and getattr(config, key):

@@ -116,7 +116,7 @@ def value_source(job: Job) -> Path | None:
 
 def work(config: Config, sizes: Sizes) -> Work:
     """What run() will do."""
-    return on_policy_work(config, sizes, value=config.value_model, num_warmup=config.value_warmup)
+    return on_policy_work(config, sizes, value=config.value_model)
 
 
-STEP = StepKind(produces="policy", version=3, config=Config, run=run, work=work, check=check)
+STEP = StepKind(produces="policy", version=4, config=Config, run=run, work=work, check=check)

@@ -10,6 +10,7 @@ from accord.data.records import read_records, write_records
 from accord.engine.config import TrainingConfig
 from accord.errors import UserError
 from accord.steps.base import LATEST, Job, PolicyRef, PromptsRef, RewardRef, StepConfig, StepKind
+from accord.steps.judged import learning
 from accord.types import Demonstration
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def run(job: Job) -> None:
     """Writes the policy's folder, model/; the chosen responses, best.jsonl; selection.json, the scores; and
     summary.json: the prompts that were used, those that were left out because the policy's context has no room for a
     response to them, or a text of theirs holds a control token, and the chosen responses that were left out because
-    they are empty."""
+    they are empty; and an alarm when most of the chosen ones are cut off."""
     import torch
 
     from accord.algorithms.selection import best_of
@@ -44,6 +45,7 @@ def run(job: Job) -> None:
     from accord.engine.rollout import answerable, roll_out
     from accord.models.folders import compute_dtype
     from accord.models.policy import Policy
+    from accord.monitor.alarms import alarms, as_json
     from accord.rewards.loading import artifact_reward
 
     config: Config = job.config
@@ -85,6 +87,7 @@ def run(job: Job) -> None:
             )
         write_records(best_file, "demonstrations", kept)
         num_empty = len(chosen) - len(kept)
+        ended = sum(demonstration.response.finished for demonstration in kept) / len(kept)
         gain = {
             "num_empty": num_empty,
             "mean_score": float(scores.mean()),
@@ -93,7 +96,8 @@ def run(job: Job) -> None:
         }
         job.write_json("selection.json", gain)
         counts = {"num_prompts": len(prompts), **left_out, "num_empty": num_empty}
-        job.write_json("summary.json", counts)
+        raised = alarms([{"iteration": 1, "chosen/finished": ended}])
+        job.write_json("summary.json", {**counts, "alarms": as_json(raised)})
     imitate(
         job.input("start").model,
         read_records(best_file, "demonstrations"),
@@ -131,4 +135,4 @@ def work(config: Config, sizes: Sizes) -> Work:
     )
 
 
-STEP = StepKind(produces="policy", version=2, config=Config, run=run, work=work)
+STEP = StepKind(produces="policy", version=2, config=Config, run=run, work=work, check=learning)

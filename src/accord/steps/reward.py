@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from accord.data.derive import view
 from accord.data.records import JudgedComparison
 from accord.engine.ranking_config import RankingConfig, contradictions
-from accord.errors import UserError
 from accord.seeds import derive_seed
 from accord.steps.base import (
     LATEST,
@@ -22,7 +21,8 @@ from accord.steps.base import (
     StepConfig,
     StepKind,
 )
-from accord.steps.judged import check_judged, slow_adapters
+from accord.steps.judged import check_judged, learning, slow_adapters
+from accord.steps.reward_data import Judged, examples
 from accord.steps.reward_members import MembersConfig, check_members, run_members, told, work_of_members
 from accord.store.artifacts import MODEL
 from accord.types import Prompt
@@ -101,47 +101,10 @@ def _read(job: Job, field: str) -> list[JudgedComparison]:
     return [one for part in job.inputs[field] for one in part.read("comparisons")]
 
 
-def _examples(job: Job, field: str, model: ScalarModel) -> tuple[Examples, dict[str, int]]:
-    """What the model can learn from, or be measured on, in a field's comparisons. Raises UserError when it is none."""
-    from accord.engine.ranking import rankings_of, usable
+def _examples(job: Job, field: Judged, model: ScalarModel) -> tuple[Examples, dict[str, int]]:
     from accord.engine.rollout import context_of
 
-    config: Config = job.config
-    where = ", ".join(str(part.records) for part in job.inputs[field])
-    comparisons = _read(job, field)
-    rankings, counts = rankings_of(config, comparisons, levels=field == "validation")
-    if not any(one.pairs or (one.ties and field == "data") for one in rankings):
-        if not any(judgements for _, judgements in comparisons):
-            remedy = "Nobody has judged them: let a `collect` step do it, and name that."
-        elif counts.get("num_without_single_best"):
-            remedy = "No response is the single best of its comparison: set loss: pairs, or lower tie_below."
-        elif counts["num_pairs_unsafe_chosen"]:
-            remedy = "In every pair an unsafe response was preferred to a safe one: see drop_unsafe_chosen."
-        else:
-            remedy = f"Every difference of mean grades is below tie_below = {config.tie_below}: lower it."
-            if not config.tie_below:
-                remedy = "All responses to a prompt have equal grades: give it comparisons in which some differ."
-        raise UserError("no comparison has an ordered pair", where=where, remedy=remedy)
-    if field == "data" and config.safety_coef and not any(one.safe for one in rankings):
-        raise UserError(
-            "safety_coef is set, and no response is labelled safe or unsafe",
-            where=where,
-            remedy="Set safety_coef: 0, or give the data the column `safe`, or `chosen_safe` and `rejected_safe`.",
-        )
-    context = context_of(model.module.config)
-    examples, left_out = usable(model.template, rankings, context)
-    if not any(one.pairs or (one.ties and field == "data") for one in examples.rankings):
-        same = left_out["num_identical_pairs"]
-        raise UserError(
-            f"of {len(rankings)} comparisons with an ordered pair none is left: "
-            f"{left_out['num_with_control_tokens']} hold a control token, {left_out['num_too_long']} a response that "
-            f"with its prompt has more tokens than the model takes ({context})"
-            + f", {same} pairs are of equal responses"
-            * bool(same),
-            where=where,
-            remedy="Take the tokens out of the texts, shorten the responses, or start from a model that takes more.",
-        )
-    return examples, counts | left_out
+    return examples(job.config, model.template, _read(job, field), context_of(model.module.config), field, job.name)
 
 
 def _evaluation(job: Job, model: ScalarModel, held_out: Examples) -> dict[str, Any]:
@@ -181,6 +144,7 @@ def check(step: PlannedStep) -> Iterable[Caution]:
         raise Contradiction(*problem)
     yield from check_members(config, config.lora, config.normalise)
     check_judged(step)
+    yield from learning(step)
     yield from slow_adapters(config, "1e-4")
     if config.normalise_on == "demonstrations" and config.demonstrations is None:
         what = "there are no demonstrations to normalise the scores on"
@@ -199,17 +163,24 @@ def work(config: Config, sizes: Sizes) -> Work:
     from accord.engine.workload import Phase, Work, passes, rollout_trees, sampling, scoring, training
     from accord.text.batching import micro_batches
 
-    template = sizes.template
+    template, context = sizes.template, sizes.dimensions.context
 
-    def trees_of(comparisons: Sequence[JudgedComparison], *, levels: bool = False) -> Sequence[Tree]:
-        rankings, _ = rankings_of(config, comparisons, levels=levels)
-        return usable(template, rankings, sizes.dimensions.context, only_lengths=True)[0].trees
+    def trees_of(comparisons: Sequence[JudgedComparison], field: Judged = "data") -> Sequence[Tree]:
+        rankings, _ = rankings_of(config, comparisons, levels=field == "validation")
+        return usable(template, rankings, context, only_lengths=True)[0].trees
+
+    def trees_in(field: Judged) -> Sequence[Tree]:
+        """Of the sample. Raises UserError as run() would, where it is all of the data."""
+        records = sizes.records(field, "comparisons")
+        if records.complete:
+            return examples(config, template, records.sample, context, field, sizes.label)[0].trees
+        return trees_of(records.sample, field)
 
     def batches_of(some: Sequence[Tree]) -> Iterator[TreeBatch]:
         return (micro.batch for micro in micro_batches(some, template.pad_id, config.max_tokens))
 
     records = sizes.records("data", "comparisons")
-    trees = trees_of(records.sample)
+    trees = trees_in("data")
     if not trees:
         return Work()
     found, updates = training(
@@ -239,7 +210,7 @@ def work(config: Config, sizes: Sizes) -> Work:
     if config.validation is not None:
         held = sizes.records("validation", "comparisons")
         looks = -(-updates // (config.validate_every or max(1, round(updates / config.num_epochs))))
-        if held_trees := trees_of(held.sample, levels=True):
+        if held_trees := trees_in("validation"):
             found += scoring(template, held_trees, held.scale * (looks + 1))
         kept = trained * (config.keep == "best")
     phases.append(Phase(found, [trained], () if config.lora is None else [sizes.scalar], kept, updates))

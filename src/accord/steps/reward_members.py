@@ -10,6 +10,7 @@ from pydantic import Field
 
 from accord.models.lora import Lora
 from accord.steps.base import Caution, Contradiction, Job
+from accord.steps.reward_data import Judged
 from accord.strict import StrictModel
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from accord.store.checkpoints import Checkpoint
     from accord.text.tree import Tree
 
-    ExamplesOf = Callable[[Job, str, ScalarModel], tuple[Examples, dict[str, int]]]
+    ExamplesOf = Callable[[Job, Judged, ScalarModel], tuple[Examples, dict[str, int]]]
 
 
 class MembersConfig(StrictModel):

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from accord.engine.config import TrainingConfig
 from accord.errors import UserError
 from accord.steps.base import LATEST, ExamplesRef, Input, Job, PolicyRef, StepConfig, StepKind
+from accord.steps.judged import learning
 from accord.types import Demonstration, PlainText
 
 if TYPE_CHECKING:
@@ -113,12 +114,14 @@ def work(config: Config, sizes: Sizes) -> Work:
     from accord.engine.imitation import training_trees
     from accord.engine.workload import Work, imitation
 
-    limits = Limits(config.max_response_tokens, config.max_tokens_per_example, max_unusable=1.0)
     context = sizes.dimensions.context
 
-    def trees_of(parts: Sequence[Records]) -> list[Tree]:
+    def trees_of(parts: Sequence[Records], field: str = "data") -> list[Tree]:
         examples = _examples(parts, config.last_turn_only)
-        return training_trees(sizes.template, examples, limits, config, context, "the sample")[0]
+        # Of a sample it cannot be told how many in all are unusable.
+        max_unusable = config.max_unusable if all(part.complete for part in parts) else 1.0
+        limits = Limits(config.max_response_tokens, config.max_tokens_per_example, max_unusable)
+        return training_trees(sizes.template, examples, limits, config, context, f"{sizes.label}.{field}")[0]
 
     parts, held = sizes.parts("data"), sizes.parts("validation")
     trees, longest = trees_of(parts), []
@@ -132,7 +135,7 @@ def work(config: Config, sizes: Sizes) -> Work:
         joint_tokens=config.joint_tokens,
         longest=longest,
         packing=config.packing,
-        held=trees_of(held) if held else (),
+        held=trees_of(held, "validation") if held else (),
         held_scale=sum(part.total for part in held) / max(sum(len(part.sample) for part in held), 1),
         every=config.validate_every,
         kept=bool(held) and config.keep == "best",
@@ -141,4 +144,4 @@ def work(config: Config, sizes: Sizes) -> Work:
     return Work([phase], loaded=[sizes.policy], saved=[sizes.policy], checkpointed=trained, lengths=lengths)
 
 
-STEP = StepKind(produces="policy", version=1, config=Config, run=run, work=work)
+STEP = StepKind(produces="policy", version=1, config=Config, run=run, work=work, check=learning)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from accord.errors import UserError, did_you_mean
 from accord.plan import Plan, Registry
 from accord.store.workspace import METRICS, MetricsLog
+from accord.sweep.names import evaluated_by, is_count, logged_by
 
 DEFAULT = "gold_win_rate"
 _BESIDE = ("kl", "proxy_score", "gold_score")  # of a policy, shown beside the metric
@@ -55,9 +56,11 @@ def choose(metric: str | None, policy: str | None, plan: Plan, registry: Registr
                 "--metric STEP:KEY and --policy do not go together", where=f"--policy {policy}", remedy=remedy
             )
         try:
-            return Metric(key, plan.step(name).name)
+            step = plan.step(name)
         except UserError as error:
             raise UserError(error.what, where=f"--metric {metric}", remedy=error.remedy) from error
+        _refuse_unknown(metric, logged_by(step), head=f"{name}:")
+        return Metric(key, name)
     if not evaluations:
         what = "the recipe has no evaluate step" + ("" if metric is None else f", so no run has a {metric!r}")
         raise UserError(what, where=str(plan.recipe.path), remedy=_REMEDY)
@@ -65,7 +68,22 @@ def choose(metric: str | None, policy: str | None, plan: Plan, registry: Registr
     if policy is not None and policy not in known:
         what = f"no policy {policy!r} is evaluated"
         raise UserError(what, where=f"--policy {policy}", remedy=did_you_mean(policy, known))
-    return Metric(metric or DEFAULT, policy=policy)
+    key = metric or DEFAULT
+    loggers = [f"{step.name}:{key}" for step in plan.steps if key in (logged_by(step) or ())]
+    remedy = f"It is what a step logs: --metric {loggers[-1]}." if loggers else ""
+    _refuse_unknown(key, evaluated_by(evaluations[-1], [step.name for step in plan.steps]), remedy)
+    return Metric(key, policy=policy)
+
+
+def _refuse_unknown(metric: str, known: frozenset[str] | None, remedy: str = "", *, head: str = "") -> None:
+    """Raises UserError for a number that no run can have. known: what stands behind `head` in what there will be; None
+    when that is told after the first run alone."""
+    key = metric.removeprefix(head)
+    if known is None or key in known or is_count(key):
+        return
+    what = f"no run will have a number {metric!r}" + ("" if known else ": the step logs counts at most")
+    told = _near(metric, [head + name for name in known]) if known else _REMEDY
+    raise UserError(what, where=f"--metric {metric}", remedy=remedy or told)
 
 
 def read(metric: Metric, run_dir: Path) -> Reading:
@@ -107,9 +125,13 @@ def _beside(row: Mapping[str, float], names: Sequence[str], metric: Metric) -> d
 
 
 def _missing(metric: Metric, run_dir: Path, known: list[str]) -> UserError:
-    shown = [name for name in known if not name.endswith(("_low", "_high"))]
-    remedy = f"There are: {', '.join(shown)}." if shown else _REMEDY
+    remedy = _near(str(metric), known) if known else _REMEDY
     return UserError(f"the run has no number {str(metric)!r}", where=str(run_dir), remedy=remedy)
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    """The nearest one, or all of them but the ends of intervals."""
+    return did_you_mean(name, [one for one in known if not one.endswith(("_low", "_high"))])
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:

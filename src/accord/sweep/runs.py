@@ -23,7 +23,7 @@ from accord.monitor.sweep_page import sweep_page
 from accord.monitor.sweep_table import markdown, text_lines
 from accord.plan import Registry
 from accord.recipe import Recipe
-from accord.run import Say, run_folder, run_recipe
+from accord.run import Say, plan_lines, run_folder, run_recipe
 from accord.store import atomic
 from accord.store.artifacts import Store
 from accord.store.lock import lock
@@ -73,6 +73,21 @@ def plan_sweep(
     runs = plan_runs(recipe, axes, numbers, registry, name)
     chosen = choose(metric, policy, runs[0].plan, registry)
     return Sweep(name, recipe, tuple(axes), numbers, chosen, lower, tuple(runs))
+
+
+def overview(sweep: Sweep, store: Store) -> list[str]:
+    """What is said before the first run: a line a step, how many different ones all runs have of it and how many of
+    those are not in the store; and each caution once."""
+    found: dict[tuple[str, str], dict[str, bool]] = {}
+    for run in sweep.runs:
+        for step in run.plan.steps:
+            found.setdefault((step.name, step.kind), {})[step.key] = store.find(step.kind, step.key) is not None
+    names, kinds = (max(len(each[at]) for each in found) for at in (0, 1))
+    lines = [
+        f"{name:{names}}  {kind:{kinds}}  {sum(not there for there in steps.values())} to make, of {len(steps)}"
+        for (name, kind), steps in found.items()
+    ]
+    return lines + list(dict.fromkeys(caution for run in sweep.runs for caution in run.plan.cautions))
 
 
 def run_sweep(sweep: Sweep, store: Store, bring: Bring, *, retry: bool = False, say: Say = print) -> Path:
@@ -132,17 +147,18 @@ def _make(
 ) -> Outcome:
     before = outcomes[run.name]
     try:
-        cached = all(store.find(step.kind, step.key) is not None for step in run.plan.steps)
+        there = {step.name: store.find(step.kind, step.key) is not None for step in run.plan.steps}
+        cached = all(there.values())
         if before.status == "failed" and not cached:
             say(f"{head}: failed before, and is left out ({before.why}); --retry makes it again")
             return before
-        say(f"{head}: cached" if cached else head)
-        run_dir = bring(run, _silent if cached else say)
+        say(f"{head}: {_state(there)}")
+        run_dir = bring(run, _silent if cached else _unsaid(run, store, say))
     except Interrupted:
         raise
     except UserError as error:
         say(f"{run.label}: failed: {error}")
-        return Outcome("failed", first_line(error))
+        return Outcome("failed", _why(error, run))
     except Exception as error:  # a fault of the program costs one run, and keeps its traceback
         traceback.print_exc(file=sys.stderr)
         say(f"{run.label}: failed: {type(error).__name__}")
@@ -156,6 +172,32 @@ def _make(
     if not math.isfinite(reading.value):
         return Outcome("failed", f"{metric} is not finite")
     return Outcome("done", reading=reading)
+
+
+def _why(error: UserError, run: PlannedRun) -> str:
+    """In one line. Of a place in the recipe the key is enough, as all runs are of one recipe."""
+    key = error.where.rpartition(":")[2] if error.where.startswith(f"{run.plan.recipe.path}:") else error.where
+    return first_line(UserError(error.what, where=key))
+
+
+def _state(there: Mapping[str, bool]) -> str:
+    """As in "to run ppo, evaluate; cached model, sft". there: step -> whether it is in the store."""
+    to_run, cached = (", ".join(name for name, found in there.items() if found is one) for one in (False, True))
+    if not to_run:
+        return "cached"
+    return f"to run {to_run}" + (f"; cached {cached}" if cached else "")
+
+
+def _unsaid(run: PlannedRun, store: Store, say: Say) -> Say:
+    """Says of a run what was not said above it: not its plan and its cautions, and not what is cached."""
+    said = {*plan_lines(run.plan, store), *run.plan.cautions}
+    cached = tuple(f"{step.name}: cached" for step in run.plan.steps if store.find(step.kind, step.key) is not None)
+
+    def left(line: str) -> None:
+        if line not in said and not line.startswith(cached):
+            say(line)
+
+    return left
 
 
 def _silent(line: str) -> None:

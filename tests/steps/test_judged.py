@@ -1,0 +1,76 @@
+"""What is warned of in every step that learns."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from accord.errors import UserError
+from accord.plan import make_plan
+from accord.recipe import parse_recipe
+from accord.steps.registry import STEPS
+from tests.fixtures.made_up_data import made_up  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("made_up")
+
+KEYS = {
+    "sft": "data: mine.demos",
+    "reward": "data: mine.pairs",
+    "dpo": "data: mine.pairs",
+    "kto": "data: mine.pairs",
+    "reject": "prompts: mine.prompts, reward: rule",
+    "ppo": "prompts: mine.prompts, reward: rule, truncation_score: null",
+    "rloo": "prompts: mine.prompts, reward: rule, truncation_score: null",
+    "grpo": "prompts: mine.prompts, reward: rule, truncation_score: null",
+    "online_dpo": "prompts: mine.prompts, reward: rule, truncation_score: null",
+}
+
+
+def cautions(model: Path, kind: str, keys: str) -> tuple[str, ...]:
+    """Of a step on line 5."""
+    text = (
+        f"model: {json.dumps(str(model))}\n"
+        "data: {mine: builtin:made-up}\n"
+        "steps:\n"
+        "  - reward_rule: {name: rule, rule: length, target: 3}\n"
+        f"  - {kind}: {{{keys}}}\n"
+    )
+    return make_plan(parse_recipe(text, Path("r.yaml")), STEPS).cautions
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_a_learning_rate_beyond_all_use(tiny_model: Path, kind: str) -> None:
+    assert cautions(tiny_model, kind, KEYS[kind]) == ()
+    (caution,) = cautions(tiny_model, kind, f"{KEYS[kind]}, learning_rate: 3")
+    assert caution == (
+        f"r.yaml:5:{kind}.learning_rate: a learning rate of 3 moves each weight by about that much in a single "
+        "optimizer step. Usual are 1e-6 to 1e-4 for all weights, and up to 1e-3 for adapters."
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "what"),
+    [
+        (".inf", "a value of type float that a recipe cannot hold"),
+        ("1.0e+999", "a value of type float that a recipe cannot hold"),
+        ("1e999", "r.yaml:5:sft.learning_rate: it should be a finite number"),  # text to YAML 1.1, and a number to us
+        ("nan", "r.yaml:5:sft.learning_rate: it should be a finite number"),
+        ("0", "r.yaml:5:sft.learning_rate: it should be greater than 0"),
+    ],
+)
+def test_a_learning_rate_that_is_none_is_refused(tiny_model: Path, number: str, what: str) -> None:
+    with pytest.raises(UserError, match=re.escape(what)):
+        cautions(tiny_model, "sft", f"{KEYS['sft']}, learning_rate: {number}")
+
+
+@pytest.mark.parametrize("kind", ["sft", "reward", "dpo", "kto"])
+def test_what_is_in_a_list_twice_counts_double(tiny_model: Path, kind: str) -> None:
+    part = KEYS[kind].removeprefix("data: ")
+    (caution,) = cautions(tiny_model, kind, f"data: [{part}, {part}]")
+    assert caution == (
+        f"r.yaml:5:{kind}.data: {part} stands there twice, so what it holds counts double. "
+        "Leave one of them out, unless that is meant."
+    )
