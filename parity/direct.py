@@ -15,9 +15,9 @@ from transformers import AutoModelForCausalLM
 from trl import DPOConfig, DPOTrainer
 
 from accord.data.derive import derive_ranking
-from accord.engine.preference import Limits, Preferences, ranked_trees
-from accord.engine.preference_config import PreferenceLossConfig
-from accord.engine.reference import branch_logprobs
+from accord.engine.direct.config import PreferenceLossConfig
+from accord.engine.direct.preference import Limits, Preferences, ranked_trees
+from accord.engine.direct.reference import branch_logprobs
 from accord.engine.scorer import per_branch
 from accord.models.policy import Policy
 from parity.material import BATCH, Material, gradients

@@ -19,14 +19,14 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from accord.algorithms.shaping import Moments
 from accord.data.derive import view
-from accord.engine import on_policy_config as accord_config
 from accord.engine.config import Optimization
-from accord.engine.group_methods import GRPO, RLOO, GroupLesson
 from accord.engine.learner import Learner
-from accord.engine.methods import Scored
-from accord.engine.on_policy import deal
+from accord.engine.on_policy import config as accord_config
+from accord.engine.on_policy.groups import GRPO, RLOO, GroupLesson
+from accord.engine.on_policy.loop import deal
+from accord.engine.on_policy.methods import Scored
+from accord.engine.on_policy.scoring import Roles, score
 from accord.engine.rollout import Rollout, ended_at, roll_out
-from accord.engine.scoring import Roles, score
 from accord.models.policy import Policy
 from accord.types import Prompt, Response
 from parity.direct import arguments

@@ -11,8 +11,8 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 from trl import RewardConfig, RewardTrainer
 
-from accord.engine.ranking import batch_loss, rankings_of, scores_of, usable
-from accord.engine.ranking_config import RankingConfig
+from accord.engine.ranking.config import RankingConfig
+from accord.engine.ranking.training import batch_loss, rankings_of, scores_of, usable
 from accord.models.scalar import ScalarModel
 from accord.text.batching import micro_batches
 from parity.direct import MAX_TOKENS, arguments

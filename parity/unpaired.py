@@ -14,9 +14,9 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 from trl import KTOConfig, KTOTrainer
 
-from accord.engine.kto import Feedback, labelled_trees, mismatched
-from accord.engine.preference import Limits
-from accord.engine.reference import branch_logprobs
+from accord.engine.direct.kto import Feedback, labelled_trees, mismatched
+from accord.engine.direct.preference import Limits
+from accord.engine.direct.reference import branch_logprobs
 from accord.engine.scorer import per_branch
 from accord.models.policy import Policy
 from accord.text.tree import Tree

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 
-from accord.engine.preference_config import LossName
+from accord.engine.direct.config import LossName
 
 RESULTS = Path(__file__).parents[1] / "parity" / "results"
 MODELS = ("tiny", "smollm2-135m-instruct")

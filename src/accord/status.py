@@ -94,8 +94,8 @@ def status(store: Store, run: str | None = None) -> StoreStatus:
 
 
 def _is_beside(store: Store, name: str, planned: set[str]) -> bool:
-    """Whether an artifact holds log-probabilities (`accord.engine.reference`) under a policy that a run uses. They are
-    no step of a run's, and any step with that reference may want them."""
+    """Whether an artifact holds log-probabilities (`accord.engine.direct.reference`) under a policy that a run uses.
+    They are no step of a run's, and any step with that reference may want them."""
     if not name.startswith("reference_logprobs-"):
         return False
     try:

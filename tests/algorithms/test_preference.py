@@ -35,7 +35,7 @@ from accord.algorithms.preference import (
     rdpo,
     simpo,
 )
-from accord.engine.preference_config import DEFAULTS, REFERENCE_FREE, PreferenceLossConfig
+from accord.engine.direct.config import DEFAULTS, REFERENCE_FREE, PreferenceLossConfig
 
 
 def tensor(*values: float) -> Tensor:

@@ -12,11 +12,11 @@ from torch import Tensor
 from accord.algorithms.likelihood import negative_log_likelihood
 from accord.engine.config import Optimization
 from accord.engine.learner import Learner, StepReport
-from accord.engine.methods import POLICY, Scored
-from accord.engine.on_policy_config import PPOConfig
-from accord.engine.ppo import PPO, VALUE, PPOLesson, SeparateValue
+from accord.engine.on_policy.config import PPOConfig
+from accord.engine.on_policy.methods import POLICY, Scored
+from accord.engine.on_policy.ppo import PPO, VALUE, PPOLesson, SeparateValue
+from accord.engine.on_policy.scoring import Roles
 from accord.engine.rollout import roll_out
-from accord.engine.scoring import Roles
 from accord.models.lora import Lora
 from accord.models.policy import Policy
 from accord.models.scalar import Normalisation, ScalarModel

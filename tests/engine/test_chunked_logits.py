@@ -15,8 +15,8 @@ from torch.utils._pytree import tree_leaves
 
 from accord.algorithms import likelihood
 from accord.algorithms.likelihood import negative_log_likelihood
-from accord.engine.preference import Preferences, RankedTree
-from accord.engine.preference_config import PreferenceLossConfig
+from accord.engine.direct.config import PreferenceLossConfig
+from accord.engine.direct.preference import Preferences, RankedTree
 from accord.models.policy import Policy
 from accord.text.tree import Branch, Tree, TreeBatch
 from tests.fixtures.on_policy import CONFIG, make_roles, make_rollout, make_shared_ppo, prepare

@@ -13,13 +13,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from accord.engine.group_methods import GRPO, RLOO
-from accord.engine.methods import Lesson, Scored
-from accord.engine.on_policy_config import GRPOConfig, OnPolicyConfig, PPOConfig, RLOOConfig
-from accord.engine.policy_gradient import PolicyGradient
-from accord.engine.ppo import PPOLesson
+from accord.engine.on_policy.config import GRPOConfig, OnPolicyConfig, PPOConfig, RLOOConfig
+from accord.engine.on_policy.groups import GRPO, RLOO
+from accord.engine.on_policy.methods import Lesson, Scored
+from accord.engine.on_policy.policy_gradient import PolicyGradient
+from accord.engine.on_policy.ppo import PPOLesson
+from accord.engine.on_policy.scoring import Roles
 from accord.engine.rollout import Rollout
-from accord.engine.scoring import Roles
 from accord.models.attention import TreeAttention
 from accord.models.policy import Policy, hidden_states
 from tests.fixtures.on_policy import Scores, make_roles, make_rollout, make_shared_ppo, prepare

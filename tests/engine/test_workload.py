@@ -11,7 +11,8 @@ import torch
 from accord.engine import sampler as sampler_module
 from accord.engine.config import TrainingConfig
 from accord.engine.sampler import Request, Sample, Sampler
-from accord.engine.workload import Known, Records, Sizes, imitation, rollout_trees, sampling, scoring, training
+from accord.engine.sizes import Known, Records, Sizes
+from accord.engine.workload import imitation, rollout_trees, sampling, scoring, training
 from accord.models.cost import Dimensions
 from accord.models.folders import load_tokenizer
 from accord.models.policy import Policy

@@ -12,8 +12,9 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from accord.engine import direct, preference, reference
-from accord.engine.preference_config import DEFAULTS
+from accord.engine.direct import preference, reference
+from accord.engine.direct import trainee as direct
+from accord.engine.direct.config import DEFAULTS
 from accord.errors import Interrupted, UserError
 from accord.models.policy import Policy
 from accord.plan import Plan, make_plan

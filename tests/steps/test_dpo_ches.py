@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from accord.engine.workload import Known, Records, Sizes
+from accord.engine.sizes import Known, Records, Sizes
 from accord.errors import Interrupted, UserError
 from accord.models.cost import Dimensions
 from accord.models.folders import load_tokenizer

@@ -13,7 +13,7 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from accord.engine import reference
+from accord.engine.direct import reference
 from accord.errors import Interrupted, UserError
 from accord.plan import Plan, make_plan
 from accord.recipe import parse_recipe

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from accord.engine.workload import Known, Records, Sizes
+from accord.engine.sizes import Known, Records, Sizes
 from accord.errors import Interrupted, UserError
 from accord.models import folders
 from accord.models.cost import Dimensions

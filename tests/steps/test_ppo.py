@@ -15,10 +15,10 @@ import yaml
 from safetensors.torch import load_file
 
 from accord.algorithms.shaping import Moments
-from accord.engine import on_policy
-from accord.engine.averaging import Average
 from accord.engine.learner import Learner
-from accord.engine.policy_gradient import PolicyGradient
+from accord.engine.on_policy import loop as on_policy
+from accord.engine.on_policy.averaging import Average
+from accord.engine.on_policy.policy_gradient import PolicyGradient
 from accord.errors import Interrupted, UserError
 from accord.models.scalar import Normalisation, ScalarModel
 from accord.plan import make_plan

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 
 from accord.data import catalog
 from accord.data.records import JudgedComparison, write_records
-from accord.engine.members import open_members
-from accord.engine.ranking import scores_of
+from accord.engine.ranking.members import open_members
+from accord.engine.ranking.training import scores_of
 from accord.errors import UserError
 from accord.results import write_report
 from accord.rewards.learned import LearnedReward

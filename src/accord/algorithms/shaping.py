@@ -1,8 +1,8 @@
 """From the score that a reward gives to the one that is trained on: unfinished responses, normalisation, a limit.
 
-In this order (`accord.engine.scoring`): an unfinished response gets its fixed score, or loses its penalty, in the units
-of the reward as it is given, which is what a recipe states them in; then scores are normalised; then held between
-limits, so that nothing comes after to leave them. Masked responses are in no statistic.
+In this order (`accord.engine.on_policy.scoring`): an unfinished response gets its fixed score, or loses its penalty, in
+the units of the reward as it is given, which is what a recipe states them in; then scores are normalised; then held
+between limits, so that nothing comes after to leave them. Masked responses are in no statistic.
 
 Sources: Huang et al. 2023, "The N Implementation Details of RLHF with PPO" (a fixed score for unfinished responses);
 Touvron et al. 2023 (Llama 2) section 3.2.3 (scores whitened over a batch); Zheng et al. 2023, arXiv:2307.04964

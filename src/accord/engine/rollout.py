@@ -1,4 +1,4 @@
-"""Rollout: what a policy wrote, and how prompts become one. What it is worth is `accord.engine.methods.Scored`."""
+"""Rollout: what a policy wrote, and how prompts become one. Scored, it is an `on_policy.methods.Scored`."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from accord.data.records import RecordKind, read_records
-from accord.engine.workload import Records
+from accord.engine.sizes import Records
 from accord.models.cost import Dimensions, dimensions_of
 from accord.plan import DATA, MODEL, Plan, Registry
 from accord.steps.base import Job, PlannedStep

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from accord.engine.workload import Sizes
+from accord.engine.sizes import Sizes
 from accord.errors import UserError
 from accord.text.template import Template
 from accord.types import Prompt

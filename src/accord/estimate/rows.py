@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from accord.engine.profile import Rates
 from accord.engine.rollout import context_of
-from accord.engine.workload import Known, Passes, Phase, Sizes, Work
+from accord.engine.sizes import Known, Sizes
+from accord.engine.workload import Passes, Phase, Work
 from accord.errors import UserError
 from accord.estimate.inputs import Data, Model, data_of, made_by, model_of
 from accord.estimate.room import PROMPTS, TOKENS, with_room

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from accord.engine.members import open_members
+from accord.engine.ranking.members import open_members
 from accord.models.scalar import Normalisation
 from accord.rewards.combination import Combination, OfSeveral
 from accord.rewards.functions import MARK

@@ -16,7 +16,8 @@ from accord.strict import StrictModel
 from accord.types import Demonstration, LabelledResponse, PlainText, Prompt, RatedText
 
 if TYPE_CHECKING:
-    from accord.engine.workload import Sizes, Work
+    from accord.engine.sizes import Sizes
+    from accord.engine.workload import Work
 
 Produces = Literal["model", "policy", "reward", "data", "results"]
 

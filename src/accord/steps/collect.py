@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from accord.collect.annotator import Annotator
-    from accord.engine.workload import Sizes, Work
+    from accord.engine.sizes import Sizes
+    from accord.engine.workload import Work
 
 PART = "train"
 CODE = "annotator.py"
@@ -112,7 +113,8 @@ def _annotator(job: Job) -> Annotator:
 
 def work(config: Config, sizes: Sizes) -> Work:
     """What run() will do. A function of the user's takes the time that it takes; every comparison gets an order."""
-    from accord.engine.workload import Phase, Records, Work, scoring
+    from accord.engine.sizes import Records
+    from accord.engine.workload import Phase, Work, scoring
 
     given = sizes.records("comparisons", "comparisons")
     judged = given.first(config.num_comparisons)

@@ -14,7 +14,8 @@ from accord.steps.base import Caution, Contradiction, Job, PlannedStep, RewardRe
 from accord.steps.scaled import Scaled
 
 if TYPE_CHECKING:
-    from accord.engine.workload import Sizes, Work
+    from accord.engine.sizes import Sizes
+    from accord.engine.workload import Work
 
 _MODELS = ("reward", "reward_model")  # kinds whose scores have, or may be given, mean 0 and variance 1
 

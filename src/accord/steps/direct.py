@@ -15,8 +15,8 @@ from accord.store.artifacts import MODEL
 
 if TYPE_CHECKING:
     from accord.algorithms.loss import Loss
-    from accord.engine.direct import Trainee
-    from accord.engine.preference import Limits
+    from accord.engine.direct.preference import Limits
+    from accord.engine.direct.trainee import Trainee
     from accord.store.checkpoints import Checkpoint
     from accord.text.tree import Tree
 
@@ -55,7 +55,7 @@ class DirectConfig(StepConfig, TrainingConfig):
 
     def limits(self, context: int | None) -> Limits:
         """context: the most tokens that the model takes."""
-        from accord.engine.preference import Limits
+        from accord.engine.direct.preference import Limits
 
         limits = [limit for limit in (self.max_tokens_per_example, context) if limit is not None]
         return Limits(self.max_response_tokens, min(limits, default=None))
@@ -84,7 +84,7 @@ def learn(
     trees: the examples. losses_of: of the micro-batches of an optimizer step, given the indices of its examples.
     held_out: of all micro-batches of the validation (None: there is none). shown: metrics on the progress line.
     """
-    from accord.engine.preference import mean_metrics
+    from accord.engine.direct.preference import mean_metrics
     from accord.engine.training import train
     from accord.engine.validation import Validation, often
     from accord.monitor.alarms import alarms, as_json

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from accord.data.derive import derive_ranking
 from accord.data.records import JudgedComparison
-from accord.engine.preference_config import PreferenceLossConfig
+from accord.engine.direct.config import PreferenceLossConfig
 from accord.errors import UserError
 from accord.steps.base import Caution, ComparisonsRef, Contradiction, Job, PlannedStep, StepKind
 from accord.steps.direct import DirectConfig, cautions, learn
@@ -19,8 +19,9 @@ from accord.types import Ranking
 
 if TYPE_CHECKING:
     from accord.algorithms.loss import Loss
-    from accord.engine.preference import RankedTree
-    from accord.engine.workload import Records, Sizes, Work
+    from accord.engine.direct.preference import RankedTree
+    from accord.engine.sizes import Records, Sizes
+    from accord.engine.workload import Work
     from accord.text.template import Template
     from accord.text.tree import Tree
 
@@ -59,9 +60,9 @@ def check(step: PlannedStep) -> Iterable[Caution]:
 def run(job: Job) -> None:
     """Writes the policy's folder, model/, and summary.json: what was used, what was left out and why, the validation,
     and the alarms that the metrics give cause for; with `keep_ches` also ches.jsonl."""
-    from accord.engine.ches import of_lowest_ches
-    from accord.engine.direct import trainee
-    from accord.engine.preference import SHOWN, Preferences
+    from accord.engine.direct.ches import of_lowest_ches
+    from accord.engine.direct.preference import SHOWN, Preferences
+    from accord.engine.direct.trainee import trainee
     from accord.engine.rollout import context_of
     from accord.models.folders import compute_dtype, load_config, load_tokenizer
     from accord.text.template import Template
@@ -113,7 +114,7 @@ def _examples(
     template: Template, comparisons: Sequence[JudgedComparison], config: Config, context: int | None, where: str
 ) -> tuple[list[RankedTree], dict[str, int]]:
     """What is learned from, and the counts for the summary. Raises UserError when nothing is left."""
-    from accord.engine.preference import nothing_left, ranked_trees
+    from accord.engine.direct.preference import nothing_left, ranked_trees
 
     ranked, left_out = ranked_trees(template, _rankings(config, comparisons), config.limits(context))
     if not ranked:
@@ -130,9 +131,9 @@ def _rankings(config: Config, comparisons: Sequence[JudgedComparison]) -> list[R
 
 def work(config: Config, sizes: Sizes) -> Work:
     """What run() will do. The share of the comparisons that `keep_ches` leaves is taken to be that of the pairs."""
-    from accord.engine.ches import ches_phase
-    from accord.engine.direct import direct_work
-    from accord.engine.preference import ranked_trees
+    from accord.engine.direct.ches import ches_phase
+    from accord.engine.direct.preference import ranked_trees
+    from accord.engine.direct.trainee import direct_work
     from accord.engine.workload import Work
 
     context = sizes.dimensions.context

@@ -23,7 +23,8 @@ from accord.steps.base import (
 from accord.types import Prompt
 
 if TYPE_CHECKING:
-    from accord.engine.workload import Passes, Sizes, Work
+    from accord.engine.sizes import Sizes
+    from accord.engine.workload import Passes, Work
     from accord.evaluate.policies import PolicyOutcome
 
 

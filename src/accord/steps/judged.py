@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from accord.engine.config import TrainingConfig
-from accord.engine.on_policy_config import RolloutConfig
-from accord.engine.preference_config import LossName
+from accord.engine.direct.config import LossName
+from accord.engine.on_policy.config import RolloutConfig
 from accord.steps.base import Caution, Contradiction, PlannedStep
 
 _HIGHEST_RATE = 1e-2  # AdamW's first steps are of this size, whatever the gradient; weights are of size 0.01 to 1

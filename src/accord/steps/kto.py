@@ -15,8 +15,9 @@ from accord.types import LabelledResponse
 
 if TYPE_CHECKING:
     from accord.algorithms.loss import Loss
-    from accord.engine.kto import LabelledTrees
-    from accord.engine.workload import Records, Sizes, Work
+    from accord.engine.direct.kto import LabelledTrees
+    from accord.engine.sizes import Records, Sizes
+    from accord.engine.workload import Work
     from accord.text.template import Template
     from accord.text.tree import Tree
 
@@ -58,8 +59,8 @@ def run(job: Job) -> None:
     """Writes the policy's folder, model/, and summary.json: what was used, what was left out and why, the weights, the
     validation, and the alarms that the metrics give cause for."""
     from accord.algorithms.kto import balanced_weights
-    from accord.engine.direct import trainee
-    from accord.engine.kto import SETS, SHOWN, Feedback, mismatched
+    from accord.engine.direct.kto import SETS, SHOWN, Feedback, mismatched
+    from accord.engine.direct.trainee import trainee
     from accord.engine.rollout import context_of
     from accord.models.folders import compute_dtype, load_config, load_tokenizer
     from accord.seeds import derive_seed
@@ -129,7 +130,7 @@ def _examples(
     template: Template, records: Sequence[LabelledResponse], config: Config, context: int | None, where: str
 ) -> tuple[LabelledTrees, dict[str, int]]:
     """What is learned from, and the counts for the summary. Raises UserError when it does not suffice."""
-    from accord.engine.kto import labelled_trees
+    from accord.engine.direct.kto import labelled_trees
 
     found, left_out = labelled_trees(template, records, config.limits(context))
     num_good, num = found.num_good, len(found.good)
@@ -146,8 +147,8 @@ def _examples(
 
 def work(config: Config, sizes: Sizes) -> Work:
     """What run() will do."""
-    from accord.engine.direct import direct_work
-    from accord.engine.kto import labelled_trees, mismatched
+    from accord.engine.direct.kto import labelled_trees, mismatched
+    from accord.engine.direct.trainee import direct_work
     from accord.engine.workload import Work
 
     context = sizes.dimensions.context

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from accord.engine.methods import Method
-    from accord.engine.on_policy_config import RolloutConfig
-    from accord.engine.pretraining import Pretraining
+    from accord.engine.on_policy.config import RolloutConfig
+    from accord.engine.on_policy.methods import Method
+    from accord.engine.on_policy.pretraining import Pretraining
     from accord.engine.reward import Reward
-    from accord.engine.workload import Passes, Records, Sizes, Work
+    from accord.engine.sizes import Records, Sizes
+    from accord.engine.workload import Passes, Work
     from accord.models.policy import Policy
     from accord.models.shared import SharedPolicy
     from accord.text.template import Template
@@ -79,9 +80,9 @@ def train(job: Job, set_up: Callable[[Job, torch.dtype], Setup]) -> None:
     used; why the run ended early, if it did; and the alarms that its metrics give cause for.
     """
     from accord.engine.learner import Learner
-    from accord.engine.on_policy import run_on_policy
+    from accord.engine.on_policy.loop import run_on_policy
+    from accord.engine.on_policy.scoring import Roles
     from accord.engine.rollout import answerable
-    from accord.engine.scoring import Roles
     from accord.models.folders import compute_dtype
     from accord.monitor.alarms import alarms, as_json
     from accord.rewards.loading import artifact_reward
@@ -161,7 +162,7 @@ def model_with_vocabulary_of(policy: Path, reward: Path) -> Path | None:
 
 def _pretraining(job: Job, policy: Policy) -> tuple[Pretraining | None, dict[str, Any]]:
     """The examples of `ptx_data`, and what of them is used, for the summary."""
-    from accord.engine.pretraining import Pretraining
+    from accord.engine.on_policy.pretraining import Pretraining
     from accord.engine.rollout import context_of
     from accord.seeds import derive_seed
 
@@ -203,7 +204,7 @@ def work(
     value: whether there is a value model, and with weights (or an adapter) of its own. num_trained: responses to a
     prompt that are learned from (None: all).
     """
-    from accord.engine.on_policy import check_num_prompts
+    from accord.engine.on_policy.loop import check_num_prompts
     from accord.engine.workload import ADAPTER_SHARE, Phase, Work, passes, rollout_trees, sampling, scoring
 
     num, template = config.prompts_per_iteration, sizes.template
@@ -260,7 +261,7 @@ def _pretraining_passes(config: RolloutConfig, sizes: Sizes, share: float) -> li
     """Of the examples beside all iterations: as many as one takes, in the parts that its optimizer steps take."""
     import numpy as np
 
-    from accord.engine.pretraining import examples_an_iteration
+    from accord.engine.on_policy.pretraining import examples_an_iteration
     from accord.engine.workload import passes
     from accord.text.batching import micro_batches
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from accord.algorithms.kl import AdaptiveKL
-from accord.engine.on_policy_config import OnPolicyConfig, PPOConfig, RolloutConfig
-from accord.engine.presets import PRESETS, PresetName
+from accord.engine.on_policy.config import OnPolicyConfig, PPOConfig, RolloutConfig
+from accord.engine.on_policy.presets import PRESETS, PresetName
 from accord.models.vocabulary import same_vocabulary
 from accord.steps.base import Caution, Contradiction, PlannedStep
 from accord.steps.judged import learning, slow_adapters

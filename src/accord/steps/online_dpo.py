@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from accord.engine.on_policy_config import OnlineDPOConfig
+from accord.engine.on_policy.config import OnlineDPOConfig
 from accord.steps import on_policy, on_policy_checks
 from accord.steps.base import Caution, Contradiction, Job, PlannedStep, StepKind
 from accord.steps.judged import slow_orpo
@@ -20,7 +20,8 @@ from accord.steps.on_policy import OnPolicyInputs
 if TYPE_CHECKING:
     import torch
 
-    from accord.engine.workload import Sizes, Work
+    from accord.engine.sizes import Sizes
+    from accord.engine.workload import Work
 
 
 class Config(OnPolicyInputs, OnlineDPOConfig):
@@ -34,7 +35,7 @@ def run(job: Job) -> None:
 
 
 def _set_up(job: Job, dtype: torch.dtype) -> on_policy.Setup:
-    from accord.engine.online_preference import OnlinePreference
+    from accord.engine.on_policy.preference import OnlinePreference
 
     models = on_policy.load_models(job, dtype)
     method = OnlinePreference(models.policy, models.reference, job.config)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import model_validator
 
-from accord.engine.on_policy_config import PPOConfig
-from accord.engine.presets import PresetName, with_preset
+from accord.engine.on_policy.config import PPOConfig
+from accord.engine.on_policy.presets import PresetName, with_preset
 from accord.errors import UserError
 from accord.steps.base import Job, StepKind
 from accord.steps.on_policy import (
@@ -32,7 +32,8 @@ from accord.steps.on_policy_checks import values as check
 if TYPE_CHECKING:
     import torch
 
-    from accord.engine.workload import Sizes, Work
+    from accord.engine.sizes import Sizes
+    from accord.engine.workload import Work
     from accord.models.scalar import ScalarModel
 
 
@@ -54,7 +55,7 @@ def run(job: Job) -> None:
 
 
 def _shared_value(job: Job, dtype: torch.dtype) -> Setup:
-    from accord.engine.ppo import PPO, SharedValue
+    from accord.engine.on_policy.ppo import PPO, SharedValue
     from accord.models.scalar import ValueHead
 
     models = load_models(job, dtype)
@@ -65,7 +66,7 @@ def _shared_value(job: Job, dtype: torch.dtype) -> Setup:
 
 def _separate_value(job: Job, dtype: torch.dtype) -> Setup:
     from accord.engine.learner import Learner
-    from accord.engine.ppo import PPO, SeparateValue
+    from accord.engine.on_policy.ppo import PPO, SeparateValue
 
     models, value = (_adapters if job.config.lora else _whole)(job, dtype)
     learner = Learner(value.module, dtype, job.config.optimization(), value.trained)

@@ -14,7 +14,8 @@ from accord.steps.judged import learning
 from accord.types import Demonstration
 
 if TYPE_CHECKING:
-    from accord.engine.workload import Sizes, Work
+    from accord.engine.sizes import Sizes
+    from accord.engine.workload import Work
 
 BEST = "best.jsonl"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from accord.data.derive import view
 from accord.data.records import JudgedComparison
-from accord.engine.ranking_config import RankingConfig, contradictions
+from accord.engine.ranking.config import RankingConfig, contradictions
 from accord.seeds import derive_seed
 from accord.steps.base import (
     LATEST,
@@ -28,8 +28,9 @@ from accord.store.artifacts import MODEL
 from accord.types import Prompt
 
 if TYPE_CHECKING:
-    from accord.engine.ranking import Examples
-    from accord.engine.workload import Sizes, Work
+    from accord.engine.ranking.training import Examples
+    from accord.engine.sizes import Sizes
+    from accord.engine.workload import Work
     from accord.models.scalar import ScalarModel
     from accord.text.tree import Tree, TreeBatch
 
@@ -50,8 +51,8 @@ class Config(StepConfig, RankingConfig, MembersConfig):
 def run(job: Job) -> None:
     """Writes the reward model's folder, model/; summary.json: what was used, and the normalisation; and with a
     validation evaluation.json, what `accord.evaluate.rankings` says of it."""
-    from accord.engine.normalisation import normalisation_of, order_of_training
-    from accord.engine.ranking import train_ranking_model
+    from accord.engine.ranking.normalisation import normalisation_of, order_of_training
+    from accord.engine.ranking.training import train_ranking_model
     from accord.models.scalar import ScalarModel
 
     config: Config = job.config
@@ -108,7 +109,7 @@ def _examples(job: Job, field: Judged, model: ScalarModel) -> tuple[Examples, di
 
 
 def _evaluation(job: Job, model: ScalarModel, held_out: Examples) -> dict[str, Any]:
-    from accord.engine.ranking import scores_of
+    from accord.engine.ranking.training import scores_of
     from accord.evaluate.rankings import evaluate_rankings
 
     with job.work.progress(f"{job.name}: validation", len(held_out.trees), "comparisons") as progress:
@@ -118,7 +119,7 @@ def _evaluation(job: Job, model: ScalarModel, held_out: Examples) -> dict[str, A
 
 def _normalised_on(job: Job) -> list[Tree] | None:
     """What the scores are normalised on; None: the data."""
-    from accord.engine.normalisation import answered_trees, sampled_trees
+    from accord.engine.ranking.normalisation import answered_trees, sampled_trees
 
     config: Config = job.config
     start = job.input("start").model
@@ -159,7 +160,7 @@ def check(step: PlannedStep) -> Iterable[Caution]:
 
 def work(config: Config, sizes: Sizes) -> Work:
     """What run() will do."""
-    from accord.engine.ranking import rankings_of, usable
+    from accord.engine.ranking.training import rankings_of, usable
     from accord.engine.workload import Phase, Work, passes, rollout_trees, sampling, scoring, training
     from accord.text.batching import micro_batches
 

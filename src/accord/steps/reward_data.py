@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from accord.data.records import JudgedComparison
-from accord.engine.ranking_config import RankingConfig
+from accord.engine.ranking.config import RankingConfig
 from accord.errors import UserError
 
 if TYPE_CHECKING:
-    from accord.engine.ranking import Examples
+    from accord.engine.ranking.training import Examples
     from accord.text.template import Template
     from accord.types import Ranking
 
@@ -25,7 +25,7 @@ def ordered(
 ) -> tuple[list[Ranking], dict[str, int]]:
     """The comparisons with an order (or, to learn from, a tie), and what was left out. Raises UserError when there are
     none, or when what the safety loss is for is missing."""
-    from accord.engine.ranking import rankings_of
+    from accord.engine.ranking.training import rankings_of
 
     rankings, counts = rankings_of(config, comparisons, levels=field == "validation")
     where = f"{label}.{field}"
@@ -51,7 +51,7 @@ def examples(
 ) -> tuple[Examples, dict[str, int]]:
     """What the model can learn from, or be measured on. context: the most tokens that it takes. Raises UserError when
     it is nothing."""
-    from accord.engine.ranking import usable
+    from accord.engine.ranking.training import usable
 
     rankings, counts = ordered(config, comparisons, field, label)
     found, left_out = usable(template, rankings, context)

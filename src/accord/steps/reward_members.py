@@ -16,7 +16,7 @@ from accord.strict import StrictModel
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from accord.engine.ranking import Examples
+    from accord.engine.ranking.training import Examples
     from accord.engine.workload import Work
     from accord.models.scalar import ScalarModel
     from accord.rewards.ensembles import EnsembleReward
@@ -63,7 +63,7 @@ def run_members(
     """Writes base/, the backbone; member-0/ and so on, an adapter with its head as peft opens it on base/, and
     member.json; reward.json, how they are combined; summary.json; with a validation evaluation.json, of the combined
     score in the unit of raw ones."""
-    from accord.engine.members import BASE, new_members, train_members
+    from accord.engine.ranking.members import BASE, new_members, train_members
     from accord.rewards.combination import Combination
     from accord.rewards.ensembles import save_ensemble
 

@@ -16,7 +16,8 @@ from accord.steps.prepared import record
 from accord.store.artifacts import MODEL
 
 if TYPE_CHECKING:
-    from accord.engine.workload import Sizes, Work
+    from accord.engine.sizes import Sizes
+    from accord.engine.workload import Work
 
 
 class Config(StepConfig):

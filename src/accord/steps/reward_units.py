@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from accord.engine.on_policy_config import RolloutConfig
+from accord.engine.on_policy.config import RolloutConfig
 from accord.steps.base import Caution, PlannedStep
 
 

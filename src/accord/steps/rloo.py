@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from accord.engine.on_policy_config import RLOOConfig
+from accord.engine.on_policy.config import RLOOConfig
 from accord.steps.base import Caution, Job, PlannedStep, StepKind
 from accord.steps.on_policy import OnPolicyInputs, Setup, load_models, train, work
 from accord.steps.on_policy_checks import groups
@@ -26,7 +26,7 @@ def run(job: Job) -> None:
 
 
 def _set_up(job: Job, dtype: torch.dtype) -> Setup:
-    from accord.engine.group_methods import RLOO
+    from accord.engine.on_policy.groups import RLOO
 
     models = load_models(job, dtype)
     return Setup(models, RLOO(models.policy, job.config))

@@ -23,7 +23,8 @@ from accord.types import Comparison, Response
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from accord.engine.workload import Sizes, Work
+    from accord.engine.sizes import Sizes
+    from accord.engine.workload import Work
     from accord.models.policy import Policy
 
 PART = "train"
@@ -154,7 +155,8 @@ def _units(num_origins: int, dealt: Sequence[Sequence[int]]) -> Iterator[tuple[i
 
 def work(config: Config, sizes: Sizes) -> Work:
     """What run() will do. Of what it writes, only the lengths are as they will be."""
-    from accord.engine.workload import Phase, Records, Work, rollout_trees, sampling
+    from accord.engine.sizes import Records
+    from accord.engine.workload import Phase, Work, rollout_trees, sampling
 
     given = sizes.records("prompts", "prompts")
     records = replace(given, total=max(given.total - config.skip_prompts, 0)).first(config.num_prompts)

@@ -16,7 +16,8 @@ from accord.steps.judged import learning
 from accord.types import Demonstration, PlainText
 
 if TYPE_CHECKING:
-    from accord.engine.workload import Records, Sizes, Work
+    from accord.engine.sizes import Records, Sizes
+    from accord.engine.workload import Work
     from accord.text.tree import Tree
 
 

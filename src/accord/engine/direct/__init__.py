@@ -1,0 +1,1 @@
+"""Policies that learn from judged responses directly: the DPO family and KTO, with their reference."""

@@ -1,0 +1,205 @@
+"""The on-policy loop: sample, score, learn, again. One loop for PPO, RLOO, GRPO and online DPO.
+
+One iteration, for P prompts with K responses each:
+
+    rollout     the sampler writes P * K responses
+    score       the reward, the policy and the reference say what they make of them (`accord.engine.on_policy.scoring`)
+    lesson      a method makes of that what is learned from (`accord.engine.on_policy.methods`)
+    update      optimizer steps over minibatches of prompts, for some epochs
+    after       the method moves what moves between two iterations, and may end the run
+
+The old logprobs are computed with the micro-batches of the first epoch, so its first ratio is exactly 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from accord.algorithms.shaping import Moments
+from accord.engine.learner import StepReport, Term
+from accord.engine.on_policy.averaging import Average
+from accord.engine.on_policy.config import RolloutConfig
+from accord.engine.on_policy.methods import POLICY, Lesson, Method, Trainee
+from accord.engine.on_policy.pretraining import Pretraining
+from accord.engine.on_policy.scoring import Roles, metrics_of, score
+from accord.engine.reward import watched
+from accord.engine.rollout import Rollout, ended_at, roll_out
+from accord.errors import UserError
+from accord.seeds import derive_seed
+from accord.store.checkpoints import Checkpoint
+from accord.store.workspace import Workspace
+from accord.text.batching import MicroBatch, micro_batches, shuffled_batches
+from accord.types import Prompt
+
+_AVERAGE = "average"  # a group of a checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """masters: the weights to keep, by name; the average, where one was asked for. summary: how many iterations
+    there were, and why no more, if there were to be more."""
+
+    masters: Mapping[str, Tensor]
+    summary: dict[str, Any]
+
+
+def run_on_policy(
+    roles: Roles,
+    prompts: Sequence[Prompt],
+    config: RolloutConfig,
+    method: Method,
+    *,
+    seed: int,
+    work: Workspace,
+    label: str,
+    checkpoint: Checkpoint | None,
+    pretraining: Pretraining | None = None,
+) -> Outcome:
+    """Runs all iterations, from the checkpoint (what `work.resume()` gave) on. Logs a row for each.
+
+    The first are the method's warm-up, if it has one. Their rows have `phase` 0, later ones 1.
+    """
+    trainees = {POLICY: Trainee(roles.policy_learner, config.learning_rate), **method.trainees}
+    num_warmup = method.num_warmup
+    check_num_prompts(len(prompts), config, label)
+    batches = _prompt_batches(len(prompts), config, derive_seed(seed, "prompts"))
+    average = Average(config.ema, roles.policy_learner.masters) if config.ema is not None else None
+    moments, done = Moments(), 0
+    if checkpoint is not None:
+        done, state = checkpoint.iteration, checkpoint.state
+        for name, trainee in trainees.items():
+            trainee.learner.load_state(checkpoint.tensors(name))
+        moments = Moments(**state["scores"])
+        method.load(checkpoint, state["method"])
+        if average is not None:
+            average.load(checkpoint.tensors(_AVERAGE))
+
+    def make_state() -> tuple[dict[str, Mapping[str, Tensor]], dict[str, Any]]:
+        tensors, of_method = method.state()
+        tensors |= {name: trainee.learner.state() for name, trainee in trainees.items()}
+        if average is not None:
+            tensors[_AVERAGE] = average.masters
+        return tensors, {"method": of_method, "scores": asdict(moments)}
+
+    reason: dict[str, Any] = {}
+    on_line: dict[str, float | str] = {}
+    with work.progress(label, len(batches), "iterations", start=done) as progress:
+        for iteration in range(done, len(batches)):
+            warming = iteration < num_warmup
+            rollout = _roll_out(roles, [prompts[i] for i in batches[iteration]], config, (seed, iteration))
+            pad_id = roles.policy.template.pad_id
+            minibatches = deal(rollout, config, derive_seed(seed, "minibatches", iteration), pad_id)
+            micros = [micro for minibatch in minibatches[0] for micro in minibatch]
+            scored, moments = score(rollout, micros, roles, config, moments)
+            lesson = method.prepare(scored, micros, warming=warming)
+            scale = 1.0 if warming else config.learning_rate_scale(iteration - num_warmup)
+            beside = None if warming or pretraining is None else pretraining.of(iteration - num_warmup)
+            reports = update(lesson, minibatches, trainees, scale, beside)
+            row = metrics_of(scored, reports) | lesson.metrics(reports)
+            row["learning_rate"] = 0.0 if warming else config.learning_rate * scale
+            if num_warmup:
+                row["phase"] = float(not warming)
+            if average is not None and not warming:
+                average.update(roles.policy_learner.masters)
+            if not warming:
+                reason = method.after(scored)
+            if roles.watch and (iteration % config.watch_every == 0 or reason or iteration + 1 == len(batches)):
+                for name, reward in roles.watch.items():
+                    row |= watched(name, reward, rollout.prompts, rollout.responses)
+            work.metrics.write(iteration + 1, **row)
+            on_line = shown(row, on_line)
+            progress.advance(1, **on_line)
+            done = iteration + 1
+            if reason:
+                break  # not checkpointed: taken up again from the one before, it ends here again
+            work.checkpoint_or_stop(done, make_state)
+    masters = average.masters if average is not None else roles.policy_learner.masters
+    return Outcome(masters, {"num_iterations": done, **reason})
+
+
+def shown(row: Mapping[str, float], before: Mapping[str, float | str]) -> dict[str, float | str]:
+    """The values on the progress line: the score that is trained on, too, once it was another than the reward's.
+
+    before: what is on the line; a value there stays until it is given anew.
+    """
+    score, trained = (round(row[f"objective/{name}"], 3) for name in ("scores", "shaped_scores"))
+    differs = {"trained": trained} if trained != score or "trained" in before else {}
+    return {"score": score, **differs, "kl": round(row["objective/kl"], 2)}
+
+
+def update(
+    lesson: Lesson,
+    minibatches: Sequence[Sequence[Sequence[MicroBatch]]],
+    trainees: Mapping[str, Trainee],
+    scale: float,
+    beside: Sequence[Iterable[Term]] | None = None,
+) -> list[dict[str, StepReport]]:
+    """One optimizer step for each minibatch of each epoch, [epoch][minibatch][micro-batch], until there was enough.
+
+    scale: of every learning rate. beside: for each of these optimizer steps what the policy minimises beside the
+    lesson's losses.
+    """
+    reports: list[dict[str, StepReport]] = []
+    for number, minibatch in enumerate(minibatch for epoch in minibatches for minibatch in epoch):
+        named: dict[str, Trainee] = {}  # who learns in this step
+        for name, terms in lesson.losses(minibatch):
+            named[name] = trainees[name]
+            trainees[name].learner.add(*terms)
+        for term in beside[number] if beside else ():
+            named[POLICY] = trainees[POLICY]
+            named[POLICY].learner.add(term)
+        reports.append({name: one.learner.step(one.learning_rate * scale) for name, one in named.items()})
+        if lesson.enough(reports[-1]):
+            break
+    return reports
+
+
+def deal(rollout: Rollout, config: RolloutConfig, seed: int, pad_id: int) -> list[list[list[MicroBatch]]]:
+    """[epoch][minibatch][micro-batch]: prompts dealt anew in every epoch."""
+    num_prompts = len(rollout.trees)
+    epochs = []
+    for epoch in range(config.num_epochs):
+        order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(num_prompts)
+        epoch_batches = []
+        for part in np.array_split(order, min(config.num_minibatches, num_prompts)):
+            micros = micro_batches([rollout.trees[i] for i in part], pad_id, config.max_tokens)
+            epoch_batches.append([MicroBatch(tuple(int(part[i]) for i in m.indices), m.batch) for m in micros])
+        epochs.append(epoch_batches)
+    return epochs
+
+
+def _roll_out(roles: Roles, prompts: Sequence[Prompt], config: RolloutConfig, key: tuple[int | str, ...]) -> Rollout:
+    rollout = roll_out(
+        roles.policy,
+        prompts,
+        num_samples=config.num_samples,
+        max_response_tokens=config.max_response_tokens,
+        temperature=config.temperature,
+        key=key,
+    )
+    if config.end_at is None:
+        return rollout
+    return ended_at(rollout, roles.policy.template, config.end_at, config.end_after)
+
+
+def check_num_prompts(num_prompts: int, config: RolloutConfig, label: str) -> None:
+    """Raises UserError when an iteration takes more prompts than there are. label: the step's name."""
+    if num_prompts < config.prompts_per_iteration:
+        raise UserError(
+            f"an iteration takes {config.prompts_per_iteration} prompts, and there are {num_prompts}",
+            where=f"{label}.prompts_per_iteration",
+            remedy=f"Lower prompts_per_iteration to {num_prompts} or less, or give more prompts.",
+        )
+
+
+def _prompt_batches(num_prompts: int, config: RolloutConfig, seed: int) -> list[tuple[int, ...]]:
+    """Indices of the prompts of each iteration: full batches of different prompts, a new order every epoch."""
+    size, num = config.prompts_per_iteration, config.num_iterations
+    num_epochs = -(-num // (num_prompts // size))
+    batches = [batch for batch in shuffled_batches(num_prompts, size, num_epochs, seed) if len(batch) == size]
+    return batches[:num]

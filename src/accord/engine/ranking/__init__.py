@@ -1,0 +1,1 @@
+"""Reward models that learn from rankings: training, normalisation, ensembles."""
