@@ -64,6 +64,7 @@ def run_recipe(
     finish: Finish | None = None,
     inspect: Inspect | None = None,
     say: Say = print,
+    brief: bool = False,
     min_free_bytes: int = MIN_FREE_BYTES,
     min_checkpoint_seconds: float = 120.0,
 ) -> Path:
@@ -71,13 +72,14 @@ def run_recipe(
 
     name: of the run's folder, by default as the recipe's file is named. finish: called at the end with the run's folder
     and what was done. inspect: called once the model and the data are in the store, if any step is left to run; it
-    raises what speaks against running it. say: prints one line. Raises UserError for what the user can mend,
-    Interrupted after a first Ctrl-C once the work is saved, KeyboardInterrupt after a second.
+    raises what speaks against running it. say: prints one line. brief: nothing is said of the plan, its cautions and
+    what is cached. Raises UserError for what the user can mend, Interrupted after a first Ctrl-C once the work is
+    saved, KeyboardInterrupt after a second.
     """
     plan = make_plan(recipe, registry)
     last = plan.step(until) if until is not None else plan.steps[-1]
     steps = plan.steps[: plan.steps.index(last) + 1]
-    for line in (*plan_lines(plan, store), *plan.cautions):
+    for line in () if brief else (*plan_lines(plan, store), *plan.cautions):
         say(line)
     if any(store.find(step.kind, step.key) is None for step in steps):
         _check_disk(store, min_free_bytes)
@@ -93,7 +95,7 @@ def run_recipe(
                 inspect(plan)
                 inspect = None
             try:
-                records.append(_bring(step, registry, store, stop, say, min_checkpoint_seconds))
+                records.append(_bring(step, registry, store, stop, say, min_checkpoint_seconds, brief=brief))
             except UserError as error:
                 raise plan.located(error, step.name) from error
             _write_run(run_dir, store, plan, records)
@@ -141,7 +143,14 @@ def stop_on_sigint() -> Iterator[threading.Event]:
 
 
 def _bring(
-    step: PlannedStep, registry: Registry, store: Store, stop: threading.Event, say: Say, min_checkpoint_seconds: float
+    step: PlannedStep,
+    registry: Registry,
+    store: Store,
+    stop: threading.Event,
+    say: Say,
+    min_checkpoint_seconds: float,
+    *,
+    brief: bool,
 ) -> StepRecord:
     artifact = store.find(step.kind, step.key)
     folder = store.work_folder(step.kind, step.key)
@@ -156,7 +165,8 @@ def _bring(
                 artifact = _run_step(step, registry, store, folder, stop, say, min_checkpoint_seconds)
     assert artifact is not None
     counts = "".join(f"; {count}" for count in counts_of(artifact))
-    say(f"{step.name}: " + ("cached" if cached else f"done in {clock_time(artifact.seconds)}") + counts)
+    if not (brief and cached):
+        say(f"{step.name}: " + ("cached" if cached else f"done in {clock_time(artifact.seconds)}") + counts)
     return StepRecord(step.name, step.kind, step.config_json(), step.key, artifact.seconds, cached, artifact)
 
 

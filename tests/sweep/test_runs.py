@@ -67,6 +67,7 @@ class World:
             self.store,
             name=run.name,
             say=say,
+            brief=True,
             min_free_bytes=0,
             min_checkpoint_seconds=0,
         )
@@ -112,6 +113,12 @@ def test_shared_steps_are_made_once_and_a_second_time_nothing(world: World) -> N
     assert again | {"created": ""} == content | {"created": ""}
 
 
+def test_what_does_not_depend_on_a_swept_key_is_warned_of(world: World) -> None:
+    (caution,) = overview(world.plan("ppo.rate=2,3", "sft.rate=1,2", metric="sft:score"), world.store)[3:]
+    assert caution.startswith("--set ppo.rate: sft:score is compared of 'sft', which is the same for all values")
+    assert overview(world.plan("ppo.rate=2", metric="sft:score"), world.store)[3:] == [], "one value is no comparison"
+
+
 def test_the_plan_is_said_once_and_then_a_line_a_run(world: World) -> None:
     sweep = world.plan("ppo.rate=2,3")
     # One model for all, an sft for each of 2 seeds, a ppo for each of 2 x 2 runs.
@@ -129,6 +136,7 @@ def test_the_plan_is_said_once_and_then_a_line_a_run(world: World) -> None:
     second = world.said[world.said.index(heads[1]) + 1 :]
     assert [line.partition(" in ")[0] for line in second] == ["ppo: running", "ppo: done"], "no plan, nothing cached"
     assert overview(sweep, world.store)[-1] == "ppo    train  2 to make, of 4"
+    assert overview(world.plan("sft.rate=2,3", metric="sft:score"), world.store)[3:] == [], "what is swept matters"
     world.sweep("ppo.rate=2,3", seeds="1")
     assert world.said == [f"run {at} of 2: ppo.rate={rate}, seed 1: cached" for at, rate in ((1, 2), (2, 3))]
 

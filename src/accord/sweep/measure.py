@@ -6,17 +6,20 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from accord.errors import UserError, did_you_mean
 from accord.plan import Plan, Registry
+from accord.steps.base import PlannedStep
 from accord.store.workspace import METRICS, MetricsLog
 from accord.sweep.names import evaluated_by, is_count, logged_by
 
 DEFAULT = "gold_win_rate"
 _BESIDE = ("kl", "proxy_score", "gold_score")  # of a policy, shown beside the metric
 _BESIDE_LOGGED = ("objective/kl", "objective/scores")  # of a step
+_NEARLY = 0.6  # as did_you_mean has it
 _REMEDY = "Add an evaluate step, or name a number that a step logs: --metric STEP:KEY, as in ppo:objective/scores."
 
 
@@ -75,11 +78,24 @@ def choose(metric: str | None, policy: str | None, plan: Plan, registry: Registr
     return Metric(key, policy=policy)
 
 
+def compared_step(metric: Metric, plan: Plan) -> PlannedStep | None:
+    """The step whose number, or whose policy's number, is compared; None where it is of a whole evaluation."""
+    if metric.step is not None:
+        return plan.step(metric.step)
+    links = [link for step in plan.steps for link in step.parents.get("policies", ()) if step.kind == "evaluate"]
+    if metric.policy is not None:
+        links = [link for link in links if link.name == metric.policy]
+    return links[-1].step if links and not metric.key.startswith(("proxy_", "second_")) else None
+
+
 def _refuse_unknown(metric: str, known: frozenset[str] | None, remedy: str = "", *, head: str = "") -> None:
-    """Raises UserError for a number that no run can have. known: what stands behind `head` in what there will be; None
-    when that is told after the first run alone."""
+    """Raises UserError for a number that no run will have: nothing is logged, or the name is nearly one that is.
+    Others are left to the first run. known: what stands behind `head` in what there will be; None when that is told
+    after the first run alone."""
     key = metric.removeprefix(head)
     if known is None or key in known or is_count(key):
+        return
+    if known and not remedy and not get_close_matches(key, known, n=1, cutoff=_NEARLY):
         return
     what = f"no run will have a number {metric!r}" + ("" if known else ": the step logs counts at most")
     told = _near(metric, [head + name for name in known]) if known else _REMEDY

@@ -12,7 +12,7 @@ import json
 import math
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,12 +23,12 @@ from accord.monitor.sweep_page import sweep_page
 from accord.monitor.sweep_table import markdown, text_lines
 from accord.plan import Registry
 from accord.recipe import Recipe
-from accord.run import Say, plan_lines, run_folder, run_recipe
+from accord.run import Say, run_folder, run_recipe
 from accord.store import atomic
 from accord.store.artifacts import Store
 from accord.store.lock import lock
 from accord.sweep.grid import Axis, PlannedRun, check_axes, check_name, check_seeds, parse_seeds, plan_runs, seed_of
-from accord.sweep.measure import Metric, choose, read
+from accord.sweep.measure import Metric, choose, compared_step, read
 from accord.sweep.summary import Outcome, as_json, rows_of, verdict
 
 FILE = "sweep.json"
@@ -77,7 +77,7 @@ def plan_sweep(
 
 def overview(sweep: Sweep, store: Store) -> list[str]:
     """What is said before the first run: a line a step, how many different ones all runs have of it and how many of
-    those are not in the store; and each caution once."""
+    those are not in the store; and each caution once, those of the sweep itself too."""
     found: dict[tuple[str, str], dict[str, bool]] = {}
     for run in sweep.runs:
         for step in run.plan.steps:
@@ -87,7 +87,25 @@ def overview(sweep: Sweep, store: Store) -> list[str]:
         f"{name:{names}}  {kind:{kinds}}  {sum(not there for there in steps.values())} to make, of {len(steps)}"
         for (name, kind), steps in found.items()
     ]
-    return lines + list(dict.fromkeys(caution for run in sweep.runs for caution in run.plan.cautions))
+    cautions = dict.fromkeys(caution for run in sweep.runs for caution in run.plan.cautions)
+    return [*lines, *cautions, *_no_difference(sweep)]
+
+
+def _no_difference(sweep: Sweep) -> Iterator[str]:
+    """A caution for each key whose values do not change what is compared."""
+    compared = [compared_step(sweep.metric, run.plan) for run in sweep.runs]
+    for axis in sweep.axes if all(compared) else ():
+        keys: dict[tuple[object, ...], set[str]] = {}  # by the seed and all other values
+        for run, step in zip(sweep.runs, compared, strict=True):
+            others = tuple(item for item in run.setting.items() if item[0] != axis.key)
+            assert step is not None
+            keys.setdefault((run.seed, others), set()).add(step.key)
+        if len(axis.values) > 1 and all(len(same) == 1 for same in keys.values()):
+            name = compared[0].name if compared[0] is not None else ""
+            yield (
+                f"--set {axis.key}: {sweep.metric} is compared of {name!r}, which is the same for all values of "
+                f"{axis.key}. Name what depends on it: --policy NAME, or --metric STEP:KEY."
+            )
 
 
 def run_sweep(sweep: Sweep, store: Store, bring: Bring, *, retry: bool = False, say: Say = print) -> Path:
@@ -131,6 +149,7 @@ def bring_to(store: Store, registry: Registry, *, force: bool = False) -> Bring:
             finish=lambda at, _: write_report(at, store),
             inspect=None if free else lambda plan: refuse(plan, registry, store),
             say=say,
+            brief=True,
         )
 
     return bring
@@ -153,7 +172,7 @@ def _make(
             say(f"{head}: failed before, and is left out ({before.why}); --retry makes it again")
             return before
         say(f"{head}: {_state(there)}")
-        run_dir = bring(run, _silent if cached else _unsaid(run, store, say))
+        run_dir = bring(run, say)
     except Interrupted:
         raise
     except UserError as error:
@@ -186,22 +205,6 @@ def _state(there: Mapping[str, bool]) -> str:
     if not to_run:
         return "cached"
     return f"to run {to_run}" + (f"; cached {cached}" if cached else "")
-
-
-def _unsaid(run: PlannedRun, store: Store, say: Say) -> Say:
-    """Says of a run what was not said above it: not its plan and its cautions, and not what is cached."""
-    said = {*plan_lines(run.plan, store), *run.plan.cautions}
-    cached = tuple(f"{step.name}: cached" for step in run.plan.steps if store.find(step.kind, step.key) is not None)
-
-    def left(line: str) -> None:
-        if line not in said and not line.startswith(cached):
-            say(line)
-
-    return left
-
-
-def _silent(line: str) -> None:
-    pass
 
 
 def _failed_before(folder: Path, runs: Sequence[PlannedRun]) -> dict[str, Outcome]:
