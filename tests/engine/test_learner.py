@@ -42,6 +42,26 @@ def test_the_gradient_is_the_mean_over_all_micro_batches() -> None:
     assert norms == pytest.approx([math.sqrt(13)] * 3)
 
 
+def test_where_epsilon_is_added() -> None:
+    """With a constant gradient g = 0.01 both moments are g times their corrections, so that PyTorch's step is
+    g / (g + eps) each time, and TensorFlow's g / (g + eps / sqrt(1 - beta2^t)). With eps 0.01 and beta2 0.75:
+    1/2, 1/2; and 1 / (1 + 2) = 1/3, 1 / (1 + 1 / sqrt(1 - 0.5625)) = 0.39814."""
+    for before, expected in ((False, (0.5, 0.5)), (True, (1 / 3, 0.39814))):
+        optimization = Optimization((0.9, 0.75), 0.01, 0.0, 1e9, eps_before_correction=before)
+        module = _module(0.0)
+        learner = Learner(module, torch.float32, optimization)
+        moved = []
+        for _ in expected:
+            was = float(module.weight.detach()[0, 0])
+            learner.accumulate(_loss(module, [[0.01, 0.01]]))
+            learner.step(1.0)
+            moved.append(was - float(module.weight.detach()[0, 0]))
+            state = learner.state()
+            learner = Learner(module, torch.float32, optimization)  # the count of steps is in the checkpoint
+            learner.load_state(state)
+        assert moved == pytest.approx(expected, rel=1e-4)
+
+
 def test_clipping_scales_to_the_norm() -> None:
     clipped = Optimization(eps=1e3, max_grad_norm=1.0)  # a large eps makes Adam's step proportional to the gradient
     module = _module(0.0)

@@ -75,6 +75,7 @@ REFUSED = [
     ("value_model: shared, value_start: policy", "value_start", "a head on the policy's", "value_model: separate"),
     ("value_model: shared, value_learning_rate: 1.0e-4", "value_learning_rate", "of its own", "leave out value_lea"),
     ("value_model: shared, value_warmup: 3", "value_warmup", "a head on the policy's", "leave out value_warmup"),
+    ("whiten_over: minibatch, whiten_advantages: false", "whiten_over", "whiten_advantages is false", "one of them"),
     ("value_coef: 0.2", "value_coef", "here they do not", "value_model: shared"),
     (
         "value_warmup: 3, num_iterations: 3, ema: 0.9",

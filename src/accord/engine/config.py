@@ -14,12 +14,22 @@ from accord.strict import StrictModel
 
 @dataclass(frozen=True, slots=True)
 class Optimization:
-    """AdamW's settings. eps outside bias correction is PyTorch's form; 1e-5 follows Llama 2 and the PPO literature."""
+    """AdamW's settings. An eps of 1e-5 follows Llama 2 and the PPO literature.
+
+    eps_before_correction: it is added to the root of the second moment before that is corrected for its start from 0,
+    as TensorFlow has it, and not after, as PyTorch has it (Kingma & Ba 2015, end of section 2, against algorithm 1).
+    With beta2 0.999 it weighs 30 times as much in the first step, so that small gradients move weights less.
+    """
 
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-5
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
+    eps_before_correction: bool = False
+
+    def eps_at(self, step: int) -> float:
+        """What PyTorch's form has to be given in the optimizer step number `step`, from 1."""
+        return self.eps / math.sqrt(1 - self.betas[1] ** step) if self.eps_before_correction else self.eps
 
 
 class TrainingConfig(StrictModel):

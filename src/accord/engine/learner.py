@@ -125,7 +125,7 @@ class Learner:
             clip = min(1.0, self._optimization.max_grad_norm / (norm + 1e-6))
             torch._foreach_mul_(grads, clip / units)
             for group in self._optimizer.param_groups:
-                group["lr"] = learning_rate
+                group["lr"], group["eps"] = learning_rate, self._optimization.eps_at(1 + self._num_steps())
             self._optimizer.step()
             self._cast()
         self._optimizer.zero_grad(set_to_none=True)
@@ -136,6 +136,10 @@ class Learner:
                 remedy="Lower the learning rate, or look for empty or very long examples in the data.",
             )
         return StepReport(norm, finite, {name: float(value) / counts.get(name, units) for name, value in sums.items()})
+
+    def _num_steps(self) -> int:
+        """Optimizer steps that were taken."""
+        return max((int(state["step"]) for state in self._optimizer.state.values()), default=0)
 
     def load_masters(self, masters: Mapping[str, Tensor]) -> None:
         """Puts other weights, as `masters` gave them, in place of the trained ones. The moments stay."""

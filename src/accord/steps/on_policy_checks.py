@@ -213,6 +213,9 @@ def values(step: PlannedStep) -> Iterator[Caution]:
         )
         raise Contradiction(_blamed(config, "value_warmup"), what, "Raise num_iterations, or lower value_warmup.")
     yield from policy_gradients(step)
+    if _given(config, "whiten_over") and not config.whiten_advantages:
+        what = "whiten_over says over what advantages are whitened, and whiten_advantages is false"
+        raise Contradiction("whiten_over", what, "Leave out one of them.")
     if config.value_model == "shared":
         for key in ("value_start", "value_learning_rate", "value_warmup"):
             if _given(config, key) and getattr(config, key):

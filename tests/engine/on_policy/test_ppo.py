@@ -56,6 +56,24 @@ def test_rewards_are_whitened_before_and_advantages_after_the_returns_are_taken(
     torch.testing.assert_close(lesson.experience.advantages, advantages)
 
 
+def test_advantages_may_be_whitened_over_each_minibatch(tiny_model: Path) -> None:
+    roles = make_roles(tiny_model, moved=True)
+    plain = CONFIG.model_copy(update={"whiten_advantages": False, "num_minibatches": 2})
+    rollout = make_rollout(roles, plain)
+    scored, lesson, dealt = prepare(roles, make_ppo(roles, tiny_model, plain), plain, rollout)
+    assert isinstance(lesson, PPOLesson)
+    raw = lesson.experience.advantages
+    config = plain.model_copy(update={"whiten_advantages": True, "whiten_over": "minibatch"})
+    _, lesson, _ = prepare(roles, make_ppo(roles, tiny_model, config), config, rollout)
+    assert isinstance(lesson, PPOLesson)
+    for minibatch in dealt[0]:
+        rows = scored.rows_of(minibatch)
+        learned = lesson.experience_of(minibatch).advantages[rows]
+        torch.testing.assert_close(learned, whiten(raw[rows], scored.learned[rows]))
+    assert len(dealt[0]) == 2
+    assert not torch.allclose(learned, whiten(raw, scored.learned)[rows], atol=1e-3), "of the rollout it is another"
+
+
 def test_in_the_warm_up_the_value_model_learns_alone(tiny_model: Path) -> None:
     roles = make_roles(tiny_model)
     config = CONFIG.model_copy(update={"value_warmup": 1, "num_minibatches": 1, "num_epochs": 8})

@@ -31,22 +31,23 @@ class RolloutConfig(StrictModel):
     """Sampling, scoring and optimizer steps.
 
     num_iterations: rollouts, each followed by its update; all of them, those in which only a value model learns too.
-    prompts_per_iteration: different prompts in a rollout.
-    num_samples: responses to each. max_response_tokens: a longer response is cut off. temperature: of sampling, and of
-    all logprobs. end_at: a text such as "." with whose first token a response ends, and counts as finished; one without
-    it is unfinished (null: responses end by themselves). end_after: so many tokens in which `end_at` is not looked for.
-    truncation_score: replaces the score of an unfinished response, in the reward's units (null: leaves it).
-    truncation_penalty: is subtracted from it. mask_truncated: unfinished responses give no gradient.
-    score_normalisation: "batch", to mean 0 and variance 1 over a rollout; "running", over all rollouts so far; "none".
-    score_clip: scores are held between plus and minus this, after that (null: not). learning_rate: AdamW's, at its
-    highest. warmup: the share of the iterations over which learning rates rise from 0. decay: how they fall after that.
-    final_learning_rate: where `decay` ends, as a share. betas, adam_epsilon, weight_decay: AdamW's. max_grad_norm:
-    larger gradients are scaled down to this norm. num_minibatches, num_epochs: optimizer steps an iteration are their
-    product. ptx_coef: what the loss of the pre-training examples in `ptx_data` is multiplied by (both are means over
-    tokens). ptx_examples: so many of them for each prompt of an iteration. ema: the policy that is kept is the
-    exponential moving average of the weights, of this decay an iteration (null: the last weights). max_tokens: places
-    (padding counted) in a micro-batch. watch_every: iterations between two looks of the rewards that only watch. lora:
-    train adapters in place of all weights, without dropout; the models then share one copy of the weights.
+    prompts_per_iteration: different prompts in a rollout. num_samples: responses to each. max_response_tokens: a longer
+    response is cut off. temperature: of sampling, and of all logprobs. end_at: a text such as "." with whose first
+    token a response ends, and counts as finished; one without it is unfinished (null: responses end by themselves).
+    end_after: so many tokens in which `end_at` is not looked for. truncation_score: replaces the score of an unfinished
+    response, in the reward's units (null: leaves it). truncation_penalty: is subtracted from it. mask_truncated:
+    unfinished responses give no gradient. score_normalisation: "batch", to mean 0 and variance 1 over a rollout;
+    "running", over all rollouts so far; "none". score_clip: scores are held between plus and minus this, after that
+    (null: not). learning_rate: AdamW's, at its highest. warmup: the share of the iterations over which learning rates
+    rise from 0. decay: how they fall after that. final_learning_rate: where `decay` ends, as a share. betas,
+    adam_epsilon, weight_decay: AdamW's. adam_form: "pytorch"; "tensorflow", where adam_epsilon is added before the
+    second moment is corrected for its start from 0, as in OpenAI's code (Huang et al. 2023). max_grad_norm: larger
+    gradients are scaled down to this norm. num_minibatches, num_epochs: optimizer steps an iteration are their product.
+    ptx_coef: what the loss of the pre-training examples in `ptx_data` is multiplied by (both are means over tokens).
+    ptx_examples: so many of them for each prompt of an iteration. ema: the policy that is kept is the exponential
+    moving average of the weights, of this decay an iteration (null: the last weights). max_tokens: places (padding
+    counted) in a micro-batch. watch_every: iterations between two looks of the rewards that only watch. lora: train
+    adapters in place of all weights, without dropout; the models then share one copy of the weights.
     """
 
     num_iterations: int = Field(30, gt=0)
@@ -67,6 +68,7 @@ class RolloutConfig(StrictModel):
     final_learning_rate: float = Field(0.0, ge=0, le=1)
     betas: tuple[float, float] = (0.9, 0.95)
     adam_epsilon: float = Field(1e-5, gt=0)
+    adam_form: Literal["pytorch", "tensorflow"] = "pytorch"
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
     num_epochs: int = Field(1, gt=0)
@@ -96,7 +98,8 @@ class RolloutConfig(StrictModel):
         return self.num_iterations
 
     def optimization(self) -> Optimization:
-        return Optimization(self.betas, self.adam_epsilon, self.weight_decay, self.max_grad_norm)
+        of_tensorflow = self.adam_form == "tensorflow"
+        return Optimization(self.betas, self.adam_epsilon, self.weight_decay, self.max_grad_norm, of_tensorflow)
 
     def learning_rate_scale(self, iteration: int) -> float:
         """What every learning rate is multiplied by in an iteration, in (0, 1]. iteration: counted from 0, of those in
@@ -157,7 +160,8 @@ class PPOConfig(OnPolicyConfig):
     first ones, only the value model learns. value_coef: what the value loss is multiplied by where weights are shared.
     value_clip_range: of a value around its old one, in score units (null: none). gamma: discount of later rewards. lam:
     GAE's lambda; 1 takes nothing from the value model but variance. whiten_rewards: the tokens' rewards are scaled to
-    variance 1 over a rollout, their mean kept. whiten_advantages: to mean 0 and variance 1 over a rollout's tokens.
+    variance 1 over a rollout, their mean kept. whiten_advantages: to mean 0 and variance 1. whiten_over: the tokens
+    of the "rollout", or of each "minibatch" by itself, as in OpenAI's code.
     """
 
     value_model: Literal["separate", "shared"] = "separate"
@@ -170,6 +174,7 @@ class PPOConfig(OnPolicyConfig):
     lam: float = Field(0.95, ge=0, le=1)
     whiten_rewards: bool = False
     whiten_advantages: bool = True
+    whiten_over: Literal["rollout", "minibatch"] = "rollout"
 
     @property
     def num_policy_iterations(self) -> int:

@@ -7,7 +7,7 @@ that starts from the reward model); Zheng et al. 2023, arXiv:2307.04964 (its war
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -78,7 +78,7 @@ class PPO(PolicyGradient):
         if config.whiten_rewards:
             rewards = whiten(rewards, learned, shift_mean=False)
         advantages, returns = gae(rewards, values, scored.mask, config.gamma, config.lam)
-        if config.whiten_advantages:
+        if config.whiten_advantages and config.whiten_over == "rollout":
             advantages = whiten(advantages, learned)
         return PPOLesson(self, self.experience(scored, advantages), values, returns, warming)
 
@@ -97,6 +97,7 @@ class PPOLesson:
     def losses(self, minibatch: Sequence[MicroBatch]) -> Iterator[tuple[str, Sequence[Term]]]:
         method, config, policy = self.method, self.method.settings, self.method.policy
         num_units = method.num_units(self.experience.scored, minibatch)
+        experience = self.experience_of(minibatch)
         for micro in minibatch if num_units else ():
             batch = micro.batch
             if not self.warming:
@@ -104,12 +105,21 @@ class PPOLesson:
                 tokens = policy.logprobs_of(
                     states, batch.targets, config.temperature, entropy_gradient=config.entropy_coef > 0
                 )
-                terms = method.terms(self.experience, micro, tokens, num_units)
+                terms = method.terms(experience, micro, tokens, num_units)
                 if isinstance(method.value, SharedValue):
                     terms.append(self._value_term(micro, method.value.head(states), num_units, config.value_coef))
                 yield POLICY, terms
             if isinstance(method.value, SeparateValue):
                 yield VALUE, [self._value_term(micro, method.value.values(batch), num_units)]
+
+    def experience_of(self, minibatch: Sequence[MicroBatch]) -> Experience:
+        """As an optimizer step learns from it: advantages whitened over the minibatch, where they are to be."""
+        config, scored = self.method.settings, self.experience.scored
+        if not (config.whiten_advantages and config.whiten_over == "minibatch"):
+            return self.experience
+        rows, advantages = scored.rows_of(minibatch), self.experience.advantages.clone()
+        advantages[rows] = whiten(advantages[rows], scored.learned[rows])
+        return replace(self.experience, advantages=advantages)
 
     def enough(self, report: Mapping[str, StepReport]) -> bool:
         return moved_enough(self.method.config, report)
