@@ -59,6 +59,12 @@ GRPO_CASES: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
     ("grpo", {}, {"loss_type": "grpo"}),
     ("grpo, token", {"aggregation": "token"}, {"loss_type": "bnpo"}),
     ("grpo, constant", {"aggregation": "constant", "scale": "none"}, {"loss_type": "dr_grpo", "scale_rewards": "none"}),
+    ("grpo, sequence", {"ratio": "sequence"}, {"loss_type": "grpo", "importance_sampling_level": "sequence"}),  # GSPO
+    (
+        "grpo, sequence, clips",
+        {"ratio": "sequence", "clip_range": 0.001, "clip_range_high": 0.002},
+        {"loss_type": "grpo", "importance_sampling_level": "sequence", "epsilon": 0.001, "epsilon_high": 0.002},
+    ),
     ("grpo, batch", {"scale": "batch"}, {"loss_type": "grpo", "scale_rewards": "batch"}),
     (
         "grpo, clips",
