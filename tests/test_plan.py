@@ -365,3 +365,15 @@ def test_data_of_a_recipe_without_data() -> None:
     with pytest.raises(UserError) as caught:
         plan_of(GOOD.replace("data: {reviews: made-up}\n", ""))
     assert str(caught.value).endswith("there is nothing called 'reviews'\n  Nothing above has data.")
+
+
+def test_the_place_of_an_error_that_a_step_raised() -> None:
+    plan = plan_of(GOOD)
+
+    def where(given: str) -> str:
+        return plan.located(UserError("bad", where=given), "ppo").where
+
+    assert where("") == where("ppo") == "r.yaml:7:ppo"
+    assert where("ppo.reference") == "r.yaml:10:ppo.reference"
+    assert where("ppo.jsonl:12") == "ppo.jsonl:12", "a file that is called like the step"
+    assert where("other.reference") == "other.reference"

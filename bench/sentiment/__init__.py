@@ -16,8 +16,12 @@ responses first; the estimate is unbiased, its KL is the upper bound log n - (n 
 to the reference, which is asked the plain prompt whatever the policy was asked. Policies that learn from their own
 samples also leave a path: KL and gold on the prompts that they learn from, every second iteration.
 
-Compute counts 2 floating-point operations for each parameter and token of a forward pass, and 6 in training; SFT and
-reward models are left out.
+A response that is cut off is judged as it is, and counts as unfinished. In training it is left behind finished ones by
+best of n and rejection sampling, gets the score -0.5 on-policy, and is ordered by the proxy for DPO. The plain request
+leaves most of the start model's responses unfinished.
+
+Compute counts 2 floating-point operations for each parameter and token of a forward pass, and 6 in training; SFT,
+reward models and what only measures are left out. Responses are taken to be as long as the SFT policy's.
 
 bench/results/sentiment/CASE-SEED.json holds the mean scores of each prompt, and no text.
 """

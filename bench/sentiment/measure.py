@@ -47,7 +47,8 @@ def run_case(case: str, seed: int, store: Path) -> dict[str, Any]:
 
 
 def flops(recipe: dict[str, Any], store: Path, names: list[str]) -> float:
-    """Of some steps, as the plan estimates them: with the lengths of responses that are expected at the start."""
+    """Of some steps, as the plan estimates them: with the lengths of the SFT policy's responses throughout. What only
+    measures (`watch`) is left out."""
     import yaml
 
     from accord.estimate.rows import Estimator
@@ -56,6 +57,12 @@ def flops(recipe: dict[str, Any], store: Path, names: list[str]) -> float:
     from accord.steps.registry import STEPS
     from accord.store.artifacts import Store
 
+    steps = [
+        {kind: {key: value for key, value in config.items() if key not in ("watch", "watch_every")}}
+        for step in recipe["steps"]
+        for kind, config in step.items()
+    ]
+    recipe = {**recipe, "steps": steps}
     plan = make_plan(parse_recipe(yaml.safe_dump(recipe), Path("bench.yaml")), STEPS)
     estimator = Estimator(plan, STEPS, Store(store))
     works = [estimator.works[name] for name in names]
@@ -81,27 +88,32 @@ def measure(run: Any, step: str, case: str, seed: int) -> dict[str, Any]:
     parameters = sum(parameter.numel() for parameter in policy.module.parameters())
     prompt_tokens = float(np.mean([len(tree.prompt_ids) for tree in rollout.trees]))
     tokens = float(np.mean(rollout.num_tokens))
+    finished = np.array(rollout.finished).reshape(len(prompts), num)
+    if case == "best-of-n":
+        chooser = np.where(finished, scores["proxy"], scores["proxy"] - _UNFINISHED)
+
+        def chosen(values: np.ndarray, n: int) -> list[float]:
+            return [best_of_n_estimate(by, n, worth) for by, worth in zip(chooser, values, strict=True)]
+
+        lengths = np.array(rollout.num_tokens, dtype=float).reshape(len(prompts), num)
+        return {
+            "of_n": {
+                str(n): {
+                    **{name: chosen(values, n) for name, values in scores.items()},
+                    "mean_tokens": float(np.mean(chosen(lengths, n))),
+                    "finished": float(np.mean(chosen(finished.astype(float), n))),
+                    "kl": [best_of_n_kl(n)] * len(prompts),
+                    # The prompt is computed once for all samples; from 2 on the proxy reads all of that, too.
+                    "answer_flops": 2.0 * parameters * (1 + (n > 1)) * (prompt_tokens + n * tokens),
+                }
+                for n in (1, 2, 4, 8, 16, 32, 64)
+            }
+        }
     found: dict[str, Any] = {
         "mean_tokens": tokens,
-        "finished": float(np.mean(rollout.finished)),
+        "finished": float(np.mean(finished)),
         "answer_flops": 2.0 * parameters * (prompt_tokens + tokens),
     }
-    if case == "best-of-n":
-        finished = np.array(rollout.finished).reshape(len(prompts), num)
-        chooser = np.where(finished, scores["proxy"], scores["proxy"] - _UNFINISHED)
-        found["of_n"] = {
-            str(n): {
-                **{
-                    name: [best_of_n_estimate(by, n, worth) for by, worth in zip(chooser, values, strict=True)]
-                    for name, values in scores.items()
-                },
-                "kl": [best_of_n_kl(n)] * len(prompts),
-                # The prompt is computed once for all samples, and once more by the proxy, which reads them, too.
-                "answer_flops": 2.0 * parameters * 2 * (prompt_tokens + n * tokens),
-            }
-            for n in (1, 2, 4, 8, 16, 32, 64)
-        }
-        return found
     found |= {name: values.mean(axis=1).tolist() for name, values in scores.items()}
     found["kl"] = kl_of(run, prompts, rollout).reshape(len(prompts), num).mean(axis=1).tolist()
     return found

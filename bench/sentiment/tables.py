@@ -59,8 +59,10 @@ def points() -> list[dict[str, Any]]:
 
 
 def table() -> None:
-    print("| case | seeds (failed) | gold | second judge | KL | proxy | tokens | PFLOP to train | GFLOP an answer |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    columns = ("case", "seeds (failed)", "gold", "second judge", "KL", "proxy", "finished", "tokens")
+    columns += ("TFLOP to train", "GFLOP an answer")
+    print("| " + " | ".join(columns) + " |")
+    print("|" + "---|" * len(columns))
     kinds = set()
     for point in points():
         cells = [point["name"], f"{point['num']} ({point['failed']})"]
@@ -68,7 +70,7 @@ def table() -> None:
             kinds.add(point["interval"])
             measured = [point[key] for key in ("gold", "second", "kl", "proxy")]
             cells += [f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})" for one in measured]
-            cells += [f"{point['mean_tokens']:.1f}", f"{point['train_flops'] / 1e15:.2f}"]
+            cells += [f"{point['finished']:.2f}", f"{point['mean_tokens']:.1f}", f"{point['train_flops'] / 1e12:.1f}"]
             cells += [f"{point['answer_flops'] / 1e9:.0f}"]
         print("| " + " | ".join(cells) + " |")
     print(f"\nintervals: {'; '.join(sorted(kinds))}")
@@ -119,7 +121,8 @@ def picture(path: Path) -> None:
         alt.layer(thin, by_kl).properties(width=600, height=340), by_compute.properties(width=600, height=280)
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    described = "one mark a setting with its 95 % interval over seeds; thin lines: the way there, on training prompts"
+    kinds = "; ".join(sorted({point["interval"] for point in points() if point["num"]}))
+    described = f"one mark a setting with its 95 % interval ({kinds}); thin lines: the way there, on training prompts"
     path.write_text(render(chart, "Gold score against KL and against compute", described), encoding="utf-8")
 
 

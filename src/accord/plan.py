@@ -69,10 +69,11 @@ class Plan:
     def located(self, error: UserError, name: str) -> UserError:
         """An error that the step `name` raised, with its place in the recipe: a step names itself, or itself and a key
         as `step.key`, or nothing. Other places stay as they are."""
-        own, _, path = error.where.partition(".")
-        if error.where and own != name:
+        own, *path = error.where.split(".")
+        keys = type(self.step(name).config).model_fields
+        if error.where and (own != name or (path and path[0].partition("[")[0] not in keys)):
             return error
-        where = self.where(name, *(path.split(".") if path else ()))
+        where = self.where(name, *path)
         return UserError(error.what, where=where, remedy=error.remedy)
 
 

@@ -16,7 +16,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -71,10 +71,10 @@ def run_recipe(
     """Bring every step of a recipe, or those up to the step `until`, into the store. Returns the run's folder.
 
     name: of the run's folder, by default as the recipe's file is named. finish: called at the end with the run's folder
-    and what was done. inspect: called once the model and the data are in the store, if any step is left to run; it
-    raises what speaks against running it. say: prints one line. brief: nothing is said of the plan, its cautions and
-    what is cached. Raises UserError for what the user can mend, Interrupted after a first Ctrl-C once the work is
-    saved, KeyboardInterrupt after a second.
+    and what was done. inspect: called once the model and the data are in the store, if a step is left to run, with the
+    plan up to `until`; it raises what speaks against running it. say: prints one line. brief: nothing is said of the
+    plan, its cautions and what is cached. Raises UserError for what the user can mend, Interrupted after a first Ctrl-C
+    once the work is saved, KeyboardInterrupt after a second.
     """
     plan = make_plan(recipe, registry)
     last = plan.step(until) if until is not None else plan.steps[-1]
@@ -92,7 +92,7 @@ def run_recipe(
             if stop.is_set():
                 raise Interrupted
             if inspect and step.kind not in INTERNAL and store.find(step.kind, step.key) is None:
-                inspect(plan)
+                inspect(replace(plan, steps=tuple(steps)))
                 inspect = None
             try:
                 records.append(_bring(step, registry, store, stop, say, min_checkpoint_seconds, brief=brief))

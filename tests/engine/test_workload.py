@@ -166,3 +166,12 @@ def test_of_complete_data_the_batches_are_the_real_ones(sizes: Sizes):
     _, updates = training(lambda units: asked.append(units) or [], 5, 5, 2, config, head=True, seed=7)
     assert asked == list(shuffled_batches(5, 2, 1.5, 7))
     assert updates == len(asked)
+
+
+def test_a_field_is_known_when_all_its_parts_are() -> None:
+    text = Records("texts", [], 0, complete=True)
+    known, part, unknown = Known("a", text), Known("b", Records("texts", [], 0)), Known("c")
+    for inputs, complete in (([known, known], True), ([known, part], False), ([known, unknown], False), ([], False)):
+        sizes = Sizes(DIMENSIONS, None, {"data": tuple(inputs)})  # type: ignore[arg-type]
+        assert sizes.complete("data") is complete
+        assert sizes.records("data", "texts").complete is complete

@@ -23,10 +23,10 @@ def low(value: float) -> bool:
 
 
 def test_a_level_is_that_of_the_last_third_or_of_a_short_run() -> None:
-    """Of seven measurements the windows are of two: 4 at the start, 0.5 at the end, and lower from the fifth on."""
-    series = list(enumerate([3.0, 5.0, 0.0, 2.0, 0.5, 1.0, 0.0], start=1))
-    assert lasting(series, low) == Move(4.0, 0.5, 5)  # the sixth is not low itself, its window is
-    assert lasting([(1, 3.0), (2, 0.5), (3, 0.2), (4, 0.1)], low) == Move(3.0, 0.1, 2)
+    """Of nine measurements the windows are of three: 3 at the start, 0.5 at the end, and lower from the sixth on."""
+    series = list(enumerate([3.0, 5.0, 1.0, 0.0, 2.0, 0.5, 0.5, 1.0, 0.0], start=1))
+    assert lasting(series, low) == Move(3.0, 0.5, 6)  # the eighth is not low itself, its window is
+    assert lasting([(1, 3.0), (2, 0.5), (3, 0.25), (4, 0.0)], low) == Move(1.25, 0.25, 2), "three values at least"
     assert lasting([(1, 3.0), (2, 0.0)], low) is None, "one window, of mean 1.5"
     assert lasting([(1, 1.5), (2, 0.0)], low) == Move(0.75, 0.75, 1)
     assert lasting([(7, 0.5)], low) == Move(0.5, 0.5, 7)
@@ -40,7 +40,7 @@ def test_responses_that_hardly_ever_ended() -> None:
     assert alarm.what.startswith("almost no response is finished: 4 % at the end.")
     assert "Raise max_response_tokens" in alarm.what
     assert alarm.since == 4  # from there on all but one, whose window is
-    assert alarms(rows_of({"response/finished": [0.0, 0.0, 0.0, 0.0, 0.06, 0.05]})) == []
+    assert alarms(rows_of({"response/finished": [0.0, 0.0, 0.0, 0.0, 0.1, 0.05]})) == []
 
 
 def test_in_a_run_of_one_iteration_too() -> None:
@@ -85,8 +85,8 @@ def test_no_pairs_of_scores_that_differ_too_little() -> None:
 
 
 def test_prompts_whose_scores_are_all_equal() -> None:
-    """Of the last two: (1 + 0.75) / 2."""
-    rows = rows_of({"frac_reward_zero_std": [0.2, 0.1, 0.9, 0.85, 1.0, 0.75]})
+    """Of the last three: (0.85 + 1 + 0.8) / 3 = 0.883."""
+    rows = rows_of({"frac_reward_zero_std": [0.2, 0.1, 0.9, 0.85, 1.0, 0.8]})
     alarm = only(alarms(rows), "equal_scores")
     assert alarm.what.startswith(
         "all responses to a prompt have one score with 88 % of the prompts at the end, from which nothing is learned. "
@@ -94,7 +94,20 @@ def test_prompts_whose_scores_are_all_equal() -> None:
     assert alarm.since == 3  # the last is below the limit; its window is not
     assert alarms(rows_of({"frac_reward_zero_std": [0.8]})) == []
     assert alarms(rows_of({"frac_reward_zero_std": [1.0, 1.0, 1.0, 0.5, 0.5, 0.5]})) == []
-    only(alarms(rows_of({"frac_reward_zero_std": [0.9]})), "equal_scores")
+    only(alarms(rows_of({"frac_reward_zero_std": [1.0]})), "equal_scores")
+    assert alarms(rows_of({"frac_reward_zero_std": [0.9, 0.85]})) == [], "few successes, at the start"
+
+
+def test_prompts_that_are_solved_are_no_alarm() -> None:
+    """Rewards of 0 and 1, two samples: at 0.95 they tie in 0.95^2 + 0.05^2 = 0.905 of the cases."""
+    shares, scores = [0.5, 0.5, 0.6, 0.9, 0.905, 0.905], [0.5, 0.5, 0.7, 0.94, 0.95, 0.95]
+    assert alarms(rows_of({"frac_reward_zero_std": shares, "objective/scores": scores})) == []
+    only(alarms(rows_of({"frac_reward_zero_std": shares, "objective/scores": scores[::-1]})), "equal_scores")
+    only(alarms(rows_of({"frac_reward_zero_std": [0.9] * 6, "objective/scores": scores})), "equal_scores")
+
+
+def test_one_iteration_without_a_pair_is_no_alarm() -> None:
+    assert alarms(rows_of({"pairs/num": [9.0, 7.0, 5.0, 4.0, 0.0]})) == []
 
 
 CAUSES: dict[str, tuple[dict[str, list[Any]], str]] = {

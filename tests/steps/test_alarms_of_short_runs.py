@@ -38,7 +38,7 @@ WANTED: dict[str, dict[str, str]] = {
     "same-pairs": {"no_pairs": "Look at the reward, which may say one number of all"},
     "cold": {"equal_scores": "The responses to a prompt hardly differ: raise the temperature."},
     "cut-ppo": {"unfinished": "almost no response is finished: 0 % at the end."},
-    "cut-rloo": {"unfinished": "or write `truncation_score: null`."},
+    "cut-rloo": {"unfinished": "or write `truncation_score: null`, and leave out mask_truncated."},
     "cut-pairs": {"unfinished": "Raise max_response_tokens, train the start policy (sft) on shorter answers"},
     "masked": {"no_updates": "mask_truncated leaves out all others"},
     "tie": {"no_pairs": "Lower tie_below, or raise the temperature."},

@@ -125,7 +125,9 @@ class Learner:
             clip = min(1.0, self._optimization.max_grad_norm / (norm + 1e-6))
             torch._foreach_mul_(grads, clip / units)
             for group in self._optimizer.param_groups:
-                group["lr"], group["eps"] = learning_rate, self._optimization.eps_at(1 + self._num_steps())
+                group["lr"] = learning_rate
+                if self._optimization.eps_before_correction:
+                    group["eps"] = self._optimization.eps_at(1 + self._num_steps())
             self._optimizer.step()
             self._cast()
         self._optimizer.zero_grad(set_to_none=True)

@@ -81,12 +81,17 @@ class Sizes:
         """The records of a data field, part by part."""
         return [one.records for one in self.inputs.get(name, ()) if one.records is not None]
 
+    def complete(self, name: str) -> bool:
+        """Whether all records of a data field are known, as they are."""
+        inputs = self.inputs.get(name, ())
+        return bool(inputs) and all(one.records is not None and one.records.complete for one in inputs)
+
     def records(self, name: str, kind: RecordKind) -> Records:
         """The records of a data field, all its parts together, seen as `kind`."""
         parts = [part.seen_as(kind) for part in self.parts(name)]
         every = [record for part in parts for record in part.sample]
         longest = [one for part in parts for one in part.longest]
-        complete = bool(parts) and all(part.complete for part in parts)
+        complete = self.complete(name)
         return Records(kind, every, sum(part.total for part in parts), longest, complete)
 
     def responses(self, name: str, cap: int, at: int = 0) -> tuple[int, ...]:

@@ -12,17 +12,22 @@ from typing import Final
 
 from accord.monitor.alarm import Alarm
 from accord.monitor.values import fixed, number, percent
-from accord.monitor.windows import Move, Row, lasting, series_of
+from accord.monitor.windows import Move, Row, lasting, moved, series_of
 
 HARDLY_ANY: Final = 0.05  # share of responses with a score of their own; so few differ that hardly anything is learned
 FEW: Final = 0.5  # the same share; with fewer, it is why the scores of a prompt are equal
 MOST: Final = 0.8  # share of prompts whose scores are equal; the samples of so many are wasted
+FEWEST_SHARES: Final = 3  # iterations, before a share of prompts is held to be what it will be
 LITTLE_ENTROPY: Final = 1.0  # nats per response: a second sample is the same response in one case of e or more
 
 
 def cut_off(rows: Sequence[Row]) -> Move | None:
-    """Hardly a response has a score of its own (`response/own_score`); its share. Metrics without it: is finished."""
-    own = series_of(rows, "response/own_score") or series_of(rows, "response/finished")
+    """Hardly a response has a score of its own (`response/own_score`); its share. Metrics without it:
+    is finished, where scores were replaced."""
+    own = series_of(rows, "response/own_score")
+    scores, shaped = (_values(rows, f"objective/{name}") for name in ("scores", "shaped_scores"))
+    if not own and (not scores or scores != shaped):
+        own = series_of(rows, "response/finished")
     return lasting(own, lambda last: last < HARDLY_ANY)
 
 
@@ -34,7 +39,8 @@ def unfinished(rows: Sequence[Row]) -> Alarm | None:
     what = (
         f"almost no response is finished: {percent(move.after)} % at the end. All others share one score "
         "(truncation_score) or are masked, whatever they say, so hardly anything is learned from the reward. Raise "
-        "max_response_tokens, train the start policy (sft) on shorter answers, or write `truncation_score: null`."
+        "max_response_tokens, train the start policy (sft) on shorter answers (with end_at: that have this text), or "
+        "write `truncation_score: null`, and leave out mask_truncated."
     )
     return Alarm("unfinished", what, move.since)
 
@@ -71,9 +77,16 @@ def no_pairs(rows: Sequence[Row]) -> Alarm | None:
 
 def equal_scores(rows: Sequence[Row]) -> Alarm | None:
     """Of most prompts all responses have one score, so a method that compares them learns nothing from these prompts.
-    Silent where `no_pairs` says so of all, and where it is because they are cut off."""
-    move = lasting(series_of(rows, "frac_reward_zero_std"), lambda last: last > MOST)
+    Silent where `no_pairs` says so of all, where it is because they are cut off, and where it is because the prompts
+    are solved: with rewards of 0 and 1, K responses tie in p^K + (1 - p)^K of the cases. In one or two iterations any
+    share but all may be how a run with few successes starts."""
+    shares = series_of(rows, "frac_reward_zero_std")
+    move = lasting(shares, lambda last: last > MOST)
     if move is None or cut_off(rows) is not None or no_pairs(rows) is not None:
+        return None
+    if len(shares) < FEWEST_SHARES and move.after < 1:
+        return None
+    if move.before <= MOST and moved(series_of(rows, "objective/scores"), lambda first, last: last > first):
         return None
     what = (
         f"all responses to a prompt have one score with {percent(move.after)} % of the prompts at the end, from which "
@@ -104,7 +117,7 @@ def _remedy(rows: Sequence[Row]) -> str:
     if own is not None:
         return (
             f"{percent(1 - own.after)} % of the responses are cut off and share one score (truncation_score), or are "
-            "masked: raise max_response_tokens, or write `truncation_score: null`."
+            "masked: raise max_response_tokens, or write `truncation_score: null`, without mask_truncated."
         )
     entropies, lengths = (_values(rows, key) for key in ("objective/entropy", "response/mean_tokens"))
     per_response = [(at, a * b) for at, (a, b) in enumerate(zip(entropies, lengths, strict=False))]

@@ -40,9 +40,9 @@ def moved(series: Series, beyond: Callable[[float, float], bool]) -> Move | None
 
 
 def lasting(series: Series, beyond: Callable[[float], bool]) -> Move | None:
-    """The mean of the last third is beyond a limit; since when, as `moved` has it. A series of fewer than three is one
-    window: a change takes two of them to see, a level does not."""
-    size = len(series) // 3 or len(series)
+    """The mean of the last third, of three values at least, is beyond a limit; since when, as `moved` has it. A series
+    of three or fewer is one window: a change takes two of them to see, a level does not."""
+    size = max(len(series) // 3, min(len(series), 3))
     if not size:
         return None
     values = [value for _, value in series]

@@ -117,15 +117,14 @@ def work(config: Config, sizes: Sizes) -> Work:
 
     context = sizes.dimensions.context
 
-    def trees_of(parts: Sequence[Records], field: str = "data") -> list[Tree]:
+    def trees_of(parts: Sequence[Records], field: str = "data", *, complete: bool = False) -> list[Tree]:
         examples = _examples(parts, config.last_turn_only)
-        # Of a sample it cannot be told how many in all are unusable.
-        max_unusable = config.max_unusable if all(part.complete for part in parts) else 1.0
+        max_unusable = config.max_unusable if complete else 1.0  # of a sample it says nothing
         limits = Limits(config.max_response_tokens, config.max_tokens_per_example, max_unusable)
         return training_trees(sizes.template, examples, limits, config, context, f"{sizes.label}.{field}")[0]
 
     parts, held = sizes.parts("data"), sizes.parts("validation")
-    trees, longest = trees_of(parts), []
+    trees, longest = trees_of(parts, complete=sizes.complete("data")), []
     with suppress(UserError):  # they are all left out
         longest = trees_of([part.extremes for part in parts])
     phase, trained = imitation(
@@ -136,7 +135,7 @@ def work(config: Config, sizes: Sizes) -> Work:
         joint_tokens=config.joint_tokens,
         longest=longest,
         packing=config.packing,
-        held=trees_of(held, "validation") if held else (),
+        held=trees_of(held, "validation", complete=sizes.complete("validation")) if held else (),
         held_scale=sum(part.total for part in held) / max(sum(len(part.sample) for part in held), 1),
         every=config.validate_every,
         kept=bool(held) and config.keep == "best",

@@ -12,7 +12,6 @@ from typing import Any
 
 from accord.errors import UserError, did_you_mean
 from accord.plan import Plan, Registry
-from accord.steps.base import PlannedStep
 from accord.store.workspace import METRICS, MetricsLog
 from accord.sweep.names import evaluated_by, is_count, logged_by
 
@@ -78,14 +77,20 @@ def choose(metric: str | None, policy: str | None, plan: Plan, registry: Registr
     return Metric(key, policy=policy)
 
 
-def compared_step(metric: Metric, plan: Plan) -> PlannedStep | None:
-    """The step whose number, or whose policy's number, is compared; None where it is of a whole evaluation."""
+def depends_on(metric: Metric, plan: Plan) -> tuple[str, object] | None:
+    """What the number is compared of, and something that is equal for two plans where the number must be. None where
+    it is of a whole evaluation."""
     if metric.step is not None:
-        return plan.step(metric.step)
-    links = [link for step in plan.steps for link in step.parents.get("policies", ()) if step.kind == "evaluate"]
-    if metric.policy is not None:
-        links = [link for link in links if link.name == metric.policy]
-    return links[-1].step if links and not metric.key.startswith(("proxy_", "second_")) else None
+        return metric.step, plan.step(metric.step).key
+    evaluation = [step for step in plan.steps if step.kind == "evaluate"][-1]
+    if "." in metric.key or metric.key.startswith(("proxy_", "second_")):
+        return None
+    links = {link.name: link.step.key for link in evaluation.parents["policies"]}
+    baseline = getattr(evaluation.config, "against", None)
+    name = metric.policy or next((name for name in reversed(links) if name != baseline), str(baseline))
+    others = {field: [link.step.key for link in of] for field, of in evaluation.parents.items() if field != "policies"}
+    settings = {key: value for key, value in evaluation.config_json().items() if key != "policies"}
+    return name, (links[name], links.get(str(baseline)), others, settings)
 
 
 def _refuse_unknown(metric: str, known: frozenset[str] | None, remedy: str = "", *, head: str = "") -> None:

@@ -28,7 +28,7 @@ from accord.store import atomic
 from accord.store.artifacts import Store
 from accord.store.lock import lock
 from accord.sweep.grid import Axis, PlannedRun, check_axes, check_name, check_seeds, parse_seeds, plan_runs, seed_of
-from accord.sweep.measure import Metric, choose, compared_step, read
+from accord.sweep.measure import Metric, choose, depends_on, read
 from accord.sweep.summary import Outcome, as_json, rows_of, verdict
 
 FILE = "sweep.json"
@@ -93,18 +93,16 @@ def overview(sweep: Sweep, store: Store) -> list[str]:
 
 def _no_difference(sweep: Sweep) -> Iterator[str]:
     """A caution for each key whose values do not change what is compared."""
-    compared = [compared_step(sweep.metric, run.plan) for run in sweep.runs]
-    for axis in sweep.axes if all(compared) else ():
-        keys: dict[tuple[object, ...], set[str]] = {}  # by the seed and all other values
-        for run, step in zip(sweep.runs, compared, strict=True):
+    compared = [(run, of) for run in sweep.runs if (of := depends_on(sweep.metric, run.plan)) is not None]
+    for axis in sweep.axes if compared else ():
+        found: dict[tuple[object, ...], list[object]] = {}  # by the seed and all other values
+        for run, (_, same) in compared:
             others = tuple(item for item in run.setting.items() if item[0] != axis.key)
-            assert step is not None
-            keys.setdefault((run.seed, others), set()).add(step.key)
-        if len(axis.values) > 1 and all(len(same) == 1 for same in keys.values()):
-            name = compared[0].name if compared[0] is not None else ""
+            found.setdefault((run.seed, others), []).append(same)
+        if len(axis.values) > 1 and all(one == each[0] for each in found.values() for one in each):
             yield (
-                f"--set {axis.key}: {sweep.metric} is compared of {name!r}, which is the same for all values of "
-                f"{axis.key}. Name what depends on it: --policy NAME, or --metric STEP:KEY."
+                f"--set {axis.key}: {sweep.metric} is compared of {compared[0][1][0]!r}, which is the same for all "
+                f"values of {axis.key}. Name what depends on it: --policy NAME, or --metric STEP:KEY."
             )
 
 
