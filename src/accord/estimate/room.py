@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from accord.engine.sizes import Sizes
@@ -13,19 +12,17 @@ from accord.types import Prompt
 PROMPTS, TOKENS = "prompts", "max_response_tokens"  # fields of the Configs of steps that sample
 
 
-def with_room(sizes: Sizes, tokens: int, context: int, where: Callable[[], str]) -> Sizes:
+def with_room(sizes: Sizes, tokens: int, context: int) -> Sizes:
     """The sizes of a step that samples, without those prompts that leave no room for a response of `tokens` tokens.
 
-    context: what the model reads and writes at most. where: of the step's `max_response_tokens`. Raises UserError when
-    no prompt is left. Of a sample that is not all of the data it cannot be told: then only a response that is too long
-    by itself is refused.
+    context: what the model reads and writes at most. Raises UserError when no prompt is left. Where the prompts are not
+    all known it cannot be told: then only a response that is too long by itself is refused.
     """
-    found, complete = [], True
+    found = []
     for one in sizes.inputs[PROMPTS]:
         if one.records is None:
             return sizes
         records = one.records.seen_as("prompts")
-        complete &= len(records.sample) == records.total
         fitting = [prompt for prompt in records.sample if _fits(sizes.template, prompt, tokens, context)]
         longest = [prompt for prompt in records.longest if _fits(sizes.template, prompt, tokens, context)]
         total = round(records.total * len(fitting) / max(len(records.sample), 1))
@@ -33,12 +30,12 @@ def with_room(sizes: Sizes, tokens: int, context: int, where: Callable[[], str])
     given = sizes.records(PROMPTS, "prompts").sample
     if any(one.records.sample for one in found if one.records is not None) or not given:
         return replace(sizes, inputs={**sizes.inputs, PROMPTS: tuple(found)})
-    if complete or tokens >= context:
+    if sizes.complete(PROMPTS) or tokens >= context:
         shortest = min(len(sizes.template.prompt_ids(prompt)) for prompt in given)
         raise UserError(
             f"no prompt leaves room for a response of {tokens} tokens: the model reads and writes at most {context} in "
             f"all, and the shortest prompt has {shortest}",
-            where=where(),
+            where=f"{sizes.label}.{TOKENS}",
             remedy=f"Lower {TOKENS}" + (f" to {context - shortest} or less." if shortest < context else "."),
         )
     return sizes

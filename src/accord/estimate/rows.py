@@ -141,9 +141,9 @@ class Estimator:
         inputs = {field: tuple(self._known(link) for link in links) for field, links in step.parents.items()}
         sizes = Sizes(self.model.dimensions, self.model.template, inputs, step.seed, step.name)
         tokens, context = getattr(step.config, TOKENS, None), context_of(self.model.config)
-        if PROMPTS in inputs and tokens is not None and context is not None:
-            sizes = with_room(sizes, tokens, context, lambda: self.plan.where(step.name, TOKENS))
         try:
+            if PROMPTS in inputs and tokens is not None and context is not None:
+                sizes = with_room(sizes, tokens, context)
             return describe(step.config, sizes)
         except UserError as error:
             raise self.plan.located(error, step.name) from error
