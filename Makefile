@@ -7,7 +7,7 @@ PARITY_VENV := .parity-venv
 PIP_ARGS ?=
 DEMO_ARGS ?=
 
-.PHONY: install demo test check docs format parity bench-sentiment bench-reward-models clean
+.PHONY: install demo test check docs format parity bench bench-sentiment bench-reward-models clean
 
 install: $(VENV)/.installed
 
@@ -33,6 +33,13 @@ check: install docs
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+# Speed and memory beside other libraries, each in an environment of its own (bench/.envs): `make bench CASES="dpo sft"`.
+# Without CASES it lists them. It means something on a machine that does nothing else.
+CASES ?=
+BENCH_ARGS ?=
+bench: install
+	PIP_ARGS="$(PIP_ARGS)" $(BIN)/python -m bench $(CASES) $(BENCH_ARGS)
+
 # Resumable: what bench/results holds is not run again. SEED=2 adds a seed. bench/README.md says what is measured.
 SEED ?= 1
 bench-sentiment: install
@@ -57,4 +64,4 @@ $(PARITY_VENV)/.installed: pyproject.toml constraints.txt parity/requirements.tx
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(PARITY_VENV) build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(PARITY_VENV) bench/.envs build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
