@@ -115,7 +115,7 @@ def test_temperature_zero_takes_the_most_probable(policy: Policy) -> None:
 
 
 def test_requests_can_be_submitted_while_others_run(policy: Policy) -> None:
-    sampler = Sampler(policy, num_slots=4, max_prompt_tokens=6, max_response_tokens=9)
+    sampler = Sampler(policy, num_slots=4, max_response_tokens=9)
     sampler.submit(REQUESTS[0])
     ended = sampler.step()
     number = sampler.submit(REQUESTS[1])

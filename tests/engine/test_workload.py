@@ -65,7 +65,7 @@ def test_slots_are_played_as_the_sampler_fills_them(tiny_model: Path, monkeypatc
 
     monkeypatch.setattr(Sampler, "_draw", draw_until_the_end)
     monkeypatch.setattr(sampler_module, "hidden_states", watch)
-    sampler = Sampler(policy, num_slots=num_slots, max_prompt_tokens=9, max_response_tokens=8)
+    sampler = Sampler(policy, num_slots=num_slots, max_response_tokens=8)
     for i in order:
         sampler.submit(Request(trees[i].prompt_ids, 2, (i,)))
     while sampler.busy:

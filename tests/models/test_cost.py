@@ -173,6 +173,9 @@ def test_the_cache(tiny_model: Path):
     from accord.engine.cache import SlotCache
 
     policy = Policy.load(tiny_model)
-    cache = SlotCache(policy.module, 5, 17)
-    found = dimensions_of(policy.module.config.to_dict()).cache_bytes(5, 17, 4)
-    assert found == cache._store.nbytes
+    cache = SlotCache(policy.module, 5)
+    for length, places in ((17, 32), (32, 32), (33, 64)):
+        cache.begin_decode(torch.tensor([3, length - 1]))
+        found = dimensions_of(policy.module.config.to_dict()).cache_bytes(5, length, 4)
+        assert found == sum(layer.nbytes for layer in cache._layers)
+        assert cache._layers[0].shape[3] == places

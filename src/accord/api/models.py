@@ -175,7 +175,6 @@ class Stream(Iterator[str]):
         self._sampler = Sampler(
             policy,
             num_slots=1,
-            max_prompt_tokens=len(ids),
             max_response_tokens=max_response_tokens,
             temperature=temperature,
         )

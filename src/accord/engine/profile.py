@@ -221,7 +221,7 @@ def _timed(work: Callable[[], object]) -> float:
 
 def _decode_step(policy: Policy, slots: int, length: int) -> tuple[float, int]:
     """The seconds of a decoding step, and how many places of the cache it looked at."""
-    sampler = Sampler(policy, num_slots=slots, max_prompt_tokens=length, max_response_tokens=_REPEATS + 4)
+    sampler = Sampler(policy, num_slots=slots, max_response_tokens=_REPEATS + 4)
     sampler.submit(Request(tuple(range(3, 3 + length)), slots, (0,)))
     sampler.step()  # the prompt, and the first tokens
     return _fastest(sampler.step), length + 2 + _REPEATS // 2

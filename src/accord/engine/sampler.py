@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from accord.engine.cache import SlotCache
+from accord.models.packed import PackedLinears
 from accord.models.policy import Policy, hidden_states
 from accord.seeds import derive_seed
 
@@ -42,19 +43,22 @@ class Sample:
 
 
 class Sampler:
-    """Draws from a policy's own distribution at a temperature (0: the most probable token)."""
+    """Draws from a policy's own distribution at a temperature (0: the most probable token).
+
+    The policy's weights are taken as they are now: when they have changed, it takes another sampler.
+    """
 
     def __init__(
         self,
         policy: Policy,
         *,
         num_slots: int,
-        max_prompt_tokens: int,
         max_response_tokens: int,
         temperature: float = 1.0,
     ) -> None:
         self._policy, self._temperature, self._max_tokens = policy, temperature, max_response_tokens
-        self._cache = SlotCache(policy.module, num_slots, max_prompt_tokens + max_response_tokens)
+        self._cache = SlotCache(policy.module, num_slots)
+        self._linears = PackedLinears(policy.module.base_model, policy.head)
         self._num_slots = num_slots
         self._waiting: deque[tuple[int, Request]] = deque()
         self._active: list[Sample] = []
@@ -76,9 +80,7 @@ class Sampler:
         num = len(self._active)
         if num:
             self._cache.begin_decode(self._lengths[:num])
-            hidden = hidden_states(
-                self._policy.backbone, self._last_ids[:num, None], self._lengths[:num, None], self._cache
-            )
+            hidden = self._hidden(self._last_ids[:num, None], self._lengths[:num, None])
             self._lengths[:num] += 1
             self._draw(hidden, range(num))
             ended += self._release()
@@ -119,13 +121,17 @@ class Sampler:
         rows = torch.tensor(row_of_slot)
         self._cache.begin_prefill(slots, rows, width)
         positions = torch.arange(width).expand(len(admitted), width)
-        hidden = hidden_states(self._policy.backbone, ids, positions, self._cache).view(len(admitted), width, -1)
+        hidden = self._hidden(ids, positions).view(len(admitted), width, -1)
         self._draw(hidden[rows, self._lengths[slots] - 1], range(first, len(self._active)))
         return self._release()
 
+    def _hidden(self, ids: Tensor, positions: Tensor) -> Tensor:
+        with self._linears.used():
+            return hidden_states(self._policy.backbone, ids, positions, self._cache)
+
     def _draw(self, hidden: Tensor, slots: range) -> None:
         """One token for each of the slots, from hidden states [len(slots), d]."""
-        logits = (hidden @ self._policy.head.T).float()
+        logits = self._linears.head(hidden).float()
         if self._temperature == 0:
             drawn = logits.argmax(dim=1)
             logprobs = torch.zeros(len(drawn))
@@ -160,16 +166,17 @@ class Sampler:
 def draw(logits_bv: Tensor, uniforms_b: Tensor) -> tuple[Tensor, Tensor]:
     """Inverse-CDF sampling with one uniform in [0, 1) a row: token ids [b] and their logprobs [b].
 
-    One uniform a row instead of one a row and token: noise over the vocabulary costs more than the rest of a step.
+    The logits are overwritten. One uniform a row instead of one a row and token: noise over the vocabulary costs more
+    than the rest of a step.
     """
-    logits_bv -= logits_bv.logsumexp(dim=1, keepdim=True)
-    cumulative = logits_bv.exp().cumsum(dim=1)
+    weights = logits_bv.sub_(logits_bv.amax(dim=1, keepdim=True)).exp_()
+    cumulative = weights.cumsum(dim=1)
     total = cumulative[:, -1]
     wanted = (uniforms_b.to(torch.float64) * total).to(torch.float32)
     wanted = torch.minimum(wanted, total.nextafter(torch.zeros_like(total)))  # rounding may have reached the total
     # right=True: the first token whose cumulative probability exceeds the draw, so never one of probability zero.
     drawn = torch.searchsorted(cumulative, wanted[:, None], right=True)
-    return drawn.squeeze(1), logits_bv.gather(1, drawn).squeeze(1)
+    return drawn.squeeze(1), (weights.gather(1, drawn).squeeze(1) / total).log()
 
 
 def sample_all(
@@ -188,7 +195,6 @@ def sample_all(
     sampler = Sampler(
         policy,
         num_slots=max(num_slots, max(request.num_samples for request in requests)),
-        max_prompt_tokens=max(len(request.prompt_ids) for request in requests),
         max_response_tokens=max_response_tokens,
         temperature=temperature,
     )

@@ -38,7 +38,7 @@ class TreeAttention:
 
 
 def grouped_attention(query: Tensor, key: Tensor, value: Tensor, scaling: float, bias: Tensor) -> Tensor:
-    """softmax(query key^T * scaling + bias) value, the softmax in fp32.
+    """softmax(query key^T * scaling + bias) value. The kernel of the softmax sums in fp32, whatever comes in.
 
     query: [B, H, T, D]; key, value: [B, G, L, D]; bias: broadcastable to [B, G, H / G, T, L]. Returns [B, H, T, D].
     """
@@ -46,8 +46,8 @@ def grouped_attention(query: Tensor, key: Tensor, value: Tensor, scaling: float,
     num_groups, length = key.shape[1], key.shape[2]
     share = num_heads // num_groups
     rows = (query * scaling).reshape(num_rows, num_groups, share * num_queries, width)
-    scores = (rows @ key.transpose(-1, -2)).view(num_rows, num_groups, share, num_queries, length) + bias
-    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(value.dtype)
+    scores = (rows @ key.transpose(-1, -2)).view(num_rows, num_groups, share, num_queries, length).add_(bias)
+    weights = torch.softmax(scores, dim=-1)
     out = weights.view(num_rows, num_groups, share * num_queries, length) @ value
     return out.view(num_rows, num_heads, num_queries, width)
 

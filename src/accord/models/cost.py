@@ -94,8 +94,7 @@ class Dimensions:
     def activation_bytes(self, rows: int, width: int, head_rows: int, number: int) -> int:
         """What a training pass over [rows, width] places keeps until its backward. number: bytes of the dtype."""
         d, q, k, f = self.hidden, self.heads * self.head, self.key_heads * self.head, self.inner * self.experts_used
-        weights = self.heads * width * (4 if number == 4 else 4 + number)
-        token = 2 * d * (4 + 2 * number) + 2 * number * (q + k) + weights + 4 * number * f
+        token = 2 * d * (4 + 2 * number) + 2 * number * (q + k) + number * self.heads * width + 4 * number * f
         return rows * width * self.layers * token + head_rows * self.vocabulary * number
 
     def passing_bytes(self, rows: int, width: int, head_rows: int, number: int) -> int:
@@ -106,8 +105,16 @@ class Dimensions:
         return layer + places * self.hidden * (8 + number) + chunk
 
     def cache_bytes(self, slots: int, length: int, number: int) -> int:
-        """Keys and values of `slots` sequences of `length` tokens."""
-        return 2 * self.layers * slots * length * self.key_heads * self.head * number
+        """Keys and values of `slots` sequences of `length` tokens, in whole blocks of places."""
+        return 2 * self.layers * slots * cache_places(length) * self.key_heads * self.head * number
+
+
+def cache_places(length: int) -> int:
+    """The places that the sampler's cache has in each slot when the longest sequence has `length` tokens.
+
+    It grows by 32: few enough that attention to the empty ones costs nothing, enough that it seldom grows.
+    """
+    return -(-length // 32) * 32
 
 
 def trained_bytes(parameters: int, number: int) -> int:
