@@ -54,7 +54,7 @@ def test_what_stands_beside_an_example_does_not_change_it(tiny_model: Path) -> N
     unscored = Tree(other.prompt_ids, (Branch(other.branches[0].ids),))
 
     def logprobs(row: list[Tree]) -> torch.Tensor:
-        batch = TreeBatch.from_rows([row], PAD)
+        batch = TreeBatch.from_trees(row, PAD)
         with torch.no_grad():
             return policy.token_logprobs(batch).logprobs[batch.branch_of_token == row.index(mine)]
 

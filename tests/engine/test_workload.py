@@ -60,7 +60,7 @@ def test_slots_are_played_as_the_sampler_fills_them(tiny_model: Path, monkeypatc
         if layout._prefill is None:  # type: ignore[attr-defined]
             seen["decode", rows, int(positions.max()) + 1, rows] += 1
         else:
-            seen["prefill", rows, width, len(layout._prefill[1])] += 1  # type: ignore[attr-defined]
+            seen["prefill", rows * width, width, len(layout._prefill[1])] += 1  # type: ignore[attr-defined]
         return real(backbone, ids, positions, layout)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Sampler, "_draw", draw_until_the_end)
@@ -72,7 +72,7 @@ def test_slots_are_played_as_the_sampler_fills_them(tiny_model: Path, monkeypatc
         sampler.step()
 
     found, slots, length = sampling(trees, num_slots=num_slots)
-    assert Counter((p.kind, p.rows, p.width, p.head_rows) for p in found) == seen
+    assert Counter((p.kind, p.places, p.width, p.head_rows) for p in found) == seen
     assert sum(p.head_rows * p.count for p in found) == sum(len(b.ids) for t in trees for b in t.branches)
     assert slots <= num_slots
     assert length == 9 + 8
@@ -92,7 +92,7 @@ def test_training_counts_epochs_and_optimizer_steps():
     assert updates == 25 + 13  # 100 examples, then 50
     # 3 batches stand for the sample of 10, each for 100 * 1.5 / 10 of them
     assert [p.count for p in found] == [15.0] * 3
-    assert {(p.kind, p.rows, p.width, p.head_rows, p.tokens) for p in found} == {("train", 4, 5, 12, 20)}
+    assert {(p.kind, p.places, p.width, p.head_rows, p.tokens) for p in found} == {("train", 4 * 8, 8, 12, 20)}
 
 
 def test_imitation_does_what_the_step_does(sizes: Sizes):
@@ -101,7 +101,7 @@ def test_imitation_does_what_the_step_does(sizes: Sizes):
     phase, trained = imitation(sizes, config, [tree(4, 3)] * 10, 3.0, joint_tokens=256)
     assert trained == DIMENSIONS.policy_parameters
     assert (phase.trained, phase.frozen, phase.updates) == ((trained,), (), 12)
-    assert {(p.rows, p.width, p.head_rows) for p in phase.passes} == {(1, 4 + 15, 15)}
+    assert {(p.places, p.width, p.head_rows) for p in phase.passes} == {(20, 20, 15)}  # 4 + 15 and a place of padding
     assert sum(p.count for p in phase.passes) == 12
 
 
@@ -120,7 +120,7 @@ def test_imitation_with_adapters_and_validation(sizes: Sizes):
 
 def test_the_longest_need_memory_and_take_no_time(sizes: Sizes):
     phase, _ = imitation(sizes, TrainingConfig(), [tree(4, 3)], 1.0, joint_tokens=256, longest=[tree(40, 300)])
-    assert (phase.passes[-1].width, phase.passes[-1].count) == (340, 0)
+    assert (phase.passes[-1].width, phase.passes[-1].count) == (352, 0)  # the next multiple of 16
 
 
 def test_rollout_trees(template: Template):
@@ -136,7 +136,7 @@ def test_rollout_trees(template: Template):
 def test_scoring_by_nothing_is_nothing(template: Template):
     assert scoring(template, [tree(3, 4)], 0) == []
     (one,) = scoring(template, [tree(3, 4), tree(3, 4)], 2)
-    assert (one.kind, one.rows, one.width, one.head_rows, one.count) == ("forward", 2, 7, 0, 2)
+    assert (one.kind, one.places, one.width, one.head_rows, one.count) == ("forward", 2 * 8, 8, 0, 2)
 
 
 def test_records_seen_as_another_kind():

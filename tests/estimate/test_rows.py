@@ -124,7 +124,7 @@ steps:
 
 
 def test_seconds_and_memory_by_hand():
-    passes = [Passes("train", 2, 10, 4, 20, 3.0)]
+    passes = [Passes("train", 20, 10, 4, 20, 3.0)]
     work = Work([Phase(passes, trained=[100], frozen=[50], updates=7)], loaded=[100], saved=[100], fits=[10], seconds=2)
     rates = Rates(
         {"train": (0.0, 0.01, 0, 0, 0, 0)}, update=0.001, begin=0.003, read=0.01, write=0.1, fit=0.002, gflops=1.0
@@ -136,7 +136,7 @@ def test_seconds_and_memory_by_hand():
     use = memory_of(work.phases[0], work, DIMENSIONS, 2)
     assert use.weights == rows_module.PROGRAM + 18 * 100 + 2 * 50
     assert use.fits == 3 * 8 * 100
-    assert use.activations > DIMENSIONS.activation_bytes(2, 10, 4, 2)
+    assert use.activations > DIMENSIONS.activation_bytes(20, 10, 4, 2)
 
 
 def test_the_sample_is_spread_over_the_data_and_knows_the_longest():

@@ -131,7 +131,7 @@ def test_activations_are_what_a_training_pass_keeps(dtype: torch.dtype, number: 
     cast_for_compute(policy.module, dtype)
     half = width // 2
     tree = Tree(tuple(range(half)), (Branch(tuple(range(width - half))),))
-    batch = TreeBatch.from_rows([[tree]] * rows, 0)
+    batch = TreeBatch.from_trees([tree] * rows, 0)
     kept: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -142,7 +142,7 @@ def test_activations_are_what_a_training_pass_keeps(dtype: torch.dtype, number: 
         logprobs = policy.token_logprobs(batch).logprobs
     weights = {p.untyped_storage().data_ptr() for p in policy.module.parameters()}
     measured = sum(size for at, size in kept.items() if at not in weights)
-    found = dimensions_of(config.to_dict()).activation_bytes(rows, width, len(logprobs), number)
+    found = dimensions_of(config.to_dict()).activation_bytes(len(batch.ids), batch.mean_width, len(logprobs), number)
     assert found == pytest.approx(measured, rel=0.06)
 
 
@@ -156,7 +156,7 @@ def make_policy(config: PretrainedConfig) -> Policy:
 def test_what_is_trained_is_what_a_learner_holds(tiny_model: Path, dtype: torch.dtype, number: int):
     policy = Policy.load(tiny_model)
     learner = Learner(policy.module, dtype, Optimization())
-    batch = TreeBatch.from_rows([[Tree((3, 4), (Branch((5, 6)),))]], 0)
+    batch = TreeBatch.from_trees([Tree((3, 4), (Branch((5, 6)),))], 0)
     loss = -policy.token_logprobs(batch).logprobs.sum()
     loss.backward()
     learner.step(0.0)

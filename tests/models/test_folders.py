@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,7 @@ from accord.models.scalar import Normalisation, ScalarModel
 from accord.models.sources import fingerprint
 from accord.rewards.learned import LearnedReward
 from accord.text.template import Template
+from accord.text.tree import TreeGroup
 from accord.types import Message, Prompt, Response
 from tests.fixtures.tiny_model import make_tokenizer
 
@@ -77,7 +80,7 @@ def test_a_value_model_starts_at_the_normalised_score(tiny_model: Path, tmp_path
     reward, value = ScalarModel.load(tmp_path), ScalarModel.value_from_reward(tmp_path)
     from accord.text.tree import Branch, Tree, TreeBatch
 
-    batch = TreeBatch.from_rows([[Tree((5, 6), (Branch((20, 21, 22)),))]], 0)
+    batch = TreeBatch.from_trees([Tree((5, 6), (Branch((20, 21, 22)),))], 0)
     with torch.no_grad():
         raw = reward.values(batch)
         torch.testing.assert_close(value.values(batch), 2 * (raw - 0.25), atol=1e-5, rtol=0)
@@ -138,8 +141,8 @@ def test_an_architecture_that_ignores_the_tree_is_refused(tiny_model: Path, monk
     catalog.check_tree_layout(load_module(AutoModelForCausalLM, tiny_model), "tiny")
 
     class Blind(attention.TreeAttention):
-        def __init__(self, visible: torch.Tensor, dtype: torch.dtype) -> None:
-            super().__init__(torch.ones_like(visible).tril(), dtype)
+        def __init__(self, groups: Sequence[TreeGroup], dtype: torch.dtype) -> None:
+            super().__init__([replace(one, visible=torch.ones_like(one.visible).tril()) for one in groups], dtype)
 
     monkeypatch.setattr("accord.models.policy.TreeAttention", Blind)
     with pytest.raises(UserError, match="response tree's mask"):

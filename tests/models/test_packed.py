@@ -70,10 +70,10 @@ def test_a_whole_model_says_the_same(tiny_model: Path) -> None:
     from accord.models.attention import TreeAttention
 
     policy = Policy.load(tiny_model, torch.bfloat16)
-    batch = TreeBatch.from_rows([[Tree((5, 6, 7), (Branch((8, 9)), Branch((10,))))]], 0)
-    layout = TreeAttention(batch.visible, torch.bfloat16)
+    batch = TreeBatch.from_trees([Tree((5, 6, 7), (Branch((8, 9)), Branch((10,))))], 0)
+    layout = TreeAttention(batch.groups, torch.bfloat16)
     with torch.no_grad():
-        plain = hidden_states(policy.backbone, batch.ids, batch.positions, layout)
+        plain = hidden_states(policy.backbone, batch.ids[None], batch.positions[None], layout)
         with PackedLinears(policy.module.base_model, policy.head).used():
-            inside = hidden_states(policy.backbone, batch.ids, batch.positions, layout)
+            inside = hidden_states(policy.backbone, batch.ids[None], batch.positions[None], layout)
     torch.testing.assert_close(inside, plain, rtol=2**-6, atol=2**-6)

@@ -1,7 +1,8 @@
-"""Trees, packing and padding give what the plain model gives for each response on its own."""
+"""Trees, groups of them and padding give what the plain model gives for each response on its own."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,27 @@ from accord.text.tree import Branch, Tree, TreeBatch, flatten
 
 TREES = [
     Tree((5, 6, 7), (Branch((20, 21, 2)), Branch((30,)), Branch((40, 41, 42, 43, 2)))),
-    Tree((8, 9), (Branch((50, 51)),)),
     Tree((5, 6, 7, 8, 9), (Branch((60,)), Branch((70, 71, 72)))),
+    Tree((8, 9), (Branch((50, 51)),)),
 ]
 LAYOUTS = {
-    "one row each": [[TREES[0]], [TREES[1]], [TREES[2]]],
-    "packed into one row": [TREES],
-    "packed and padded": [TREES[:2], TREES[2:]],
+    "a batch each": [[TREES[0]], [TREES[1]], [TREES[2]]],
+    "a group of two, one padded, and a single one": [TREES],
+    "groups of their own": [TREES[:1], TREES[1:]],
 }
+
+
+def test_the_layouts_are_what_they_are_called() -> None:
+    sizes = {
+        name: [[g.visible.shape for g in _batch(part).groups] for part in parts] for name, parts in LAYOUTS.items()
+    }
+    assert sizes["a batch each"] == [[(1, 12, 12)], [(1, 12, 12)], [(1, 4, 4)]]
+    assert sizes["a group of two, one padded, and a single one"] == [[(2, 12, 12), (1, 4, 4)]]
+    assert sizes["groups of their own"] == [[(1, 12, 12)], [(1, 12, 12), (1, 4, 4)]]
+
+
+def _batch(trees: Sequence[Tree]) -> TreeBatch:
+    return TreeBatch.from_trees(trees, 0)
 
 
 def _plain_logprobs(folder: Path, temperature: float = 1.0) -> torch.Tensor:
@@ -43,15 +57,16 @@ def _plain_logprobs(folder: Path, temperature: float = 1.0) -> torch.Tensor:
 def test_logprobs_equal_the_plain_model(tiny_model: Path, layout: str, temperature: float) -> None:
     policy = Policy.load(tiny_model)
     with torch.no_grad():
-        ours = policy.token_logprobs(TreeBatch.from_rows(LAYOUTS[layout], 0), temperature).logprobs
+        ours = torch.cat([policy.token_logprobs(_batch(part), temperature).logprobs for part in LAYOUTS[layout]])
     torch.testing.assert_close(ours, _plain_logprobs(tiny_model, temperature), atol=1e-5, rtol=0)
 
 
 def test_a_broken_mask_would_be_seen(tiny_model: Path) -> None:
     """Negative control: with plain causal visibility branches see each other, and the numbers differ."""
     policy = Policy.load(tiny_model)
-    batch = TreeBatch.from_rows([[TREES[0]]], 0)
-    batch.visible.copy_(torch.ones_like(batch.visible).tril())
+    batch = _batch(TREES[:1])
+    visible = batch.groups[0].visible
+    visible.copy_(torch.ones_like(visible).tril())
     with torch.no_grad():
         ours = policy.token_logprobs(batch).logprobs
     assert (ours - _plain_logprobs(tiny_model)[: len(ours)]).abs().max() > 1e-2
@@ -59,7 +74,7 @@ def test_a_broken_mask_would_be_seen(tiny_model: Path) -> None:
 
 def test_entropies_are_those_of_the_distributions(tiny_model: Path) -> None:
     policy = Policy.load(tiny_model)
-    batch = TreeBatch.from_rows([[TREES[1]]], 0)
+    batch = _batch(TREES[2:])
     with torch.no_grad():
         ours = policy.token_logprobs(batch, 0.7).entropies
         model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).eval()
@@ -67,10 +82,10 @@ def test_entropies_are_those_of_the_distributions(tiny_model: Path) -> None:
     torch.testing.assert_close(ours, torch.distributions.Categorical(logits=logits).entropy(), atol=1e-5, rtol=0)
 
 
-def _gradients(policy: Policy, rows: list[list[Tree]]) -> dict[str, torch.Tensor]:
+def _gradients(policy: Policy, parts: Sequence[Sequence[Tree]]) -> dict[str, torch.Tensor]:
     policy.module.zero_grad()
     # Weights that differ, so that a gradient that lands on another branch shows.
-    logprobs = policy.token_logprobs(TreeBatch.from_rows(rows, 0)).logprobs
+    logprobs = torch.cat([policy.token_logprobs(_batch(part)).logprobs for part in parts])
     (logprobs * torch.linspace(-1, 2, len(logprobs))).sum().backward()
     return {name: p.grad.clone() for name, p in policy.module.named_parameters() if p.grad is not None}
 
@@ -90,14 +105,14 @@ def test_gradients_equal_the_flat_ones(tiny_model: Path, layout: str) -> None:
 def test_scores_are_read_at_the_last_response_token(tiny_model: Path, layout: str) -> None:
     model = ScalarModel.from_policy(tiny_model, seed=1)
     with torch.no_grad():
-        ours = model.scores(TreeBatch.from_rows(LAYOUTS[layout], 0))
+        ours = torch.cat([model.scores(_batch(part)) for part in LAYOUTS[layout]])
         plain = []
         for tree in TREES:
             for branch in tree.branches:
-                ids = torch.tensor([[*tree.prompt_ids, *branch.ids]])
-                layout_of_one = TreeBatch.from_rows([[Tree(tree.prompt_ids, (branch,))]], 0)
-                assert torch.equal(layout_of_one.ids, ids)
-                plain.append(model.scores(layout_of_one)[0])
+                one = _batch([Tree(tree.prompt_ids, (branch,))])
+                ids = [*tree.prompt_ids, *branch.ids]
+                assert one.ids[: len(ids)].tolist() == ids
+                plain.append(model.scores(one)[0])
     torch.testing.assert_close(ours, torch.stack(plain), atol=1e-5, rtol=0)
 
 
@@ -105,7 +120,7 @@ def test_values_are_read_before_the_token_is_seen(tiny_model: Path) -> None:
     """The value of a branch's first token is the prompt's last row, whatever the token is."""
     model = ScalarModel.from_policy(tiny_model, seed=1)
     with torch.no_grad():
-        batch = TreeBatch.from_rows([[Tree((5, 6), (Branch((20, 21)), Branch((30, 31))))]], 0)
+        batch = TreeBatch.from_trees([Tree((5, 6), (Branch((20, 21)), Branch((30, 31))))], 0)
         values = model.values(batch)
     assert values[0] == values[2]
     assert values[1] != values[3]

@@ -158,7 +158,7 @@ def packed(trees: Sequence[Tree], batch_size: int, max_tokens: int, pad_id: int)
 
     def batches_of(indices: tuple[int, ...]) -> Iterator[TreeBatch]:
         for i in indices:
-            yield TreeBatch.from_rows([[trees[j] for j in rows[i]]], pad_id)
+            yield TreeBatch.from_trees([trees[j] for j in rows[i]], pad_id)
 
     return Batches(rows, max(1, round(batch_size * len(rows) / len(trees))), batches_of)
 

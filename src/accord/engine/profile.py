@@ -4,7 +4,7 @@ A slice has the model's own dimensions, random weights and the whole vocabulary.
 depths and batches of several shapes, is fitted by
 
     training, forward    layers * (a + b * places + c * places * width) + d + head (e + f * head rows)
-    a decoding step      layers * (a + b * rows + c * rows * length)    + d + f * rows
+    a decoding step      layers * (a + b * rows + c * rows * length) + d + f * rows
 
 with coefficients that are not negative, by least squares of relative errors. The deeper slice is large enough to fall
 out of the processor's caches, as the model will.
@@ -80,7 +80,7 @@ class Rates:
     def seconds(self, one: Passes, layers: int) -> float:
         """Of all `one.count` passes."""
         kind: Fitted = "forward" if one.kind == "prefill" else one.kind
-        columns = _columns(kind, layers, one.rows, one.width, 0 if one.kind == "prefill" else one.head_rows)
+        columns = _columns(kind, layers, one.places, one.width, 0 if one.kind == "prefill" else one.head_rows)
         each = float(np.dot(columns, self.passes[kind]))
         if one.kind == "prefill":  # tokens are drawn from the head's rows, as in a decoding step
             each += one.head_rows * self.passes["decode"][5]
@@ -111,7 +111,7 @@ def measure(config: PretrainedConfig, dimensions: Dimensions, dtype: torch.dtype
         learner = Learner(policy.module, dtype, Optimization())
         for rows, width, head in _SHAPES:
             batch = _batch(rows, width)
-            columns = _columns("train", layers, rows, width, len(batch.targets) * head)
+            columns = _columns("train", layers, len(batch.ids), batch.mean_width, len(batch.targets) * head)
             found["train"].append((columns, _fastest(partial(_train, policy, learner, batch, head))))
             with torch.no_grad():
                 found["forward"].append((columns, _fastest(partial(_read, policy, batch, head))))
@@ -131,11 +131,9 @@ def measure(config: PretrainedConfig, dimensions: Dimensions, dtype: torch.dtype
     return Rates(passes, update, begin, read, write, fit, gflops, time.time(), share)
 
 
-def _columns(kind: Fitted, layers: int, rows: int, width: int, head_rows: int) -> list[float]:
-    if kind == "decode":
-        return [layers, layers * rows, layers * rows * width, 1.0, 0.0, head_rows]
-    places = rows * width
-    return [layers, layers * places, layers * places * width, 1.0, float(head_rows > 0), head_rows]
+def _columns(kind: Fitted, layers: int, places: int, width: float, head_rows: int) -> list[float]:
+    started = kind != "decode" and head_rows > 0
+    return [layers, layers * places, layers * places * width, 1.0, float(started), head_rows]
 
 
 def _fit(rows: Sequence[tuple[list[float], float]]) -> tuple[float, ...]:
@@ -176,7 +174,7 @@ def _batch(rows: int, width: int) -> TreeBatch:
     """Trees whose second half is scored."""
     half = width // 2
     tree = Tree(tuple(range(3, 3 + half)), (Branch(tuple(range(3, 3 + width - half))),))
-    return TreeBatch.from_rows([[tree]] * rows, 0)
+    return TreeBatch.from_trees([tree] * rows, 0)
 
 
 def _train(policy: Policy, learner: Learner, batch: TreeBatch, head: bool) -> None:

@@ -31,15 +31,16 @@ ADAPTER_SHARE = 0.75  # of a full training pass: there are no gradients of the f
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """`count` passes over [rows, width] places that hold `tokens` tokens each, padding left out.
+    """`count` passes over so many `places`, which hold `tokens` tokens, padding left out.
 
-    head_rows: rows of the vocabulary's head; 0 for reward and value models. Of "decode", width is what the cache
-    holds. share: of the time of a full pass. A count of 0: it is too rare to take time, and needs memory.
+    width: the places that each attends over, in the mean; of "decode", what the cache holds for each. head_rows: rows
+    of the vocabulary's head; 0 for reward and value models. share: of the time of a full pass. A count of 0: it is too
+    rare to take time, and needs memory.
     """
 
     kind: PassKind
-    rows: int
-    width: int
+    places: int
+    width: float
     head_rows: int
     tokens: int
     count: float
@@ -92,8 +93,8 @@ def passes(
     """One entry for each micro-batch. head: the vocabulary's head is computed on the rows that score."""
     found = []
     for batch in batches:
-        rows, width = batch.ids.shape
-        found.append(Passes(kind, rows, width, len(batch.targets) * head, batch.num_tokens, count, share))
+        head_rows = len(batch.targets) * head
+        found.append(Passes(kind, len(batch.ids), batch.mean_width, head_rows, batch.num_tokens, count, share))
     return found
 
 
@@ -207,7 +208,7 @@ def sampling(trees: Sequence[Tree], count: float = 1.0, num_slots: int = NUM_SLO
                 free -= len(admitted[-1].branches)
             new = np.array([len(branch.ids) for tree in admitted for branch in tree.branches])
             prompts = [len(tree.prompt_ids) for tree in admitted]
-            found.append(Passes("prefill", len(admitted), max(prompts), len(new), sum(prompts), count))
+            found.append(Passes("prefill", len(admitted) * max(prompts), max(prompts), len(new), sum(prompts), count))
             left = np.concatenate([left, new - 1])
             places = np.concatenate([places, np.repeat(prompts, [len(tree.branches) for tree in admitted])])
         most = max(most, len(left))

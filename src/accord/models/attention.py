@@ -7,6 +7,7 @@ are taken as rows of one product, which on a CPU is about twice as fast as the f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from transformers import AttentionInterface, PretrainedConfig
 
 from accord.errors import UserError
+from accord.text.tree import TreeGroup
 
 NAME = "accord"
 
@@ -27,14 +29,30 @@ class Layout(Protocol):
 
 
 class TreeAttention:
-    """Attention within trees: row i of the batch sees column j where `visible` [B, T, T] is True."""
+    """Attention within trees that lie one after the other in the batch's only row: a product for each group of them."""
 
-    def __init__(self, visible: Tensor, dtype: torch.dtype) -> None:
-        self._bias = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
-        self._bias.masked_fill_(~visible, float("-inf"))
+    def __init__(self, groups: Sequence[TreeGroup], dtype: torch.dtype) -> None:
+        self._starts = [group.start for group in groups]
+        self._biases = [
+            torch.zeros(group.visible.shape, dtype=dtype).masked_fill_(~group.visible, float("-inf"))
+            for group in groups
+        ]
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        return grouped_attention(query, key, value, scaling, self._bias[:, None, None])
+        """query: [1, H, T, D]; key, value: [1, G, T, D]. Returns [1, H, T, D]."""
+        found = []
+        for start, bias in zip(self._starts, self._biases, strict=True):
+            own, keys, values = (_trees(states, start, bias) for states in (query, key, value))
+            out = grouped_attention(own, keys, values, scaling, bias[:, None, None])
+            found.append(out.transpose(1, 2).flatten(0, 1))
+        return torch.cat(found)[None].transpose(1, 2)
+
+
+def _trees(states: Tensor, start: int, bias: Tensor) -> Tensor:
+    """[trees, H, length, D] of [1, H, T, D]."""
+    num, length, _ = bias.shape
+    num_heads, _, width = states.shape[1:]
+    return states[0, :, start : start + num * length].view(num_heads, num, length, width).transpose(0, 1)
 
 
 def grouped_attention(query: Tensor, key: Tensor, value: Tensor, scaling: float, bias: Tensor) -> Tensor:

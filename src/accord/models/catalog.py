@@ -160,18 +160,20 @@ def _set_end(module: PreTrainedModel, adopted: Adopted) -> None:
 
 @torch.no_grad()
 def check_tree_layout(module: PreTrainedModel, where: str) -> None:
-    """Compares a tree of two branches with the plain model on each branch. Raises UserError where they differ.
+    """Compares a tree of two branches, behind another tree, with the plain model on each branch. Raises UserError where
+    they differ.
 
     An architecture that keeps a state, or computes attention in its own way, does not follow a tree's mask.
     """
     prompt, branches = (3, 4, 5, 6), ((7, 8, 9), (10, 11, 12))
-    batch = TreeBatch.from_rows([[Tree(prompt, tuple(Branch(ids) for ids in branches))]], 0)
+    before = Tree((7, 8), (Branch((3, 4)),))
+    batch = TreeBatch.from_trees([before, Tree(prompt, tuple(Branch(ids) for ids in branches))], 0)
     backbone = getattr(module, module.base_model_prefix)
     module.set_attn_implementation("sdpa")
     plain = [backbone(input_ids=torch.tensor([[*prompt, *ids]]), use_cache=False) for ids in branches]
     module.set_attn_implementation(ATTENTION)
     try:
-        rows = tree_hidden_states(backbone, batch).view(10, -1)
+        rows = tree_hidden_states(backbone, batch)[before.num_tokens :]
     except TypeError as error:
         raise UserError(_NOT_A_TREE, where=where, remedy=_OTHER_MODEL) from error
     for at, out in zip((4, 7), plain, strict=True):

@@ -91,16 +91,16 @@ class Dimensions:
         layer = 2 * (self.layer_parameters - unused) + 4 * self.heads * self.head * width
         return float(tokens * self.layers * layer + 2 * head_rows * self.embedding_parameters)
 
-    def activation_bytes(self, rows: int, width: int, head_rows: int, number: int) -> int:
-        """What a training pass over [rows, width] places keeps until its backward. number: bytes of the dtype."""
+    def activation_bytes(self, places: int, width: float, head_rows: int, number: int) -> int:
+        """What a training pass over so many places keeps until its backward. width: the places that each attends over,
+        in the mean. number: bytes of the dtype."""
         d, q, k, f = self.hidden, self.heads * self.head, self.key_heads * self.head, self.inner * self.experts_used
-        token = 2 * d * (4 + 2 * number) + 2 * number * (q + k) + number * self.heads * width + 4 * number * f
-        return rows * width * self.layers * token + head_rows * self.vocabulary * number
+        token = 2 * d * (4 + 2 * number) + 2 * number * (q + k) + number * self.heads * round(width) + 4 * number * f
+        return places * self.layers * token + head_rows * self.vocabulary * number
 
-    def passing_bytes(self, rows: int, width: int, head_rows: int, number: int) -> int:
+    def passing_bytes(self, places: int, width: float, head_rows: int, number: int) -> int:
         """What a pass needs for a moment at most: of one layer's MLP or attention scores, or of a chunk of the head."""
-        places = rows * width
-        layer = places * max(3 * number * self.inner, self.heads * width * (4 + 2 * number))
+        layer = places * max(3 * number * self.inner, round(self.heads * width) * 3 * number)
         chunk = min(head_rows, 512) * self.vocabulary * number
         return layer + places * self.hidden * (8 + number) + chunk
 

@@ -26,9 +26,9 @@ def hidden_states(backbone: Backbone, ids: Tensor, positions: Tensor, layout: La
 
 
 def tree_hidden_states(backbone: Backbone, batch: TreeBatch) -> Tensor:
-    """[B * T, d] for a batch of trees."""
-    layout = TreeAttention(batch.visible, dtype_of(backbone))
-    return hidden_states(backbone, batch.ids, batch.positions, layout)
+    """[T, d] for a batch of trees."""
+    layout = TreeAttention(batch.groups, dtype_of(backbone))
+    return hidden_states(backbone, batch.ids[None], batch.positions[None], layout)
 
 
 class Policy:

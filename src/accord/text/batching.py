@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accord.text.tree import Tree, TreeBatch
+from accord.text.tree import Tree, TreeBatch, num_places
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +19,10 @@ class MicroBatch:
 
 
 def micro_batches(trees: Sequence[Tree], pad_id: int, max_tokens: int) -> list[MicroBatch]:
-    """One tree a row, neighbours of similar length together, at most `max_tokens` places (padding counted) a batch.
+    """Neighbours of similar length together, at most `max_tokens` places (padding counted) a batch.
 
-    Small batches of near-equal length waste little on padding and stay in the cache. A tree longer than `max_tokens`
-    is a batch of its own. Longest first, so that too little memory shows at once and not at the end.
+    Small batches stay in the processor's caches. A tree longer than `max_tokens` is a batch of its own. Longest first,
+    so that too little memory shows at once and not at the end.
     """
     return list(iterate_micro_batches(trees, pad_id, max_tokens))
 
@@ -30,14 +30,17 @@ def micro_batches(trees: Sequence[Tree], pad_id: int, max_tokens: int) -> list[M
 def iterate_micro_batches(trees: Sequence[Tree], pad_id: int, max_tokens: int) -> Iterator[MicroBatch]:
     """The batches of `micro_batches`, each made when it is wanted: their masks together may be more than the memory."""
     order = sorted(range(len(trees)), key=lambda i: (-trees[i].num_tokens, i))
-    groups: list[list[int]] = []
+    group: list[int] = []
+    places = 0
     for i in order:
-        if groups and trees[groups[-1][0]].num_tokens * (len(groups[-1]) + 1) <= max_tokens:
-            groups[-1].append(i)
-        else:
-            groups.append([i])
-    for group in groups:
-        yield MicroBatch(tuple(group), TreeBatch.from_rows([[trees[i]] for i in group], pad_id))
+        own = num_places(trees[i])
+        if group and places + own > max_tokens:
+            yield MicroBatch(tuple(group), TreeBatch.from_trees([trees[j] for j in group], pad_id))
+            group, places = [], 0
+        group.append(i)
+        places += own
+    if group:
+        yield MicroBatch(tuple(group), TreeBatch.from_trees([trees[j] for j in group], pad_id))
 
 
 def shared_prompts(trees: Sequence[Tree], max_tokens: int) -> list[Tree]:

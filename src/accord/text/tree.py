@@ -5,7 +5,7 @@ Prompt `p0 p1 p2`, responses `a0 a1` and `b0 b1 b2`:
     token      p0 p1 p2 a0 a1 b0 b1 b2
     position    0  1  2  3  4  3  4  5
     branch      -  -  -  0  0  1  1  1      a branch sees the prompt and its own earlier tokens
-    scored by   .  .  .  p2 a0 p2 b0 b1     the row whose output gives this token's logprob (and value)
+    scored by   .  .  .  p2 a0 p2 b0 b1     the place whose output gives this token's logprob (and value)
 
 The flat layout that others use (every response with its own copy of the prompt) is the same thing with one branch a
 tree: `flatten(tree)`.
@@ -13,8 +13,9 @@ tree: `flatten(tree)`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -59,18 +60,30 @@ def flatten(tree: Tree) -> tuple[Tree, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class TreeBatch:
-    """Trees as tensors: B rows of T tokens, each row holding one tree or several (packing), padded on the right.
+class TreeGroup:
+    """Neighbours in a batch that take the same number of places, so that one product computes their attention.
 
-    ids, positions: [B, T] int64. visible: [B, T, T] bool, True where row i may attend to column j.
-    For the N scored tokens, ordered by tree, branch and place: `targets` [N] their ids, `scoring_rows` [N] the row, as
-    an index into B * T, whose output scores each, and `branch_of_token` [N]. For the S branches, ordered by tree:
-    `last_rows` [S], the row of each one's last token, where a reward model's score is read; `tree_of_branch` [S].
+    start: the place of the first tree's first token. visible: [trees, length, length] bool, True where place i of a
+    tree may attend to place j.
+    """
+
+    start: int
+    visible: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class TreeBatch:
+    """Trees as tensors, one after the other: T places, which hold tokens and, at a tree's end, a little padding.
+
+    ids, positions: [T] int64. `groups`: who sees whom. For the N scored tokens, ordered by tree, branch and place:
+    `targets` [N] their ids, `scoring_rows` [N] the place whose output scores each, and `branch_of_token` [N]. For the
+    S branches, ordered by tree: `last_rows` [S], the place of each one's last token, where a reward model's score is
+    read; `tree_of_branch` [S].
     """
 
     ids: Tensor
     positions: Tensor
-    visible: Tensor
+    groups: tuple[TreeGroup, ...]
     targets: Tensor
     scoring_rows: Tensor
     branch_of_token: Tensor
@@ -83,69 +96,71 @@ class TreeBatch:
     def num_branches(self) -> int:
         return len(self.last_rows)
 
+    @property
+    def mean_width(self) -> float:
+        """The mean over places of the places that attention computes for each: those of its tree."""
+        sizes = [group.visible.shape for group in self.groups]
+        return sum(num * length**2 for num, length, _ in sizes) / len(self.ids)
+
     @staticmethod
-    def from_rows(rows: Sequence[Sequence[Tree]], pad_id: int) -> TreeBatch:
-        """Lays the trees of each row one after the other; padding rows attend to themselves only."""
-        width = max(sum(tree.num_tokens for tree in row) for row in rows)
-        shape = (len(rows), width)
-        ids = np.full(shape, pad_id, dtype=np.int64)
-        positions = np.zeros(shape, dtype=np.int64)
-        tree_at = np.full(shape, _PADDING, dtype=np.int64)
-        branch_at = np.full(shape, _PROMPT, dtype=np.int64)
-        targets: list[int] = []
-        scoring_rows: list[int] = []
-        branch_of_token: list[int] = []
+    def from_trees(trees: Sequence[Tree], pad_id: int) -> TreeBatch:
+        """Lays the trees out in their order. Neighbours of similar length form groups."""
+        lengths = [num_places(tree) for tree in trees]
+        ids = np.full(sum(lengths), pad_id, dtype=np.int64)
+        positions = np.zeros(len(ids), dtype=np.int64)
+        branch_at = np.full(len(ids), _PADDING, dtype=np.int64)
+        targets, scoring_rows, branch_of_token = [], [], []
         last_rows: list[int] = []
         tree_of_branch: list[int] = []
-        num_trees = num_tokens = 0
-        for r, row in enumerate(rows):
-            at = 0
-            for tree in row:
-                num_prompt = len(tree.prompt_ids)
-                ids[r, at : at + num_prompt] = tree.prompt_ids
-                positions[r, at : at + num_prompt] = np.arange(num_prompt)
-                tree_at[r, at : at + tree.num_tokens] = num_trees
-                prompt_end = r * width + at + num_prompt - 1
-                at += num_prompt
-                for branch in tree.branches:
-                    num = len(branch.ids)
-                    ids[r, at : at + num] = branch.ids
-                    positions[r, at : at + num] = np.arange(num_prompt, num_prompt + num)
-                    branch_at[r, at : at + num] = len(last_rows)
-                    scorers = [prompt_end, *range(r * width + at, r * width + at + num - 1)]
-                    wanted = branch.scored if branch.scored is not None else (True,) * num
-                    for token, scorer, want in zip(branch.ids, scorers, wanted, strict=True):
-                        if want:
-                            targets.append(token)
-                            scoring_rows.append(scorer)
-                            branch_of_token.append(len(last_rows))
-                    at += num
-                    last_rows.append(r * width + at - 1)
-                    tree_of_branch.append(num_trees)
-                num_trees += 1
-                num_tokens += tree.num_tokens
+        start = 0
+        for number, (tree, length) in enumerate(zip(trees, lengths, strict=True)):
+            at = start + len(tree.prompt_ids)
+            ids[start:at] = tree.prompt_ids
+            positions[start:at] = np.arange(at - start)
+            branch_at[start:at] = _PROMPT
+            prompt_end = at - 1
+            for branch in tree.branches:
+                end = at + len(branch.ids)
+                ids[at:end] = branch.ids
+                positions[at:end] = np.arange(len(tree.prompt_ids), len(tree.prompt_ids) + end - at)
+                branch_at[at:end] = len(last_rows)
+                wanted = slice(None) if branch.scored is None else np.array(branch.scored, dtype=bool)
+                scorers = np.arange(at - 1, end - 1)
+                scorers[0] = prompt_end
+                targets.append(ids[at:end][wanted])
+                scoring_rows.append(scorers[wanted])
+                branch_of_token.append(branch_at[at:end][wanted])
+                last_rows.append(end - 1)
+                tree_of_branch.append(number)
+                at = end
+            start += length
         return TreeBatch(
             ids=torch.from_numpy(ids),
             positions=torch.from_numpy(positions),
-            visible=torch.from_numpy(_visible(tree_at, branch_at)),
-            targets=torch.tensor(targets, dtype=torch.int64),
-            scoring_rows=torch.tensor(scoring_rows, dtype=torch.int64),
-            branch_of_token=torch.tensor(branch_of_token, dtype=torch.int64),
+            groups=tuple(_groups(lengths, branch_at)),
+            targets=torch.from_numpy(np.concatenate(targets)),
+            scoring_rows=torch.from_numpy(np.concatenate(scoring_rows)),
+            branch_of_token=torch.from_numpy(np.concatenate(branch_of_token)),
             last_rows=torch.tensor(last_rows, dtype=torch.int64),
             tree_of_branch=torch.tensor(tree_of_branch, dtype=torch.int64),
-            num_trees=num_trees,
-            num_tokens=num_tokens,
+            num_trees=len(trees),
+            num_tokens=sum(tree.num_tokens for tree in trees),
         )
 
 
-def _visible(tree_at: np.ndarray, branch_at: np.ndarray) -> np.ndarray:
-    """[B, T, T]: the same tree, not later, and either a prompt token or one of the same branch."""
-    width = tree_at.shape[1]
-    not_later = np.tri(width, dtype=bool)
-    same_tree = tree_at[:, :, None] == tree_at[:, None, :]
-    in_sight = (branch_at[:, None, :] == _PROMPT) | (branch_at[:, :, None] == branch_at[:, None, :])
-    visible: np.ndarray = not_later & same_tree & in_sight
-    padding = tree_at == _PADDING
-    visible[padding] = False
-    visible[:, np.arange(width), np.arange(width)] |= padding  # a fully masked row would be NaN
-    return visible
+def num_places(tree: Tree) -> int:
+    """What a tree takes in a batch: its tokens, rounded up by at most a sixteenth, so that lengths often are equal."""
+    step = max(4, 1 << max(0, tree.num_tokens.bit_length() - 5))
+    return -(-tree.num_tokens // step) * step
+
+
+def _groups(lengths: Sequence[int], branch_at: np.ndarray) -> Iterator[TreeGroup]:
+    """A token sees what is not later and is of the prompt or of its own branch. Padding is one more branch."""
+    start = 0
+    for length, same in groupby(lengths):
+        num = len(list(same))
+        branches = branch_at[start : start + num * length].reshape(num, length)
+        seen, seeing = branches[:, None, :], branches[:, :, None]
+        visible = np.tri(length, dtype=bool) & ((seen == _PROMPT) | (seen == seeing))
+        yield TreeGroup(start, torch.from_numpy(visible))
+        start += num * length

@@ -181,7 +181,7 @@ def test_the_tree_has_the_gradient_of_single_responses(policy: Policy, preferenc
 
 def per_response(policy: Policy, tree: Tree) -> Tensor:
     rows = [[one] for one in flatten(tree)]
-    return torch.cat([branch_logprobs(policy, TreeBatch.from_rows([row], 0)) for row in rows])
+    return torch.cat([branch_logprobs(policy, TreeBatch.from_trees(row, 0)) for row in rows])
 
 
 def test_a_measurement_is_the_mean_over_all_prompts(policy: Policy, preferences: Preferences) -> None:

@@ -93,7 +93,7 @@ def test_the_kl_to_another_reference_is_what_the_two_models_say(tiny_model: Path
     total = 0.0
     for tree in scored.rollout.trees:
         for response in flatten(tree):  # each by itself, without padding
-            batch = TreeBatch.from_rows([[response]], 0)
+            batch = TreeBatch.from_trees([response], 0)
             with torch.no_grad():
                 ours, theirs = (model.token_logprobs(batch).logprobs for model in (roles.policy, roles.reference))
             total += float((ours - theirs).sum())

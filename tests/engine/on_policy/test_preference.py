@@ -23,6 +23,7 @@ from accord.engine.rollout import Rollout, roll_out
 from accord.models.attention import TreeAttention
 from accord.models.lora import Lora
 from accord.models.policy import Policy, hidden_states
+from accord.text.tree import TreeGroup
 from accord.types import Message, Prompt, Response
 from tests.fixtures.tiny_model import make_model
 
@@ -102,7 +103,9 @@ def log_ratios(roles: Roles, rollout: Rollout) -> Tensor:
 def _logits(policy: Policy, ids: Tensor) -> Tensor:
     width = ids.shape[1]
     causal = torch.ones(1, width, width, dtype=torch.bool).tril()
-    rows = hidden_states(policy.backbone, ids, torch.arange(width)[None], TreeAttention(causal, torch.float32))
+    rows = hidden_states(
+        policy.backbone, ids, torch.arange(width)[None], TreeAttention([TreeGroup(0, causal)], torch.float32)
+    )
     return rows @ policy.head.T
 
 
