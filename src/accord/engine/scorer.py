@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from accord.text.batching import MicroBatch, micro_batches
+from accord.text.batching import MicroBatch, iterate_micro_batches
 from accord.text.tree import Tree, TreeBatch
 
 Read = Callable[[TreeBatch], Tensor]
@@ -24,7 +24,7 @@ def per_branch(
 ) -> list[Tensor]:
     """One number a branch: `read` gives [S] for a batch. Returns for each tree its [K], in fp32."""
     out: list[Tensor] = [torch.empty(0)] * len(trees)
-    for micro in micro_batches(trees, pad_id, max_tokens):
+    for micro in iterate_micro_batches(trees, pad_id, max_tokens):
         values = read(micro.batch)
         for tree, of_tree in zip(
             micro.indices, values.split([len(trees[i].branches) for i in micro.indices]), strict=True
