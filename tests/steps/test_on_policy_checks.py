@@ -68,6 +68,8 @@ REFUSED = [
         "after one optimizer step",
         "Raise num_epochs",
     ),
+    ("clip_range: 0.1, num_minibatches: 1", "clip_range", "of one optimizer step all are 1", "Raise num_epochs"),
+    ("dual_clip: 3, num_minibatches: 1", "dual_clip", "of one optimizer step all are 1", "leave out dual_clip"),
     # examples beside
     ("ptx_coef: 1", "ptx_coef", "ptx_coef 1 is for examples beside the rollouts", "leave out ptx_coef"),
     ("ptx_examples: 2", "ptx_examples", "ptx_coef is 0, so no examples", "leave out ptx_examples"),

@@ -120,6 +120,19 @@ def _pretraining(step: PlannedStep, config: RolloutConfig) -> Iterator[Caution]:
         yield Caution("ptx_data", "ptx_coef is 0, so ptx_data is not trained on.", "Set ptx_coef, for example to 1.")
 
 
+def _one_optimizer_step(config: OnPolicyConfig) -> None:
+    """Refuses what is about the later optimizer steps of an iteration where there are none."""
+    clips = "bounds ratios to the policy that sampled, and in an iteration of one optimizer step all are 1"
+    nothing = dict.fromkeys(("clip_range", "clip_range_high", "dual_clip"), clips)
+    nothing["max_update_kl_per_token"] = (
+        "leaves out the rest of an iteration, and after one optimizer step nothing is left"
+    )
+    for key, what in nothing.items():
+        if _given(config, key) and getattr(config, key) is not None:
+            remedy = f"Raise num_epochs or num_minibatches, or leave out {key}."
+            raise Contradiction(key, f"{key} {what}", remedy)
+
+
 def policy_gradients(step: PlannedStep) -> Iterator[Caution]:
     """Of the settings of PPO, RLOO and GRPO, `rollouts` included."""
     yield from rollouts(step)
@@ -141,15 +154,8 @@ def policy_gradients(step: PlannedStep) -> Iterator[Caution]:
             "the gradient of k1 is 0 in expectation: in the loss it holds the policy to nothing",
             "Write `kl_estimator: k2`, whose gradient is that of the KL, or k3; or `kl_in: reward`.",
         )
-    if config.max_update_kl_per_token is not None and config.num_epochs * config.num_minibatches == 1:
-        what = (
-            "max_update_kl_per_token leaves out the rest of an iteration, and after one optimizer step nothing is left"
-        )
-        raise Contradiction(
-            "max_update_kl_per_token",
-            what,
-            "Raise num_epochs or num_minibatches, or leave out max_update_kl_per_token.",
-        )
+    if config.num_epochs * config.num_minibatches == 1:
+        _one_optimizer_step(config)
     if config.importance_cap is not None and config.importance_cap < 1:
         yield Caution(
             "importance_cap",
@@ -264,7 +270,8 @@ def _keeps_to_its_preset(config: Any) -> None:
             what = f"preset: {name} means {key} {_yaml(value)}, and here it is {_yaml(getattr(config, key))}"
             raise Contradiction(key, what, f"Leave out the preset or {key}.")
     for key, value in preset.switched_on.items():
-        if getattr(config, key) in (None, 0):
+        # A score of 0 is a score; a coefficient of 0 is off.
+        if getattr(config, key) is None or (key != "truncation_score" and getattr(config, key) == 0):
             what = f"preset: {name} has {key} (there {_yaml(value)}), and here it is {_yaml(getattr(config, key))}"
             raise Contradiction(key, what, f"Give {key} another value, or leave out the preset.")
 

@@ -6,6 +6,7 @@ import pytest
 
 from accord.engine.on_policy.config import PPOConfig
 from accord.engine.on_policy.presets import PRESETS, PresetName, with_preset
+from accord.engine.on_policy.pretraining import examples_an_iteration
 
 NAMES = list(PRESETS)
 
@@ -49,6 +50,8 @@ def test_sizes_and_learning_rates_are_the_recipes() -> None:
                 "end_after": 16,
                 "max_response_tokens": 24,
                 "truncation_score": -1.0,
+                "adam_form": "tensorflow",
+                "betas": (0.9, 0.999),
             },
         ),
         (
@@ -89,6 +92,12 @@ def test_sizes_and_learning_rates_are_the_recipes() -> None:
 def test_numbers_of_the_papers(name: str, numbers: dict[str, object]) -> None:
     found = settings(name)
     assert {key: getattr(found, key) for key in numbers} == numbers
+
+
+def test_instructgpt_has_eight_examples_an_episode_however_many_samples_a_prompt_has() -> None:
+    for num_samples in (1, 4):
+        config = settings("instructgpt", num_samples=num_samples)
+        assert examples_an_iteration(config) == 8 * config.num_sequences
 
 
 def test_ppo_max_warms_its_value_model_up_and_trains_on_examples() -> None:

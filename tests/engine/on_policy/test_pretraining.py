@@ -26,7 +26,9 @@ TREES = [
 
 
 def of(policy: Policy, **settings: object) -> Pretraining:
-    return Pretraining(TREES, policy, RolloutConfig.model_validate({"ptx_coef": 2.0, **settings}), seed=1)
+    return Pretraining(
+        TREES, policy, RolloutConfig.model_validate({"ptx_coef": 2.0, "num_samples": 1, **settings}), seed=1
+    )
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +36,10 @@ def policy(tiny_model: Path) -> Policy:
     return Policy.load(tiny_model)
 
 
-def test_as_many_as_the_prompts_say_and_at_least_one() -> None:
-    for share, num in ((1.0, 16), (0.5, 8), (8.0, 128), (0.01, 1)):
-        assert examples_an_iteration(RolloutConfig(ptx_examples=share)) == num
+def test_as_many_as_the_responses_say_and_at_least_one() -> None:
+    for share, num in ((1.0, 16 * 4), (0.5, 32), (8.0, 512), (0.001, 1)):
+        config = RolloutConfig(ptx_examples=share, prompts_per_iteration=16, num_samples=4)
+        assert examples_an_iteration(config) == num
 
 
 def test_every_example_once_an_epoch_in_the_parts_of_the_optimizer_steps(policy: Policy) -> None:

@@ -44,7 +44,7 @@ class RolloutConfig(StrictModel):
     second moment is corrected for its start from 0, as in OpenAI's code (Huang et al. 2023). max_grad_norm: larger
     gradients are scaled down to this norm. num_minibatches, num_epochs: optimizer steps an iteration are their product.
     ptx_coef: what the loss of the pre-training examples in `ptx_data` is multiplied by (both are means over tokens).
-    ptx_examples: so many of them for each prompt of an iteration. ema: the policy that is kept is the exponential
+    ptx_examples: so many of them for each response of an iteration. ema: the policy that is kept is the exponential
     moving average of the weights, of this decay an iteration (null: the last weights). max_tokens: places (padding
     counted) in a micro-batch. watch_every: iterations between two looks of the rewards that only watch. lora: train
     adapters in place of all weights, without dropout; the models then share one copy of the weights.
@@ -123,8 +123,9 @@ class OnPolicyConfig(RolloutConfig):
     square; k3, never negative (Schulman 2020). kl_in: "reward", where the penalty is part of each token's reward;
     "loss", where its own gradient is taken. stop_at_kl: the run ends with the first iteration whose samples have a KL
     per sequence above it, in nats; that iteration's update is still made, and the policy after it is kept (null: the
-    run does not end so). max_update_kl_per_token: the remaining epochs of an iteration are left out once the
-    policy moved so far from the one that sampled, in nats per token (null: none are). clip_range: of the ratio of
+    run does not end so). max_update_kl_per_token: the remaining optimizer steps of an iteration, the
+    value model's too, are left out once the policy moved so far from the one that sampled, in nats per token (null:
+    none are). clip_range: of the ratio of
     probabilities, below 1. clip_range_high: above 1 (null: clip_range). dual_clip: the most that a token of negative
     advantage may cost, in multiples of the advantage (null: no limit). entropy_coef: what the entropy of each token is
     rewarded with. importance_cap: tokens are weighted by the ratio of the learner's probability to the sampler's, held

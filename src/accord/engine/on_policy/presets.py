@@ -35,9 +35,10 @@ class Preset:
 
 # Ziegler et al. 2019, arXiv:1909.08593, and its code, which differs from the paper. From the code: kl_coef 0.15 at the
 # start, a horizon of 10,000 sequences (the paper's K_beta 0.1 is another), 4 epochs over the batch as one minibatch,
-# lam, both clips, value_coef, a learning rate that falls to 0, whitened rewards, and the value head on the policy. In
-# both: a target of 6 nats (10 in the paper for sentiment), and the rule that a response ends at the first period from
-# its 17th token on, and counts -1 without one. temperature 0.7: the paper's.
+# lam, both clips, value_coef, a learning rate that falls to 0, TensorFlow's form of Adam with its beta2, whitened
+# rewards, and the value head on the policy. In both: a target of 6 nats (10 in the paper for sentiment), and the rule
+# that a response ends at the first period from its 17th token on, and counts -1 without one. temperature 0.7: the
+# paper's. Gradients are clipped as everywhere here, which its code does not do.
 _ZIEGLER = Preset(
     method={
         "value_model": "shared",
@@ -51,6 +52,8 @@ _ZIEGLER = Preset(
     switched_on={"kl_target": 6.0, "kl_coef": 0.15, "end_at": ".", "truncation_score": -1.0},
     numbers={
         "kl_horizon_sequences": 10_000.0,
+        "adam_form": "tensorflow",
+        "betas": (0.9, 0.999),
         "end_after": 16,
         "max_response_tokens": 24,
         "temperature": 0.7,
@@ -93,9 +96,9 @@ _STIENNON = Preset(
 )
 
 # Ouyang et al. 2022 (InstructGPT), arXiv:2203.02155, appendix C.4 (second-hand): PPO-ptx with gamma 27.8 and 8
-# pre-training examples a prompt, one epoch of 8 minibatches (64 of 512), beta 0.02, EMA 0.992, temperature 1, a warm-up
-# of 10 of about 500 iterations. value_start: from memory. Their gamma weighs losses of their scale; here both are means
-# over tokens, and a smaller one may do.
+# pre-training examples an episode, one epoch of 8 minibatches (64 of 512), beta 0.02, EMA 0.992, temperature 1, a
+# warm-up of 10 of about 500 iterations. value_start: from memory. Their gamma weighs losses of their scale; here both
+# are means over tokens, and a smaller one may do.
 _INSTRUCTGPT = Preset(
     method={
         "value_model": "separate",

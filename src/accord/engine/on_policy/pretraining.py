@@ -58,8 +58,8 @@ class Pretraining:
 
 
 def examples_an_iteration(config: RolloutConfig) -> int:
-    """How many examples stand beside an iteration's prompts."""
-    return max(1, round(config.ptx_examples * config.prompts_per_iteration))
+    """How many examples stand beside an iteration's responses."""
+    return max(1, round(config.ptx_examples * config.num_sequences))
 
 
 def num_scored(tree: Tree) -> int:
