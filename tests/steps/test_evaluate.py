@@ -105,41 +105,6 @@ def test_what_does_not_go_together(keys: str, where: str, says: str, monkeypatch
     assert says in str(caught.value)
 
 
-def test_a_judge_that_was_optimised_is_worth_a_word() -> None:
-    reject = "  - reject: {prompts: mine.prompts, reward: gold, num_samples: 2}\n"
-    evaluate = f"  - evaluate: {{policies: [start, reject, sft], by: gold, {SMALL}}}\n"
-    plan = planned(REWARDS + reject + SFT.replace("{", "{start: reject, ") + evaluate)
-    (caution,) = plan.cautions
-    assert caution == (
-        "r.yaml:8:evaluate.by: 'gold' judges what was trained against it: reject, sft. "
-        "Let another reward judge, one that no policy was trained against."
-    )
-    assert planned(REWARDS + reject + evaluate.replace("by: gold", "by: proxy").replace(", sft]", "]")).cautions == ()
-
-
-COMBINED = """\
-  - combine: {name: both, rewards: [gold, proxy]}
-  - reward_rule: {name: rule, rule: finished}
-  - combine: {name: judge, rewards: [proxy, rule]}
-"""
-
-
-@pytest.mark.parametrize(
-    ("reward", "by", "says"),
-    [
-        ("both", "gold", "'gold' judges what was trained against it: reject."),
-        ("both", "judge", "'judge' judges what was trained against a part of it: reject."),
-        ("both", "rule", None),
-        ("gold", "judge", None),
-    ],
-)
-def test_a_judge_that_was_a_part_of_what_was_optimised(reward: str, by: str, says: str | None) -> None:
-    reject = f"  - reject: {{prompts: mine.prompts, reward: {reward}, num_samples: 2}}\n"
-    steps = REWARDS + COMBINED + reject + f"  - evaluate: {{policies: [start, reject], by: {by}, {SMALL}}}\n"
-    cautions = planned(steps).cautions
-    assert [says] == [says for caution in cautions if says and says in caution] if says else cautions == ()
-
-
 class Lengths:
     """A reward of texts: how long they are."""
 

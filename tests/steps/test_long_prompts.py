@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import accord
+from accord.models.scalar import Normalisation, ScalarModel
 
 LONG = "word " * 140  # of the tiny model's context of 256 tokens more than a response of 8 leaves
 REWARD = """
@@ -83,3 +84,35 @@ def test_a_step_that_has_no_other_prompts_is_refused(tiny_model: Path, step: dic
         run(tiny_model, step)  # before anything runs
     with pytest.raises(accord.UserError, match=r"none of the 1 prompts can be answered: 1 leave no room for 8 tokens"):
         run(tiny_model, step, force=True)
+
+
+def reads_at_most(num_tokens: int, model: Path) -> dict[str, Any]:
+    """A reward model with a context of its own."""
+    ScalarModel.from_policy(model, 1).save(Path("short"), {}, Normalisation())
+    config = Path("short/config.json")
+    config.write_text(json.dumps({**json.loads(config.read_text()), "max_position_embeddings": num_tokens}))
+    return {"reward_model": {"name": "short", "source": "short"}}
+
+
+IN_SHORT = [
+    {"reject": {**REJECT["reject"], "reward": "short"}},
+    {"ppo": {**PPO["ppo"], "reward": "short"}},
+    {"evaluate": {**SHARED, "policies": ["start"], "by": "short", "num_samples": 2}},
+    {"evaluate": {**SHARED, "policies": ["start"], "by": "other", "proxy": "both", "num_samples": 2}},
+]
+BOTH = {"combine": {"name": "both", "rewards": ["short", "length"]}}
+
+
+@pytest.mark.parametrize("step", IN_SHORT)
+def test_a_reward_model_reads_no_more_than_its_context(tiny_model: Path, step: dict[str, Any]):
+    (kind,) = step
+    middle = "word " * 30  # more than the reward model reads, and less than the policy
+    write("prompts.jsonl", [{"prompt": f"Write line {i}."} for i in range(5)] + [{"prompt": middle}])
+    summary = run(tiny_model, reads_at_most(64, tiny_model), BOTH, step).step(kind).summary()
+    assert (summary["num_prompts"], summary["num_too_long"]) == (5, 1)
+
+
+@pytest.mark.parametrize("step", IN_SHORT)
+def test_a_reward_model_that_can_read_nothing(tiny_model: Path, step: dict[str, Any]):
+    with pytest.raises(accord.UserError, match=r"none of the 6 prompts can be answered.*at most 16\)"):
+        run(tiny_model, reads_at_most(16, tiny_model), BOTH, step)

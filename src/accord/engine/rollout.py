@@ -61,8 +61,8 @@ def answerable(
 ) -> tuple[list[Prompt], dict[str, int]]:
     """The prompts that each of the models can answer, and how many are left out for what, for a step's summary.
 
-    Such a prompt has no control token in its texts, and leaves room for a whole response. models: folders of policies.
-    where: the step. Raises UserError when no prompt is left.
+    Such a prompt has no control token in its texts, and leaves room for a whole response. models: folders of policies,
+    and of the reward models that read prompt and response. where: the step. Raises UserError when no prompt is left.
     """
     left, smallest, num_with_control_tokens = list(prompts), None, 0
     for folder in dict.fromkeys(models):

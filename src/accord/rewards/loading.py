@@ -12,12 +12,13 @@ from typing import Protocol
 
 import torch
 
+from accord.engine.ranking.members import BASE
 from accord.engine.reward import Reward
 from accord.errors import UserError
 from accord.models.complete import check_score_head, check_weights
 from accord.models.folders import load_tokenizer
 from accord.models.scalar import Normalisation
-from accord.rewards.combined import CombinedReward
+from accord.rewards.combined import CombinedReward, parts_of
 from accord.rewards.endpoint import EndpointReward
 from accord.rewards.ensembles import EnsembleReward
 from accord.rewards.functions import CODE, MARK, FunctionReward
@@ -80,6 +81,18 @@ def load_reward(folder: Path, dtype: torch.dtype) -> LearnedReward:
 def learned_folder(folder: Path) -> Path | None:
     """The Hugging Face folder of a reward's folder; None when the reward is no model, or several."""
     return next((path for path in (folder / MODEL, folder) if (path / "config.json").is_file()), None)
+
+
+def learned_folders(artifact: Artifact) -> list[Path]:
+    """The Hugging Face folders of the models that a step's reward reads with: one; the backbone of an ensemble; those
+    of what is combined; of rules, functions and endpoints none. Raises UserError when a part is not in the store."""
+    if artifact.kind == "combine":
+        return [folder for part in parts_of(artifact) for folder in learned_folders(part)]
+    if artifact.kind in _LOADERS:
+        return []
+    several = artifact.path / BASE
+    folder = several if several.is_dir() else learned_folder(artifact.path)
+    return [] if folder is None else [folder]
 
 
 def same_vocabulary(first: Path, second: Path) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from pydantic import Field, model_validator
 
+from accord.steps import held_out
 from accord.steps.base import (
     Caution,
     ComparisonsRef,
@@ -31,13 +32,13 @@ if TYPE_CHECKING:
 class Config(StepConfig):
     """policies: who is evaluated. baseline: the one of them that win rates and the KL are against; null: the first.
 
-    by: the reward that judges, one that nothing was trained on. proxy: the one that was optimised, shown beside the
-    judge. pairs: rated texts on which the proxy's accuracy is measured. proxy_data: what the proxy was trained on: a
-    linear model of words fitted on the same is its floor on the pairs. second: comparisons on which the second
-    evaluator, a linear model of words, is fitted; none of the proxy's. prompts: what is answered, at temperature 1.
-    num_prompts: the first so many of them. num_samples: responses to each. max_response_tokens: a longer response is
-    cut off. num_pairs: so many of the pairs. min_difference: of a pair's mean ratings. num_shown: prompts in the
-    report's table of samples.
+    by: the reward that judges, one that no policy was trained against. proxy: the one that was optimised, shown beside
+    the judge. pairs: rated texts on which the proxy's accuracy is measured. proxy_data: what the proxy was trained on:
+    a linear model of words fitted on the same is its floor on the pairs. second: comparisons on which the second
+    evaluator, a linear model of words, is fitted; none of the proxy's, nor of the judge's. prompts: what is answered,
+    at temperature 1. num_prompts: the first so many of them. num_samples: responses to each. max_response_tokens: a
+    longer response is cut off. num_pairs: so many of the pairs. min_difference: of a pair's mean ratings. num_shown:
+    prompts in the report's table of samples.
     """
 
     policies: tuple[PolicyRef, ...] = Field(min_length=1)
@@ -75,14 +76,14 @@ class Config(StepConfig):
 
 def run(job: Job) -> None:
     """Writes results.json; samples.json; machine.json, the speed of a matrix product at the time; and summary.json: the
-    prompts that were used, and those that were left out because a policy's context has no room for a response, or a
-    text of theirs holds a control token."""
+    prompts that were used, and those that were left out because the context of a policy or a reward model has no room
+    for a response, or a text of theirs holds a control token."""
     from accord.engine.machine import gemm_gflops
     from accord.engine.rollout import answerable
     from accord.evaluate.policies import agreement_on_samples, compare, observe
     from accord.models.folders import compute_dtype
     from accord.models.policy import Policy
-    from accord.rewards.loading import artifact_reward
+    from accord.rewards.loading import artifact_reward, learned_folders
 
     config: Config = job.config
     dtype = compute_dtype()
@@ -97,7 +98,9 @@ def run(job: Job) -> None:
     second = ("second", _fit(job.inputs["second"])) if job.inputs["second"] else None
     by_folder = {source.name: source.model for source in job.inputs["policies"]}
     wanted = job.input("prompts").read("prompts")[: config.num_prompts]
-    prompts, left_out = answerable(wanted, by_folder.values(), config.max_response_tokens, job.name)
+    folders = [*by_folder.values()]
+    folders += [path for name in ("by", "proxy") for one in job.inputs[name] for path in learned_folders(one.artifact)]
+    prompts, left_out = answerable(wanted, folders, config.max_response_tokens, job.name)
     if "proxy" in rewards:
         results["reward_model"] = {"name": job.input("proxy").name, **_accuracy(job, rewards["proxy"], prompts[0])}
     reference = Policy.load(by_folder[config.against], dtype)
@@ -232,7 +235,7 @@ def work(config: Config, sizes: Sizes) -> Work:
 
 
 def check(step: PlannedStep) -> Iterator[Caution]:
-    """What belongs together, and whether the judge was optimised."""
+    """What belongs together, and whether what judges was held out."""
     config = cast(Config, step.config)
     if config.pairs is not None and config.proxy is None:
         what = "the proxy's accuracy is measured on `pairs`, and there is no proxy"
@@ -240,26 +243,7 @@ def check(step: PlannedStep) -> Iterator[Caution]:
     if config.proxy_data is not None and config.pairs is None:
         what = "`proxy_data` gives the floor of the proxy's accuracy on `pairs`, and there are none"
         raise Contradiction("proxy_data", what, "Give `pairs`, too, or leave `proxy_data` out.")
-    (judge,) = step.parents["by"]
-    optimised = {link.name: _optimised(link.step) for link in step.parents["policies"]}
-    trained = [name for name, keys in optimised.items() if keys & _rewards_in(judge.step)]
-    if trained:
-        whole = all(judge.step.key in optimised[name] for name in trained)
-        what = (
-            f"{judge.name!r} judges what was trained against {'' if whole else 'a part of '}it: {', '.join(trained)}."
-        )
-        yield Caution("by", what, "Let another reward judge, one that no policy was trained against.")
+    yield from held_out.cautions(step)
 
 
-def _optimised(policy: PlannedStep) -> set[str]:
-    """The keys of the rewards that a policy, and the policies that it started from, were trained against."""
-    found = {key for link in policy.parents.get("reward", ()) for key in _rewards_in(link.step)}
-    return found.union(*(_optimised(link.step) for link in policy.parents.get("start", ())))
-
-
-def _rewards_in(reward: PlannedStep) -> set[str]:
-    """The keys of a reward and of those that it is made of."""
-    return {reward.key}.union(*(_rewards_in(link.step) for link in reward.parents.get("rewards", ())))
-
-
-STEP = StepKind(produces="results", version=3, config=Config, run=run, work=work, check=check)
+STEP = StepKind(produces="results", version=4, config=Config, run=run, work=work, check=check)

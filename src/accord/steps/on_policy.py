@@ -75,9 +75,9 @@ class Setup:
 def train(job: Job, set_up: Callable[[Job, torch.dtype], Setup]) -> None:
     """All of a step's run(): writes the policy's folder, model/, and summary.json.
 
-    The summary has the prompts that were used, and those that were left out because the context of the policy or the
-    reference has no room for a response to them, or a text of theirs holds a control token; what of `ptx_data` was
-    used; why the run ended early, if it did; and the alarms that its metrics give cause for.
+    The summary has the prompts that were used, and those that were left out because the context of the policy, the
+    reference or the reward model has no room for a response to them, or a text of theirs holds a control token; what of
+    `ptx_data` was used; why the run ended early, if it did; and the alarms that its metrics give cause for.
     """
     from accord.engine.learner import Learner
     from accord.engine.on_policy.loop import run_on_policy
@@ -85,11 +85,12 @@ def train(job: Job, set_up: Callable[[Job, torch.dtype], Setup]) -> None:
     from accord.engine.rollout import answerable
     from accord.models.folders import compute_dtype
     from accord.monitor.alarms import alarms, as_json
-    from accord.rewards.loading import artifact_reward
+    from accord.rewards.loading import artifact_reward, learned_folders
 
     config, dtype = job.config, compute_dtype()
     checkpoint = job.work.resume()
     folders = [source.model for name in ("start", "reference") for source in job.inputs[name]]
+    folders += learned_folders(job.input("reward").artifact)
     wanted = job.input("prompts").read("prompts")
     prompts, left_out = answerable(wanted, folders, config.max_response_tokens, job.name)
     setup = set_up(job, dtype)

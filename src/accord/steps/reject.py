@@ -36,9 +36,9 @@ class Config(StepConfig, TrainingConfig):
 
 def run(job: Job) -> None:
     """Writes the policy's folder, model/; the chosen responses, best.jsonl; selection.json, the scores; and
-    summary.json: the prompts that were used, those that were left out because the policy's context has no room for a
-    response to them, or a text of theirs holds a control token, and the chosen responses that were left out because
-    they are empty; and an alarm when most of the chosen ones are cut off."""
+    summary.json: the prompts that were used, those that were left out because the context of the policy or the
+    reward model has no room for a response to them, or a text of theirs holds a control token, and the chosen responses
+    that were left out because they are empty; and an alarm when most of the chosen ones are cut off."""
     import torch
 
     from accord.algorithms.selection import best_of
@@ -47,7 +47,7 @@ def run(job: Job) -> None:
     from accord.models.folders import compute_dtype
     from accord.models.policy import Policy
     from accord.monitor.alarms import alarms, as_json
-    from accord.rewards.loading import artifact_reward
+    from accord.rewards.loading import artifact_reward, learned_folders
 
     config: Config = job.config
     checkpoint = job.work.resume()
@@ -55,7 +55,8 @@ def run(job: Job) -> None:
     if checkpoint is None:
         start = job.input("start").model
         wanted = job.input("prompts").read("prompts")[: config.num_prompts]
-        prompts, left_out = answerable(wanted, [start], config.max_response_tokens, job.name)
+        folders = [start, *learned_folders(job.input("reward").artifact)]
+        prompts, left_out = answerable(wanted, folders, config.max_response_tokens, job.name)
         policy = Policy.load(start, compute_dtype())
         with job.work.progress(f"{job.name}: sampling", len(prompts) * config.num_samples, "responses") as progress:
             rollout = roll_out(
@@ -136,4 +137,4 @@ def work(config: Config, sizes: Sizes) -> Work:
     )
 
 
-STEP = StepKind(produces="policy", version=2, config=Config, run=run, work=work, check=learning)
+STEP = StepKind(produces="policy", version=3, config=Config, run=run, work=work, check=learning)

@@ -1,0 +1,90 @@
+"""Whether what judges was held out: from what the policies were optimised for, and from what they learned. Not a step.
+
+A reward reaches a policy by many ways: as what PPO climbs, through the policy that it started from, through labels that
+it gave, or through a reward model that learned from such labels. So all that is behind a policy is looked through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from accord.steps.base import Caution, Link, PlannedStep
+
+Behind = Mapping[tuple[str, str | None], str]  # (a step's key, the part of its data) -> what the recipe calls it
+
+_ASIDE = ("prompts", "validation", "watch", "demonstrations")  # answered, looked at, the zero of a reward's scale
+_LABELS = ("data", "comparisons", "rewards")  # what a reward learned from, and what a combined one is made of
+_PROMPTS = ("start", "data", "ptx_data", "comparisons", "prompts")  # by which prompts reach a policy
+
+
+def cautions(step: PlannedStep) -> Iterator[Caution]:
+    """Of an evaluation with the inputs by, policies, second, proxy and prompts."""
+    (judge,), policies = step.parents["by"], step.parents["policies"]
+    by = _behind([judge], _labels)
+    rewards = {of for of in by if of[1] is None}  # the judge, and those that it is made of
+    learners = {link.name: _behind([link], _anything) for link in policies}
+
+    trained = [name for name, behind in learners.items() if behind.keys() & rewards]
+    if trained:
+        whole = all((judge.step.key, None) in learners[name] for name in trained)
+        of_it = "it" if whole else "a part of it"
+        what = f"{judge.name!r} judges what was trained against {of_it}: {', '.join(trained)}."
+        yield Caution("by", what, "Let another reward judge, one that no policy was trained against.")
+
+    learners |= {link.name: _behind([link], _labels) for link in step.parents["proxy"]}
+    others = {name: behind for name, behind in learners.items() if not behind.keys() & rewards}  # those are said
+    second = _behind(step.parents["second"], _labels)
+    shared = [
+        *_shared(repr(judge.name), by, {"the second evaluator": second, **others}),
+        *_shared("the second evaluator", second, learners),
+    ]
+    if shared:
+        key = "second" if second.keys() & by.keys() or len(shared) > 1 else "by"
+        yield Caution(key, f"{'; '.join(shared)}.", "Let each learn from a part that nothing else learns from.")
+
+    (prompts,) = step.parents["prompts"]
+    seen = [link.name for link in policies if (prompts.step.key, prompts.part) in _behind([link], _prompts_of(step))]
+    if seen:
+        what = f"{prompts.name} was trained on: {', '.join(seen)}."
+        yield Caution("prompts", what, "Evaluate on prompts that no policy was trained on.")
+
+
+def _behind(links: Iterable[Link], follows: Callable[[PlannedStep, str], bool]) -> Behind:
+    """The links, and all that is behind them by the inputs of a step that `follows` says yes to."""
+    found: dict[tuple[str, str | None], str] = {}
+    waiting = list(links)
+    while waiting:
+        link = waiting.pop()
+        if (link.step.key, link.part) not in found:
+            found[link.step.key, link.part] = link.name
+            waiting += [one for field, of in link.step.parents.items() if follows(link.step, field) for one in of]
+    return found
+
+
+def _anything(step: PlannedStep, field: str) -> bool:
+    return field not in _ASIDE
+
+
+def _labels(step: PlannedStep, field: str) -> bool:
+    """Not the backbone of a reward: a judge that starts from the SFT policy has labels of its own all the same. Nor who
+    gave the labels: one annotator can label for both, as people do."""
+    return field in _LABELS
+
+
+def _prompts_of(evaluation: PlannedStep) -> Callable[[PlannedStep, str], bool]:
+    """Without prompts that begin where those of the evaluation have ended."""
+    config: Any = evaluation.config
+    return lambda step, field: (
+        field in _PROMPTS and (field != "prompts" or getattr(step.config, "skip_prompts", 0) < config.num_prompts)
+    )
+
+
+def _shared(name: str, own: Behind, others: Mapping[str, Behind]) -> list[str]:
+    """What was learned from by `name` and others: one sentence without its full stop, or none."""
+    parts = {of: part for of, part in own.items() if of[1] is not None}
+    found = {other: parts.keys() & behind.keys() for other, behind in others.items()}
+    if not any(found.values()):
+        return []
+    data = sorted({parts[of] for both in found.values() for of in both})
+    return [f"{name} learned from the same data ({', '.join(data)}) as {', '.join(one for one in found if found[one])}"]
