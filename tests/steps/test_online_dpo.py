@@ -189,7 +189,7 @@ def test_the_estimate_by_hand(tiny_model: Path, pairs: str) -> None:
 
 @pytest.mark.usefixtures("made_up")
 def test_where_every_prompt_ties_the_examples_beside_are_learned_from(tiny_model: Path, tmp_path: Path) -> None:
-    same = ["short.rule=contains", "short.unit=null", "short.target=null", "short.words=[lighthouse]"]
+    same = ["short.rule=contains", "short.unit=null", "short.target=null", "short.words=[xylophonists]"]
     beside = ["online_dpo.ptx_data=mine.demos", "online_dpo.ptx_coef=1"]
     folder = run_steps(tmp_path, tiny_model, STEP, *same, *beside) / "steps"
     assert [row["pairs/num_tied_prompts"] for row in rows_of(folder / "online_dpo")] == [4] * 4
