@@ -19,8 +19,6 @@ from parity.direct import MAX_TOKENS, arguments
 from parity.material import Material, gradients
 from parity.rows import Row, compare, compare_gradients
 
-CENTRING = "Centring: Accord takes the mean of the squared scores of all responses, TRL the square of a pair's sum."
-
 
 class AccordSide:
     def __init__(self, material: Material) -> None:
@@ -80,9 +78,8 @@ def compare_reward(material: Material) -> Iterator[Row]:
         gradient = gradients(model)
         if case == "reward":
             yield compare("reward model's folder", "raw scores, in a batch", own_scores, outputs.logits.detach())
-        yield compare(case, "loss", value, loss.item(), CENTRING if theirs else "")
-        if not theirs:
-            yield compare_gradients(case, own_gradient, gradient)
+        yield compare(case, "loss", value, loss.item())
+        yield compare_gradients(case, own_gradient, gradient)
         yield compare(case, "accuracy", own_metrics["accuracy"], metrics["accuracy"])
         yield compare(case, "margin", own_metrics["margin"], metrics["margin"])
 

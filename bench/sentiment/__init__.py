@@ -10,10 +10,9 @@ share the SFT policy that everything starts from, which is also the reference; g
 of other snippets, which judges and which nothing was trained on; and the test prompts: intervals are over seeds, given
 those. A second judge of another kind, a linear model of words, is fitted on labels that are neither's.
 
-Settings are a first guess, and none is tuned. Learning rates are not the same for all: on-policy methods keep 3e-5 over
-their 32 optimizer steps, DPO has 1e-5 over as many and rejection sampling 2e-5 over 16, both falling, so that their
-rates add up to a fifth of the on-policy ones'. Their points are undertrained beside those: that they lie lower is not
-yet a finding about offline methods.
+Settings are a first guess, and none is tuned. Learning rates are the same for all that learn from a reward: 3e-5 over
+32 optimizer steps, each of which sees 8 prompts. How far a method goes for that, and how far apart its seeds lie, is
+part of what the picture shows; that one lies higher than another at the same KL is a finding where intervals are apart.
 
 Policies answer 128 test prompts 4 times each at temperature 1. Best of n chooses by the proxy among 64, finished
 responses first; the estimate is unbiased, its KL is the upper bound log n - (n - 1) / n. KL is per sequence, in nats,
@@ -27,5 +26,5 @@ leaves most of the start model's responses unfinished.
 Compute counts 2 floating-point operations for each parameter and token of a forward pass, and 6 in training; SFT,
 reward models and what only measures are left out. Responses are taken to be as long as the SFT policy's.
 
-bench/results/sentiment/CASE-SEED.json holds the mean scores of each prompt, and no text.
+bench/results/sentiment/CASE-SEED.json holds the mean scores of each prompt, a digest of the settings, and no text.
 """

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import bench.sentiment
 from accord.errors import UserError
-from bench.sentiment.cases import CASES
+from bench.sentiment.cases import CASES, settings_of
 from bench.sentiment.measure import run_case
-from bench.sentiment.tables import RESULTS, picture, table
+from bench.sentiment.tables import RESULTS, picture, read, table
 
 
 def run(seed: int, cases: list[str], store: Path) -> None:
@@ -18,11 +18,13 @@ def run(seed: int, cases: list[str], store: Path) -> None:
     for case in cases:
         path = RESULTS / f"{case}-{seed}.json"
         if path.exists():
+            read(path)
             continue
         try:
             found = run_case(case, seed, store)
         except UserError as error:
             found = {"case": case, "seed": seed, "failed": error.what}
+        found["settings"] = settings_of(case, seed)
         path.write_text(json.dumps(found) + "\n", encoding="utf-8")
         print(f"{case}, seed {seed}: done", flush=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from accord.algorithms.replication import MIN_RUNS, t_interval, value_range
 from accord.algorithms.statistics import Interval, bootstrap_mean
 from accord.monitor.svg import PALETTE, data_of, render
+from bench.sentiment.cases import settings_of
 
 RESULTS = Path(__file__).parents[1] / "results" / "sentiment"
 NUM_ANSWERS = 10_000  # what a policy is made for, when its compute is counted
@@ -21,11 +23,19 @@ _MORE = ("#8c564b", "#9467bd", "#bcbd22", "#17becf")  # colours of further metho
 _FACTS = ("mean_tokens", "finished", "train_flops", "answer_flops")
 
 
+def read(path: Path) -> dict[str, Any]:
+    """A result. Exits when it was measured with other settings than the case has now."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if found["settings"] != settings_of(found["case"], found["seed"]):
+        sys.exit(f"{path} was measured with other settings than {found['case']} has now: delete it and run the case")
+    return found
+
+
 def done() -> dict[str, list[dict[str, Any]]]:
     """Case (and n, of best of n) -> what each seed gave."""
     grouped: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(RESULTS.glob("*.json")):
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read(path)
         rows = {f"best of {n}": {**found, **row} for n, row in found.get("of_n", {}).items()}
         for name, row in (rows or {found["case"]: found}).items():
             grouped.setdefault(name, []).append(row)
@@ -94,8 +104,9 @@ def picture(path: Path) -> None:
         for share, kl, gold in _mean_path(rows)
     ]
     methods = list(dict.fromkeys(mark["method"] for mark in marks))
-    colours = alt.Color("method:N", sort=methods, title=None, scale=alt.Scale(range=[*PALETTE, *_MORE]))
-    shapes = alt.Shape("method:N", sort=methods, legend=None)
+    legend = alt.Legend(symbolOpacity=1)
+    colours = alt.Color("method:N", sort=methods, title=None, scale=alt.Scale(range=[*PALETTE, *_MORE]), legend=legend)
+    shapes = alt.Shape("method:N", sort=methods, title=None, legend=None)
     gold = alt.Y("gold:Q", title="gold score", scale=alt.Scale(zero=False))
 
     def panel(x: alt.X) -> alt.LayerChart:

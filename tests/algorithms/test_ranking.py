@@ -92,10 +92,26 @@ def test_ranking_loss_gradient() -> None:
     assert not any(metric.requires_grad for metric in example(scores).metrics.values())
 
 
-def test_centring_takes_the_mean_square_over_all_responses_of_a_prompt_with_pairs() -> None:
+def test_centring_takes_the_mean_over_all_responses_of_a_prompt_with_pairs() -> None:
     scores = tensor(*SCORES)
     centring = example(scores, centre_coef=0.1).total - example(scores).total
-    assert centring.item() == pytest.approx(0.1 * ((4 + 0 + 1) / 3 + (0.25 + 0.25) / 2), abs=1e-12)
+    assert centring.item() == pytest.approx(0.1 * 4 * (1.0**2 + 0.5**2), abs=1e-12)  # means 3 / 3 and 1 / 2
+
+
+@given(st.floats(-9, 9), st.floats(-9, 9))
+def test_centring_of_a_pair_is_eisensteins_and_pulls_both_scores_alike(chosen: float, rejected: float) -> None:
+    scores = tensor(chosen, rejected).requires_grad_()
+
+    def loss(centre_coef: float) -> Tensor:
+        of_prompt = index(0, 0)
+        return ranking_loss(
+            scores, index(0), index(1), tensor(0.0), index(0), 1, centre_coef=centre_coef, prompt_of_score_s=of_prompt
+        ).total
+
+    centring = loss(0.5) - loss(0.0)
+    (gradient,) = torch.autograd.grad(centring, scores)
+    assert centring.item() == pytest.approx(0.5 * (chosen + rejected) ** 2, abs=1e-9)
+    assert gradient.tolist() == pytest.approx([chosen + rejected] * 2, abs=1e-9)  # so the gap stays
 
 
 def test_a_prompt_without_pairs_adds_nothing_even_when_its_score_is_nan() -> None:

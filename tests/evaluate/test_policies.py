@@ -21,7 +21,7 @@ def test_the_kl_is_at_temperature_one_whatever_training_sampled_with(tiny_model:
     training, _, _ = prepare(roles, method, cold, make_rollout(roles, cold, key=3))
 
     sizes = {"num_samples": CONFIG.num_samples, "max_response_tokens": CONFIG.max_response_tokens}
-    found = observe(roles.policy, roles.reference, PROMPTS, {}, None, key=(3,), **sizes)
+    found = observe(roles.policy, roles.reference, PROMPTS, {}, None, ending=CONFIG, key=(3,), **sizes)
     warm = make_rollout(roles, CONFIG.model_copy(update={"temperature": 1.0}), key=3)
     kl: dict[float, list[float]] = {1.0: [], 0.5: []}
     for tree in warm.trees:

@@ -245,7 +245,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(data, tmp_path: Path, tiny_model: Pat
 
 
 def test_the_version() -> None:
-    assert STEPS["reward"].version == 3
+    assert STEPS["reward"].version == 4
 
 
 def test_what_a_run_will_take(data, tmp_path: Path, tiny_model: Path) -> None:

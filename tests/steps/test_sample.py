@@ -48,6 +48,25 @@ def test_every_prompt_gets_its_responses_and_the_origins_stand_apart(tmp_path: P
     assert json.loads((folder / "summary.json").read_text())["num_comparisons"] == 8
 
 
+def test_a_response_ends_where_it_is_told_to(tmp_path: Path, tiny_model: Path):
+    """Cut from what would be written without the keys: the same draws."""
+    whole = run_steps(tmp_path, tiny_model, SFT + SAMPLE, "sample.max_response_tokens=12")
+    drawn = {(c.id, k): r for c, _ in _comparisons(whole) for k, r in enumerate(c.responses)}
+    cut = run_steps(tmp_path, tiny_model, SFT + SAMPLE, "sample.max_response_tokens=12", "sample.end_at=e")
+    num_cut = 0
+    for comparison, _ in _comparisons(cut):
+        for k, response in enumerate(comparison.responses):
+            text = drawn[comparison.id, k].text
+            assert text.startswith(response.text)
+            assert response.finished == ("e" in response.text)
+            num_cut += response.text != text
+    assert num_cut > 0
+
+
+def _comparisons(run: Path):
+    return read_records(run / "steps/sample/train.jsonl", "comparisons")
+
+
 def test_skipped_prompts_are_left_to_others(tmp_path: Path, tiny_model: Path):
     run = run_steps(tmp_path, tiny_model, SFT + SAMPLE, "sample.skip_prompts=3", "sample.num_prompts=2")
     records = read_records(run / "steps/sample/train.jsonl", "comparisons")

@@ -98,8 +98,9 @@ def ranking_loss(
     probabilities of its model. A prompt without pairs adds nothing, neither loss nor unit, whatever else is known.
     label_smoothing: the share of wins that are taken to be the wrong way round: the cross-entropy of the probability of
     the win, its margin taken off, against 1 - label_smoothing (as in conservative DPO).
-    centre_coef: adds centre_coef * (mean of score^2 over all the prompt's responses), which pins the constant that the
-    pairs leave free; it needs prompt_of_score_s, indices below num_prompts.
+    centre_coef: adds centre_coef * 4 * (mean score of all the prompt's responses)^2, which pins the constant that the
+    pairs leave free, and no gap; of a pair it is Eisenstein's (chosen + rejected)^2. It needs prompt_of_score_s,
+    indices below num_prompts.
     safety: adds coef * (mean over a prompt's labelled responses of the cross-entropy of sigmoid(score) against safe).
     Llama 2 gives no formula of its auxiliary loss: this is the natural reading, as it reports recall at a score of 0.5.
     metrics: `accuracy` (share of a prompt's ordered pairs scored in their order, equal scores one half) and `margin`
@@ -127,7 +128,7 @@ def ranking_loss(
         total = total + (_one_over(pairs_of_prompt, ties.prompt_t, scores_s.dtype) * tied).sum()
     if centre_coef:
         assert prompt_of_score_s is not None, "the centring term averages over a prompt's responses"
-        total = total + centre_coef * _mean_squares(scores_s, prompt_of_score_s, pairs_of_prompt)
+        total = total + centre_coef * _off_centre(scores_s, prompt_of_score_s, pairs_of_prompt)
     if safety is not None:
         total = total + safety.coef * _unsafe(scores_s, safety, pairs_of_prompt)
 
@@ -147,11 +148,12 @@ def _one_over(count_of_prompt: Tensor, prompt: Tensor, dtype: torch.dtype) -> Te
     return count_of_prompt[prompt].to(dtype).reciprocal()
 
 
-def _mean_squares(scores_s: Tensor, prompt_of_score_s: Tensor, pairs_of_prompt: Tensor) -> Tensor:
-    """The mean of score^2 over a prompt's responses, summed over the prompts that have pairs."""
-    counted = (pairs_of_prompt > 0)[prompt_of_score_s]
-    scores, prompts = scores_s[counted], prompt_of_score_s[counted]
-    return (scores**2 / torch.bincount(prompts)[prompts]).sum()
+def _off_centre(scores_s: Tensor, prompt_of_score_s: Tensor, pairs_of_prompt: Tensor) -> Tensor:
+    """4 * (mean score of a prompt's responses)^2, summed over the prompts that have pairs."""
+    num_prompts = len(pairs_of_prompt)
+    sums = scores_s.new_zeros(num_prompts).index_add(0, prompt_of_score_s, scores_s)
+    means = sums / torch.bincount(prompt_of_score_s, minlength=num_prompts).clamp(min=1)
+    return 4 * (means[pairs_of_prompt > 0] ** 2).sum()
 
 
 def _unsafe(scores_s: Tensor, safety: Safety, pairs_of_prompt: Tensor) -> Tensor:

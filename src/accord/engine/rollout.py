@@ -8,6 +8,7 @@ from pathlib import Path
 
 from transformers import PretrainedConfig
 
+from accord.engine.ending import BY_ITSELF, Ending
 from accord.engine.sampler import Request, sample_all
 from accord.errors import UserError
 from accord.models.folders import load_config, load_tokenizer
@@ -96,10 +97,11 @@ def roll_out(
     max_response_tokens: int,
     temperature: float,
     key: tuple[int | str, ...],
+    ending: Ending = BY_ITSELF,
     num_slots: int = 128,
     advance: Callable[[int], None] | None = None,
 ) -> Rollout:
-    """Samples K responses to each prompt; the draws are seeded by (key, prompt id, k).
+    """Samples K responses to each prompt; the draws are seeded by (key, prompt id, k). `advance`: responses sampled.
 
     That prompt and response fit into the model's context is the caller's to see to (`answerable`).
     """
@@ -114,7 +116,7 @@ def roll_out(
         num_slots=num_slots,
         advance=advance,
     )
-    return Rollout(
+    rollout = Rollout(
         prompts=tuple(prompts),
         responses=tuple(
             tuple(Response(template.text(sample.ids, ids[-1:]), sample.finished) for sample in of_one)
@@ -126,14 +128,13 @@ def roll_out(
         ),
         sampler_logprobs=tuple(tuple(tuple(s.logprobs) for s in of_one) for of_one in samples),
     )
+    return rollout if ending.end_at is None else ended_at(rollout, template, ending.end_at, ending.end_after)
 
 
 def ended_at(rollout: Rollout, template: Template, text: str, after: int) -> Rollout:
     """Every response is cut behind the first token, from number `after` (from 0) on, with which `text` is complete.
 
-    A response is finished if there is such a token, and else not, even if it ended its turn (Ziegler et al. 2019: a
-    summary ends at the period in tokens 16 to 24, and without one counts as a failure). What is left is what is scored
-    and trained on.
+    A response is finished if there is such a token, and else not, even if it ended its turn.
     """
     responses, trees, logprobs = [], [], []
     for tree, of_prompt in zip(rollout.trees, rollout.sampler_logprobs, strict=True):

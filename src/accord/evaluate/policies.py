@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from accord.algorithms.statistics import Interval, bootstrap_mean, distinct_n, win_rate
+from accord.engine.ending import Ending
 from accord.engine.reward import Reward
 from accord.engine.rollout import Rollout, roll_out
 from accord.engine.scorer import padded, per_token
@@ -51,6 +52,7 @@ def observe(
     *,
     num_samples: int,
     max_response_tokens: int,
+    ending: Ending,
     key: tuple[int | str, ...],
     advance: Callable[[int], None] | None = None,
 ) -> PolicyOutcome:
@@ -61,6 +63,7 @@ def observe(
         num_samples=num_samples,
         max_response_tokens=max_response_tokens,
         temperature=1.0,
+        ending=ending,
         key=key,
         advance=advance,
     )

@@ -39,7 +39,7 @@ def evaluate_rankings(rankings: Sequence[Ranking], scores: Sequence[Sequence[flo
         log_loss       mean of -log sigmoid(gap), in nats; 0.693 for a model that knows nothing
         ece, curve     of the claim sigmoid(|gap|) that the higher score is the better response (`confidence`)
         platt_slope    sigmoid(slope * gap) would be calibrated: below 1 the model is too sure of itself
-        levels         accuracy by how clear the preference is
+        levels         accuracy by how clear the preference is; left out where all are equally clear, as plain pairs are
         safety         of responses with a label: AUC of the score; of calling those with sigmoid(score) below 0.5
                        unsafe, precision and recall; and P(safe) = sigmoid(platt_slope * score + platt_bias)
     """
@@ -59,11 +59,12 @@ def evaluate_rankings(rankings: Sequence[Ranking], scores: Sequence[Sequence[flo
         **_accuracy(gap, group, seed),
         "longer": _accuracy(longer, group, seed)["accuracy"],
         **_calibration(gap, group),
-        "levels": {
+    }
+    if len(np.unique(level)) > 1:
+        found["levels"] = {
             name: {"num_pairs": int((level == at).sum()), **_accuracy(gap[level == at], group[level == at], seed)}
             for at, name in enumerate(LEVELS)
-        },
-    }
+        }
     labelled = [
         (score, label)
         for one, of_one in zip(rankings, scores, strict=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from pydantic import Field, model_validator
 
+from accord.engine.ending import Ending
 from accord.steps import held_out
 from accord.steps.base import (
     Caution,
@@ -21,6 +22,7 @@ from accord.steps.base import (
     StepConfig,
     StepKind,
 )
+from accord.steps.ending import check_ending
 from accord.types import Prompt
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from accord.evaluate.policies import PolicyOutcome
 
 
-class Config(StepConfig):
+class Config(StepConfig, Ending):
     """policies: who is evaluated. baseline: the one of them that win rates and the KL are against; null: the first.
 
     by: the reward that judges, one that no policy was trained against. proxy: the one that was optimised, shown beside
@@ -37,8 +39,9 @@ class Config(StepConfig):
     a linear model of words fitted on the same is its floor on the pairs. second: comparisons on which the second
     evaluator, a linear model of words, is fitted; none of the proxy's, nor of the judge's. prompts: what is answered,
     at temperature 1. num_prompts: the first so many of them. num_samples: responses to each. max_response_tokens: a
-    longer response is cut off. num_pairs: so many of the pairs. min_difference: of a pair's mean ratings. num_shown:
-    prompts in the report's table of samples.
+    longer response is cut off. end_at, end_after: as the steps that learn on policy have them, for all policies alike.
+    num_pairs: so many of the pairs. min_difference: of a pair's mean ratings. num_shown: prompts in the report's table
+    of samples.
     """
 
     policies: tuple[PolicyRef, ...] = Field(min_length=1)
@@ -116,6 +119,7 @@ def run(job: Job) -> None:
                 second,
                 num_samples=config.num_samples,
                 max_response_tokens=config.max_response_tokens,
+                ending=config,
                 key=(job.seed, "samples", name),
                 advance=job.work.advancer(progress),
             )
@@ -237,6 +241,7 @@ def work(config: Config, sizes: Sizes) -> Work:
 def check(step: PlannedStep) -> Iterator[Caution]:
     """What belongs together, and whether what judges was held out."""
     config = cast(Config, step.config)
+    check_ending(step)
     if config.pairs is not None and config.proxy is None:
         what = "the proxy's accuracy is measured on `pairs`, and there is no proxy"
         raise Contradiction("pairs", what, "Name it with `proxy`, or leave `pairs` out.")

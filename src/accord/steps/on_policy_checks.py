@@ -15,6 +15,7 @@ from accord.engine.on_policy.config import OnPolicyConfig, PPOConfig, RolloutCon
 from accord.engine.on_policy.presets import PRESETS, PresetName
 from accord.models.vocabulary import same_vocabulary
 from accord.steps.base import Caution, Contradiction, PlannedStep
+from accord.steps.ending import check_ending
 from accord.steps.judged import learning, slow_adapters
 from accord.steps.reward_units import unfinished_unit
 
@@ -62,15 +63,7 @@ def rollouts(step: PlannedStep) -> Iterator[Caution]:
             f"an unfinished response first gets the score {config.truncation_score:g}, and then loses the penalty.",
             "Write `truncation_score: null` to subtract from its own score.",
         )
-    if config.end_after and config.end_at is None:
-        what = "end_after says from where on `end_at` is looked for, and there is no end_at"
-        raise Contradiction("end_after", what, 'Add `end_at: "."`, or leave out end_after.')
-    if config.end_after >= config.max_response_tokens:
-        what = (
-            f"a response ends after {config.max_response_tokens} tokens, and end_at is looked for after "
-            f"{config.end_after}: none would ever be finished"
-        )
-        raise Contradiction("end_after", what, "Lower end_after, or raise max_response_tokens.")
+    check_ending(step)
     if config.score_clip is not None and config.score_normalisation == "none":
         yield Caution(
             "score_clip",

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
 
 from pydantic import Field
 
 from accord.data.records import read_records, write_records
 from accord.engine.config import TrainingConfig
+from accord.engine.ending import Ending
 from accord.errors import UserError
-from accord.steps.base import LATEST, Job, PolicyRef, PromptsRef, RewardRef, StepConfig, StepKind
-from accord.steps.judged import learning
+from accord.steps.base import (
+    LATEST,
+    Caution,
+    Job,
+    PlannedStep,
+    PolicyRef,
+    PromptsRef,
+    RewardRef,
+    StepConfig,
+    StepKind,
+)
+from accord.steps.ending import check_ending
+from accord.steps.judged import learning, slow_adapters
 from accord.types import Demonstration
 
 if TYPE_CHECKING:
@@ -20,10 +33,11 @@ if TYPE_CHECKING:
 BEST = "best.jsonl"
 
 
-class Config(StepConfig, TrainingConfig):
+class Config(StepConfig, TrainingConfig, Ending):
     """prompts: what is answered. num_prompts: the first so many of them. reward: who chooses. start: who answers, and
     is then fine-tuned. num_samples: K, responses to each prompt. temperature: of sampling. max_response_tokens: a
-    longer response is cut off, and never chosen unless a prompt has no other."""
+    longer response is cut off, and never chosen unless a prompt has no other. end_at, end_after: as the steps that
+    learn on policy have them; the chosen responses are imitated to that end."""
 
     prompts: PromptsRef
     reward: RewardRef
@@ -65,6 +79,7 @@ def run(job: Job) -> None:
                 num_samples=config.num_samples,
                 max_response_tokens=config.max_response_tokens,
                 temperature=config.temperature,
+                ending=config,
                 key=(job.seed, "samples"),
                 advance=job.work.advancer(progress),
             )
@@ -93,7 +108,7 @@ def run(job: Job) -> None:
         gain = {
             "num_empty": num_empty,
             "mean_score": float(scores.mean()),
-            "best_score": float(scores.amax(dim=1).mean()),
+            "best_score": float(scores[torch.arange(len(best)), torch.as_tensor(best)].mean()),
             "finished": float(finished.float().mean()),
         }
         job.write_json("selection.json", gain)
@@ -137,4 +152,11 @@ def work(config: Config, sizes: Sizes) -> Work:
     )
 
 
-STEP = StepKind(produces="policy", version=3, config=Config, run=run, work=work, check=learning)
+def check(step: PlannedStep) -> Iterator[Caution]:
+    """What does not go together, and what to think about."""
+    check_ending(step)
+    yield from learning(step)
+    yield from slow_adapters(cast(Config, step.config), "2e-4")
+
+
+STEP = StepKind(produces="policy", version=3, config=Config, run=run, work=work, check=check)

@@ -21,6 +21,7 @@ from accord.steps.base import (
     StepConfig,
     StepKind,
 )
+from accord.steps.ending import check_ending
 from accord.steps.judged import check_judged, learning, slow_adapters
 from accord.steps.reward_data import Judged, examples
 from accord.steps.reward_members import MembersConfig, check_members, run_members, told, work_of_members
@@ -144,6 +145,7 @@ def check(step: PlannedStep) -> Iterable[Caution]:
     for problem in contradictions(config):
         raise Contradiction(*problem)
     yield from check_members(config, config.lora, config.normalise)
+    check_ending(step)
     check_judged(step)
     yield from learning(step)
     yield from slow_adapters(config, "1e-4")
@@ -220,4 +222,4 @@ def work(config: Config, sizes: Sizes) -> Work:
     return one if config.members == 1 else work_of_members(one, config, trained)
 
 
-STEP = StepKind(produces="reward", version=3, config=Config, run=run, work=work, check=check)
+STEP = StepKind(produces="reward", version=4, config=Config, run=run, work=work, check=check)

@@ -7,7 +7,7 @@ each, and none always stands first. Who wrote what stands in origins.jsonl, and 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice, product
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, field_validator
 
 from accord.data.records import RecordKind, write_records
+from accord.engine.ending import Ending
 from accord.errors import UserError
 from accord.seeds import derive_seed
-from accord.steps.base import LATEST, Job, PolicyRef, PromptsRef, StepConfig, StepKind
+from accord.steps.base import LATEST, Caution, Job, PlannedStep, PolicyRef, PromptsRef, StepConfig, StepKind
+from accord.steps.ending import check_ending
 from accord.types import Comparison, Response
 
 if TYPE_CHECKING:
@@ -32,10 +34,11 @@ ORIGINS = "origins.jsonl"
 CHUNK = 64  # responses between two points where the step can be stopped and gone on with
 
 
-class Config(StepConfig):
+class Config(StepConfig, Ending):
     """prompts: what is answered. skip_prompts: the first so many of them are left to others. num_prompts: so many after
     those (null: all). policies: who answers. temperatures: at which each of them answers. num_responses: to each
-    prompt. max_response_tokens: a longer response is cut off."""
+    prompt. max_response_tokens: a longer response is cut off. end_at, end_after: as the steps that learn on
+    policy have them."""
 
     prompts: PromptsRef
     policies: tuple[PolicyRef, ...] = Field((LATEST,), min_length=1)
@@ -101,6 +104,7 @@ def run(job: Job) -> None:
                 num_samples=len(wanted[0][1]),
                 max_response_tokens=config.max_response_tokens,
                 temperature=temperature,
+                ending=config,
                 key=(job.seed, policies[which].name, str(temperature)),
                 advance=progress.advance,
             )
@@ -181,4 +185,10 @@ def work(config: Config, sizes: Sizes) -> Work:
     return Work([phase], loaded=[sizes.policy] * num, makes=makes)
 
 
-STEP = StepKind(produces="data", version=2, config=Config, run=run, work=work)
+def check(step: PlannedStep) -> Iterable[Caution]:
+    """What does not go together."""
+    check_ending(step)
+    return ()
+
+
+STEP = StepKind(produces="data", version=2, config=Config, run=run, work=work, check=check)

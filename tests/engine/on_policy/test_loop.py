@@ -107,7 +107,7 @@ def test_the_kl_of_the_start_is_the_one_that_evaluation_measures(tiny_model: Pat
     rollout = make_rollout(roles, CONFIG, key=3)
     scored, _, _ = prepare(roles, make_ppo(roles, tiny_model, CONFIG), CONFIG, rollout)
     sizes = {"num_samples": CONFIG.num_samples, "max_response_tokens": CONFIG.max_response_tokens}
-    outcome = observe(roles.policy, roles.reference, PROMPTS, {}, None, key=(3,), **sizes)
+    outcome = observe(roles.policy, roles.reference, PROMPTS, {}, None, ending=CONFIG, key=(3,), **sizes)
     assert [text for of_prompt in outcome.texts for text in of_prompt] == [
         prompt.prefill + response.text
         for prompt, responses in zip(rollout.prompts, rollout.responses, strict=True)

@@ -21,33 +21,32 @@ from pydantic import Field, model_validator
 
 from accord.engine.config import Optimization
 from accord.engine.direct.config import PreferenceLossConfig
+from accord.engine.ending import Ending
 from accord.models.lora import Lora, without_dropout
-from accord.strict import StrictModel
 
 Decay = Literal["constant", "linear", "cosine"]
 
 
-class RolloutConfig(StrictModel):
+class RolloutConfig(Ending):
     """Sampling, scoring and optimizer steps.
 
-    num_iterations: rollouts, each followed by its update; all of them, those in which only a value model learns too.
-    prompts_per_iteration: different prompts in a rollout. num_samples: responses to each. max_response_tokens: a longer
-    response is cut off. temperature: of sampling, and of all logprobs. end_at: a text such as "." with whose first
-    token a response ends, and counts as finished; one without it is unfinished (null: responses end by themselves).
-    end_after: so many tokens in which `end_at` is not looked for. truncation_score: replaces the score of an unfinished
-    response, in the reward's units (null: leaves it). truncation_penalty: is subtracted from it. mask_truncated:
-    unfinished responses give no gradient. score_normalisation: "batch", to mean 0 and variance 1 over a rollout;
-    "running", over all rollouts so far; "none". score_clip: scores are held between plus and minus this, after that
-    (null: not). learning_rate: AdamW's, at its highest. warmup: the share of the iterations over which learning rates
-    rise from 0. decay: how they fall after that. final_learning_rate: where `decay` ends, as a share. betas,
-    adam_epsilon, weight_decay: AdamW's. adam_form: "pytorch"; "tensorflow", where adam_epsilon is added before the
-    second moment is corrected for its start from 0, as in OpenAI's code (Huang et al. 2023). max_grad_norm: larger
-    gradients are scaled down to this norm. num_minibatches, num_epochs: optimizer steps an iteration are their product.
-    ptx_coef: what the loss of the pre-training examples in `ptx_data` is multiplied by (both are means over tokens).
-    ptx_examples: so many of them for each response of an iteration. ema: the policy that is kept is the exponential
-    moving average of the weights, of this decay an iteration (null: the last weights). max_tokens: places (padding
-    counted) in a micro-batch. watch_every: iterations between two looks of the rewards that only watch. lora: train
-    adapters in place of all weights, without dropout; the models then share one copy of the weights.
+    num_iterations: rollouts, each followed by its update; all of them, those in which only a value model learns
+    too. prompts_per_iteration: different prompts in a rollout. num_samples: responses to each. max_response_tokens:
+    a longer response is cut off. temperature: of sampling, and of all logprobs. truncation_score: replaces the
+    score of an unfinished response, in the reward's units (null: leaves it). truncation_penalty: is subtracted from
+    it. mask_truncated: unfinished responses give no gradient. score_normalisation: "batch", to mean 0 and variance
+    1 over a rollout; "running", over all rollouts so far; "none". score_clip: scores are held between plus and
+    minus this, after that (null: not). learning_rate: AdamW's, at its highest. warmup: the share of the iterations
+    over which learning rates rise from 0. decay: how they fall after that. final_learning_rate: where `decay` ends,
+    as a share. betas, adam_epsilon, weight_decay: AdamW's. adam_form: "pytorch"; "tensorflow", where adam_epsilon
+    is added before the second moment is corrected for its start from 0, as in OpenAI's code (Huang et al. 2023).
+    max_grad_norm: larger gradients are scaled down to this norm. num_minibatches, num_epochs: optimizer steps an
+    iteration are their product. ptx_coef: what the loss of the pre-training examples in `ptx_data` is multiplied by
+    (both are means over tokens). ptx_examples: so many of them for each response of an iteration. ema: the policy
+    that is kept is the exponential moving average of the weights, of this decay an iteration (null: the last
+    weights). max_tokens: places (padding counted) in a micro-batch. watch_every: iterations between two looks of
+    the rewards that only watch. lora: train adapters in place of all weights, without dropout; the models then
+    share one copy of the weights.
     """
 
     num_iterations: int = Field(30, gt=0)
@@ -55,8 +54,6 @@ class RolloutConfig(StrictModel):
     num_samples: int = Field(4, gt=0)
     max_response_tokens: int = Field(48, gt=0)
     temperature: float = Field(1.0, gt=0)
-    end_at: str | None = Field(None, min_length=1)
-    end_after: int = Field(0, ge=0)
     truncation_score: float | None = -1.0
     truncation_penalty: float = Field(0.0, ge=0)
     mask_truncated: bool = False

@@ -28,7 +28,7 @@ from accord.engine.on_policy.methods import POLICY, Lesson, Method, Trainee
 from accord.engine.on_policy.pretraining import Pretraining
 from accord.engine.on_policy.scoring import Roles, metrics_of, score
 from accord.engine.reward import watched
-from accord.engine.rollout import Rollout, ended_at, roll_out
+from accord.engine.rollout import Rollout, roll_out
 from accord.errors import UserError
 from accord.seeds import derive_seed
 from accord.store.checkpoints import Checkpoint
@@ -91,7 +91,15 @@ def run_on_policy(
     with work.progress(label, len(batches), "iterations", start=done) as progress:
         for iteration in range(done, len(batches)):
             warming = iteration < num_warmup
-            rollout = _roll_out(roles, [prompts[i] for i in batches[iteration]], config, (seed, iteration))
+            rollout = roll_out(
+                roles.policy,
+                [prompts[i] for i in batches[iteration]],
+                num_samples=config.num_samples,
+                max_response_tokens=config.max_response_tokens,
+                temperature=config.temperature,
+                ending=config,
+                key=(seed, iteration),
+            )
             pad_id = roles.policy.template.pad_id
             minibatches = deal(rollout, config, derive_seed(seed, "minibatches", iteration), pad_id)
             micros = [micro for minibatch in minibatches[0] for micro in minibatch]
@@ -171,20 +179,6 @@ def deal(rollout: Rollout, config: RolloutConfig, seed: int, pad_id: int) -> lis
             epoch_batches.append([MicroBatch(tuple(int(part[i]) for i in m.indices), m.batch) for m in micros])
         epochs.append(epoch_batches)
     return epochs
-
-
-def _roll_out(roles: Roles, prompts: Sequence[Prompt], config: RolloutConfig, key: tuple[int | str, ...]) -> Rollout:
-    rollout = roll_out(
-        roles.policy,
-        prompts,
-        num_samples=config.num_samples,
-        max_response_tokens=config.max_response_tokens,
-        temperature=config.temperature,
-        key=key,
-    )
-    if config.end_at is None:
-        return rollout
-    return ended_at(rollout, roles.policy.template, config.end_at, config.end_after)
 
 
 def check_num_prompts(num_prompts: int, config: RolloutConfig, label: str) -> None:

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 
 from accord.data.derive import MarginSize, OwnMargins
 from accord.engine.config import TrainingConfig
+from accord.engine.ending import Ending
 from accord.models.lora import Lora, without_dropout
 
 Normalise = Literal["mean-and-variance", "mean", "none"]
@@ -19,7 +20,7 @@ FourNumbers = tuple[float, float, float, float]
 Problem = tuple[str, str, str]  # a key, what is wrong with it, what to change
 
 
-class RankingConfig(TrainingConfig):
+class RankingConfig(TrainingConfig, Ending):
     """How to make rankings of comparisons, and what to learn of them.
 
     loss: "pairs", the mean over all ordered pairs of a comparison (InstructGPT); "best", the probability of the best
@@ -46,7 +47,7 @@ class RankingConfig(TrainingConfig):
     et al. 2019); the reference answers named as `demonstrations` (Stiennon et al. 2020, InstructGPT, with the mean
     alone). num_normalise: of how many comparisons, prompts or demonstrations. normalise_first: the scores have variance
     1 before the training begins, too (Ziegler et al. 2019); their mean, which no pair can tell, is taken off in the
-    end. max_response_tokens: of a response that is sampled for the normalisation.
+    end. max_response_tokens, end_at, end_after: of a response that is sampled for the normalisation.
 
     validate_every: the loss on the validation is measured every so many optimizer steps (null: once an epoch).
     early_stopping: so many measurements in a row without a new lowest loss end the training (null: nothing does). keep:
@@ -103,17 +104,20 @@ def contradictions(config: RankingConfig) -> Iterator[Problem]:
     if config.ties == "drop" and "tie_probability" in given:
         yield "tie_probability", "ties are dropped, so no probability of theirs is used", _USE_TIES
     if config.normalise == "none":
-        for key in ("normalise_on", "num_normalise", "normalise_first", "max_response_tokens"):
-            if key in given and getattr(config, key) is not False:
+        for key in ("normalise_on", "num_normalise", "normalise_first", *_OF_SAMPLES):
+            if key in given and getattr(config, key) not in (False, None):
                 yield key, f"{key} says how scores are normalised, and normalise: none leaves them as they are", _NONE
     if config.normalise == "mean" and config.normalise_first:
         what = "normalise_first sets the variance of the first scores, and normalise: mean leaves variances alone"
         yield "normalise_first", what, "Take normalise_first out, or set normalise: mean-and-variance."
-    if config.normalise_on != "samples" and "max_response_tokens" in given:
-        what = f"nothing is sampled for a normalisation on {config.normalise_on}"
-        yield "max_response_tokens", what, "Take max_response_tokens out, or set normalise_on: samples."
+    if config.normalise_on != "samples":
+        for key in _OF_SAMPLES:
+            if key in given and getattr(config, key) is not None:
+                what = f"nothing is sampled for a normalisation on {config.normalise_on}"
+                yield key, what, f"Take {key} out, or set normalise_on: samples."
 
 
+_OF_SAMPLES = ("max_response_tokens", "end_at", "end_after")
 _USE_PAIRS = "Take it out, or set loss: pairs."
 _USE_TIES = "Take tie_probability out, or set ties: rao-kupper or ties: davidson."
 _NONE = "Take it out, or set normalise: mean-and-variance."

@@ -58,6 +58,7 @@ def sampled_trees(
             num_samples=1,
             max_response_tokens=config.max_response_tokens,
             temperature=1.0,
+            ending=config,
             key=(seed, "normalisation"),
             advance=work.advancer(progress),
         )
