@@ -24,7 +24,7 @@ from typing import Any
 from accord.errors import Interrupted, UserError
 from accord.plan import INTERNAL, Plan, Registry, make_plan
 from accord.recipe import Recipe
-from accord.steps.base import Input, Job, Link, PlannedStep
+from accord.steps.base import Input, Job, Link, PlannedStep, StepKind
 from accord.store import atomic
 from accord.store.artifacts import Artifact, Parent, Provenance, Store
 from accord.store.lock import lock
@@ -205,11 +205,25 @@ def _run_step(
     min_checkpoint_seconds: float,
 ) -> Artifact:
     inputs = {field: tuple(_input(store, link) for link in links) for field, links in step.parents.items()}
-    work = Workspace(folder, min_checkpoint_seconds=min_checkpoint_seconds, stop=stop.is_set)
+    work = Workspace(
+        folder,
+        min_checkpoint_seconds=min_checkpoint_seconds,
+        stop=stop.is_set,
+        conditions=_conditions(registry[step.kind]),
+    )
     say(f"{step.name}: " + ("going on from its last checkpoint" if work.checkpoints.any() else "running"))
     with atomic.disk_errors(folder):
         registry[step.kind].run(Job(step.name, step.config, step.seed, inputs, work, store))
     return work.publish(store, _provenance(step))
+
+
+def _conditions(kind: StepKind) -> dict[str, str]:
+    """What the result of a step depends on that its recipe does not say."""
+    if kind.work is None:
+        return {}  # nothing is computed, and importing torch would be most of the step
+    from accord.models.folders import dtype_name
+
+    return {"dtype": dtype_name()}
 
 
 def _input(store: Store, link: Link) -> Input:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from accord.engine.ranking.config import RankingConfig
 from accord.errors import UserError
 from accord.plan import make_plan
 from accord.recipe import parse_recipe
@@ -74,3 +75,35 @@ def test_what_is_in_a_list_twice_counts_double(tiny_model: Path, kind: str) -> N
         f"r.yaml:5:{kind}.data: {part} stands there twice, so what it holds counts double. "
         "Leave one of them out, unless that is meant."
     )
+
+
+@pytest.mark.parametrize("kind", ["sft", "reward", "dpo", "kto"])
+def test_an_end_of_what_never_falls(tiny_model: Path, kind: str) -> None:
+    with pytest.raises(UserError, match="final_learning_rate is where decay ends, and decay is constant") as error:
+        cautions(tiny_model, kind, f"{KEYS[kind]}, decay: constant, final_learning_rate: 0.1")
+    assert error.value.where == f"r.yaml:5:{kind}.final_learning_rate"
+    assert cautions(tiny_model, kind, f"{KEYS[kind]}, decay: linear, final_learning_rate: 0.1") == ()
+
+
+@pytest.mark.parametrize(("kind", "rate"), [("sft", "2e-4"), ("reward", "1e-4"), ("dpo", "1e-5")])
+def test_adapters_at_the_rate_of_all_weights(tiny_model: Path, kind: str, rate: str) -> None:
+    (caution,) = cautions(tiny_model, kind, f"{KEYS[kind]}, lora: {{}}")
+    assert "adapters hardly move with it" in caution
+    assert caution.endswith(f"Set learning_rate: {rate}.")
+    assert cautions(tiny_model, kind, f"{KEYS[kind]}, lora: {{}}, learning_rate: {rate}") == ()
+
+
+def test_margin_thresholds_that_tell_nothing_apart(tiny_model: Path) -> None:
+    keys = f"{KEYS['reward']}, margin_thresholds: [0, 1, 2, 3]"
+    assert cautions(tiny_model, "reward", keys) == ()
+    with pytest.raises(UserError, match="with margin: none no level of preference is told apart") as error:
+        cautions(tiny_model, "reward", f"{keys}, margin: none")
+    assert error.value.where == "r.yaml:5:reward.margin_thresholds"
+    with pytest.raises(UserError, match="with margin: none"):
+        cautions(tiny_model, "reward", f"{keys}, loss: best")
+
+
+def test_the_best_of_several_leads_by_no_margin_unless_asked() -> None:
+    assert RankingConfig().margin == "small"
+    assert RankingConfig(loss="best").margin == "none"
+    assert RankingConfig(loss="best", margin="small").margin == "small"

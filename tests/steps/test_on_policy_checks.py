@@ -61,6 +61,7 @@ REFUSED = [
     ("end_after: 16", "end_after", "there is no end_at", 'Add `end_at: "."`'),
     ('end_at: ".", end_after: 48', "end_after", "none would ever be finished", "Lower end_after"),
     # optimizer steps
+    ("watch_every: 2", "watch_every", "no reward watches, however often", "Name one as `watch`"),
     ("final_learning_rate: 0.1", "final_learning_rate", "decay is constant", "Write `decay: linear`"),
     (
         "max_update_kl_per_token: 1, num_minibatches: 1",

@@ -114,6 +114,24 @@ def test_seconds_add_up_over_restarts(tmp_path: Path):
     assert second.seconds() == 30.0 + 5.0
 
 
+def test_work_begun_under_other_conditions_is_not_gone_on_with(tmp_path: Path):
+    store, begun = Store(tmp_path), {"dtype": "bfloat16"}
+    folder = store.work_folder("sft", "k" * 64)
+    work = Workspace(folder, min_checkpoint_seconds=0.0, conditions=begun)
+    work.checkpoint_or_stop(1, lambda: ({}, {}))
+    with pytest.raises(UserError) as caught:
+        Workspace(folder, conditions={"dtype": "float32"}).resume()
+    assert caught.value.what == "this step was begun with dtype bfloat16, and would go on with float32"
+    assert caught.value.where == str(folder)
+    assert caught.value.remedy.startswith("Set ACCORD_DTYPE=bfloat16 to go on, or delete")
+    again = Workspace(folder, conditions=begun)  # nothing was lost by the refusal
+    found = again.resume()
+    assert found is not None
+    assert found.iteration == 1
+    artifact = again.publish(store, Provenance("sft", "sft", "k" * 64, 1, {}, 0, {}))
+    assert artifact.manifest["conditions"] == begun
+
+
 def test_publish_moves_out_and_removes_the_rest(tmp_path: Path):
     store = Store(tmp_path)
     work = Workspace(store.work_folder("sft", "k" * 64), min_checkpoint_seconds=0.0)

@@ -149,15 +149,19 @@ def compute_dtype() -> torch.dtype:
     return torch.bfloat16 if _native_bfloat16() else torch.float32
 
 
+def dtype_name() -> str:
+    """Of `compute_dtype`, as ACCORD_DTYPE takes it."""
+    return str(compute_dtype()).removeprefix("torch.")
+
+
 def describe_compute() -> str:
     """In words, what models compute in and on: "bfloat16 on the CPU (AMX), 2 threads"."""
-    dtype = str(compute_dtype()).removeprefix("torch.")
     if os.environ.get("ACCORD_DTYPE"):
         why = "as ACCORD_DTYPE says"
     else:
         why = _native_bfloat16() or "it multiplies no bfloat16"
     threads = torch.get_num_threads()
-    return f"{dtype} on the CPU ({why}), {threads} thread{'s' if threads != 1 else ''}"
+    return f"{dtype_name()} on the CPU ({why}), {threads} thread{'s' if threads != 1 else ''}"
 
 
 def _native_bfloat16() -> str:

@@ -38,13 +38,19 @@ def check_judged(step: PlannedStep) -> None:
 
 
 def learning(step: PlannedStep) -> Iterator[Caution]:
-    """Of every step that learns: what is in a list twice, and learning rates beyond all use."""
+    """Of every step that learns: what is in a list twice, learning rates beyond all use, or with an end that is none.
+
+    Raises Contradiction."""
     for field, links in step.parents.items():
         named = [(link.step.key, link.part) for link in links]
         for at, link in enumerate(links):
             if named[at] in named[:at]:
                 what = f"{link.name} stands there twice" + (", so what it holds counts double." if link.part else ".")
                 yield Caution(field, what, "Leave one of them out, unless that is meant.")
+    decay, given = getattr(step.config, "decay", None), step.config.model_fields_set
+    if decay == "constant" and "final_learning_rate" in given:
+        what = "final_learning_rate is where decay ends, and decay is constant"
+        raise Contradiction("final_learning_rate", what, "Write `decay: linear`, or leave out final_learning_rate.")
     for key in ("learning_rate", "value_learning_rate"):
         rate = getattr(step.config, key, None)
         if rate is not None and rate > _HIGHEST_RATE:

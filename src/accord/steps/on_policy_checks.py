@@ -77,9 +77,6 @@ def rollouts(step: PlannedStep) -> Iterator[Caution]:
             f"not {config.num_minibatches}.",
             "Lower num_minibatches, or raise prompts_per_iteration.",
         )
-    if config.decay == "constant" and _given(config, "final_learning_rate"):
-        what = "final_learning_rate is where decay ends, and decay is constant"
-        raise Contradiction("final_learning_rate", what, "Write `decay: linear`, or leave out final_learning_rate.")
     num = config.num_policy_iterations
     if config.ema is not None and (left := config.ema**num) > 0.5:
         enough = int(0.1 ** (1 / num) * 1000) / 1000
@@ -90,6 +87,8 @@ def rollouts(step: PlannedStep) -> Iterator[Caution]:
             f"Set ema to {enough:g} or less, or run more iterations.",
         )
     yield from _pretraining(step, config)
+    if _given(config, "watch_every") and not step.parents["watch"]:
+        raise Contradiction("watch_every", "no reward watches, however often", "Name one as `watch`, or leave it out.")
     if any(link.step.key == _reward(step).key for link in step.parents["watch"]):
         what = f"{_reward(step).name!r} is what is optimised, and its scores are logged without being watched."
         yield Caution("watch", what, "Watch a reward that nothing is trained against, or leave this one out.")

@@ -155,6 +155,13 @@ def check(step: PlannedStep) -> Iterable[Caution]:
     if config.demonstrations is not None and config.normalise_on != "demonstrations":
         what = f"the scores are normalised on {config.normalise_on}, so demonstrations are not used"
         raise Contradiction("demonstrations", what, "Take them out, or set normalise_on: demonstrations.")
+    if (
+        config.margin in ("none", "data")
+        and config.validation is None
+        and "margin_thresholds" in config.model_fields_set
+    ):
+        what = f"with margin: {config.margin} no level of preference is told apart, and no validation does"
+        raise Contradiction("margin_thresholds", what, "Take it out, or set margin: small or margin: large.")
     if config.ties != "drop" and config.margin != "none":
         what = f"with margins the probabilities of a win, of a loss and of a tie in {config.ties} do not add up to 1"
         yield Caution("margin", f"{what}.", "Set margin: none to read scores as probabilities.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Self
@@ -11,8 +11,8 @@ from pydantic import Field, model_validator
 
 from accord.engine.config import TrainingConfig
 from accord.errors import UserError
-from accord.steps.base import LATEST, ExamplesRef, Input, Job, PolicyRef, StepConfig, StepKind
-from accord.steps.judged import learning
+from accord.steps.base import LATEST, Caution, ExamplesRef, Input, Job, PlannedStep, PolicyRef, StepConfig, StepKind
+from accord.steps.judged import learning, slow_adapters
 from accord.types import Demonstration, PlainText
 
 if TYPE_CHECKING:
@@ -144,4 +144,11 @@ def work(config: Config, sizes: Sizes) -> Work:
     return Work([phase], loaded=[sizes.policy], saved=[sizes.policy], checkpointed=trained, lengths=lengths)
 
 
-STEP = StepKind(produces="policy", version=1, config=Config, run=run, work=work, check=learning)
+def check(step: PlannedStep) -> Iterator[Caution]:
+    """What does not go together, and what is hardly meant."""
+    assert isinstance(step.config, Config)
+    yield from learning(step)
+    yield from slow_adapters(step.config, "2e-4")
+
+
+STEP = StepKind(produces="policy", version=1, config=Config, run=run, work=work, check=check)

@@ -140,8 +140,13 @@ class Store:
         found = self.find(manifest["kind"], manifest["key"]) if manifest else None
         return found if found is not None and found.path.resolve() == path else None
 
-    def publish(self, content: Path, provenance: Provenance, seconds: float) -> Artifact:
-        """Move the folder `content` into the store as an artifact. `content` lies on the store's file system."""
+    def publish(
+        self, content: Path, provenance: Provenance, seconds: float, conditions: Mapping[str, str] | None = None
+    ) -> Artifact:
+        """Move the folder `content` into the store as an artifact. `content` lies on the store's file system.
+
+        conditions: what it depends on beside its key, such as the compute dtype; for the manifest.
+        """
         if existing := self.find(provenance.kind, provenance.key):
             return existing
         final = self.folder(provenance.kind, provenance.key)
@@ -153,6 +158,7 @@ class Store:
                 {
                     "format": FORMAT,
                     **asdict(provenance),
+                    "conditions": dict(conditions or {}),
                     "files": describe(content),
                     "seconds": round(seconds, 3),
                     "created": datetime.now(UTC).isoformat(timespec="seconds"),

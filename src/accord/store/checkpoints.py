@@ -33,6 +33,7 @@ class Checkpoint:
     path: Path
     iteration: int
     state: Any
+    conditions: Mapping[str, str]
 
     def tensors(self, group: str) -> dict[str, Tensor]:
         """The tensors of a group, by name, on the CPU."""
@@ -42,13 +43,23 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoints of one piece of work. One process at a time: the workspace's lock sees to it."""
+    """The checkpoints of one piece of work. One process at a time: the workspace's lock sees to it.
+
+    conditions: what the work depends on that its key does not hold, such as the compute dtype; each checkpoint
+    remembers those that it was made under.
+    """
 
     def __init__(
-        self, folder: Path, min_seconds: float = 120.0, keep: int = 2, clock: Callable[[], float] = time.monotonic
+        self,
+        folder: Path,
+        min_seconds: float = 120.0,
+        keep: int = 2,
+        clock: Callable[[], float] = time.monotonic,
+        conditions: Mapping[str, str] | None = None,
     ) -> None:
         assert keep >= 1
         self.folder, self.min_seconds, self.keep, self._clock = folder, min_seconds, keep, clock
+        self.conditions = dict(conditions or {})
         self._last_saved = clock()
 
     def due(self) -> bool:
@@ -91,7 +102,7 @@ class Checkpoints:
                 atomic.files.remove_tree(path)
                 continue
             state = json.loads((path / STATE).read_bytes())
-            return Checkpoint(path, manifest["iteration"], state)
+            return Checkpoint(path, manifest["iteration"], state, manifest.get("conditions", {}))
         return None
 
     def any(self) -> bool:
@@ -101,9 +112,8 @@ class Checkpoints:
     def _saved(self) -> list[Path]:
         return sorted(path for path in self.folder.glob("[0-9]*") if path.name.isdigit())
 
-    @staticmethod
     def _write(
-        temp: Path, iteration: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
+        self, temp: Path, iteration: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
     ) -> None:
         for group, named in tensors.items():
             from safetensors.torch import save_file
@@ -113,4 +123,5 @@ class Checkpoints:
             atomic.files.write(temp / f"{group}.safetensors", partial(save_file, contiguous))
         text = json.dumps(state)
         atomic.files.write(temp / STATE, lambda path: path.write_text(text, encoding="utf-8"))
-        atomic.write_json(temp / MANIFEST, seal({"format": FORMAT, "iteration": iteration, "files": describe(temp)}))
+        told = {"format": FORMAT, "iteration": iteration, "conditions": self.conditions, "files": describe(temp)}
+        atomic.write_json(temp / MANIFEST, seal(told))

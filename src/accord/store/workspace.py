@@ -84,7 +84,8 @@ class Workspace:
     """What a running step writes to. Holding the lock on it is up to the caller.
 
     Opening it clears what an attempt without a checkpoint left in `out`, so that a step either resumes from a
-    checkpoint or starts from nothing.
+    checkpoint or starts from nothing. conditions: what the result depends on beside the step's key, by name, such as
+    {"dtype": "bfloat16"}. The artifact's manifest has them, and work begun under others is not gone on with.
     """
 
     def __init__(
@@ -93,11 +94,12 @@ class Workspace:
         *,
         min_checkpoint_seconds: float = 120.0,
         stop: Callable[[], bool] = lambda: False,
+        conditions: Mapping[str, str] | None = None,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folder, self.out = folder, folder / "out"
-        self.checkpoints = Checkpoints(folder / "checkpoints", min_checkpoint_seconds, clock=clock)
+        self.checkpoints = Checkpoints(folder / "checkpoints", min_checkpoint_seconds, 2, clock, conditions)
         self.metrics = MetricsLog(self.out / METRICS)
         self._stop, self._stream, self._clock = stop, stream, clock
         self._began = clock()
@@ -113,10 +115,12 @@ class Workspace:
     def resume(self) -> Checkpoint | None:
         """The checkpoint to go on from, with the metrics rewound to it; None, and an empty `out`, when there is none.
 
-        A step that saves checkpoints calls this once, before anything else.
+        A step that saves checkpoints calls this once, before anything else. Raises UserError for a checkpoint that was
+        made under other conditions.
         """
         checkpoint = self.checkpoints.latest()
         if checkpoint is not None:
+            self._refuse_others(checkpoint.conditions)
             self.metrics.rewind(checkpoint.iteration)
         else:
             shutil.rmtree(self.out)
@@ -171,9 +175,18 @@ class Workspace:
 
     def publish(self, store: Store, provenance: Provenance) -> Artifact:
         """Make `out` an artifact of the store, and remove this folder."""
-        artifact = store.publish(self.out, provenance, self.seconds())
+        artifact = store.publish(self.out, provenance, self.seconds(), self.checkpoints.conditions)
         shutil.rmtree(self.folder, ignore_errors=True)
         return artifact
+
+    def _refuse_others(self, begun: Mapping[str, str]) -> None:
+        for name, now in self.checkpoints.conditions.items():
+            if begun.get(name, now) != now:
+                raise UserError(
+                    f"this step was begun with {name} {begun[name]}, and would go on with {now}",
+                    where=str(self.folder),
+                    remedy=f"Set ACCORD_{name.upper()}={begun[name]} to go on, or delete this folder to begin anew.",
+                )
 
     def _read_elapsed(self) -> float:
         try:

@@ -6,9 +6,9 @@ What papers leave open is decided here: see the docstrings of `accord.algorithms
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from accord.data.derive import MarginSize, OwnMargins
 from accord.engine.config import TrainingConfig
@@ -25,7 +25,7 @@ class RankingConfig(TrainingConfig, Ending):
 
     loss: "pairs", the mean over all ordered pairs of a comparison (InstructGPT); "best", the probability of the best
     response among all of the comparison's (Ziegler et al. 2019), for which comparisons without a single best one are
-    left out, and counted. Of two responses both are the same.
+    left out, and counted. Of two responses both are the same, but for the margin, which "best" has none of by default.
 
     tie_below: differences of mean grades below this, and equal ones, are ties (0: equal ones alone). ties: what becomes
     of them: "drop", no pair; "rao-kupper" and "davidson", pairs whose probability the model learns, too (Rao and Kupper
@@ -72,6 +72,13 @@ class RankingConfig(TrainingConfig, Ending):
     validate_every: int | None = Field(None, gt=0)
     early_stopping: int | None = Field(None, gt=0)
     keep: Literal["best", "last"] = "best"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _best_has_no_margin(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("loss") == "best":
+            return {"margin": "none", **values}
+        return values
 
     @field_validator("margin_thresholds")
     @classmethod
