@@ -116,17 +116,21 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
             file.write(json.dumps({"prompt": row["prompt"], **sides}) + "\n")
 
 
-def with_accord(train: Path, test: Path, seed: int, folder: Path) -> tuple[list[float], dict[str, Any]]:
-    """Score gaps of the test rows, and what training took."""
-    import accord
-
-    recipe = {
+def recipe_of(train: Path, seed: int) -> dict[str, Any]:
+    """A reward model from the model as it comes."""
+    return {
         "model": MODEL,
         "seed": seed,
         "data": {"fold": {"source": str(train), "defects": "drop"}},
         "steps": [{"reward": {"name": "rm", "data": "fold", "start": "start", "margin": "none", **SETTINGS}}],
     }
-    run = accord.run_recipe(recipe, store=folder / "store")
+
+
+def with_accord(train: Path, test: Path, seed: int, folder: Path) -> tuple[list[float], dict[str, Any]]:
+    """Score gaps of the test rows, and what training took."""
+    import accord
+
+    run = accord.run_recipe(recipe_of(train, seed), store=folder / "store")
     step = run.step("rm")
     reward = run.reward("rm")
     rows = [json.loads(line) for line in test.read_text(encoding="utf-8").splitlines()]
@@ -139,7 +143,7 @@ def with_trl(train: Path, test: Path, seed: int, folder: Path, python: str) -> t
     """The same from TRL's RewardTrainer, in an environment of its own. It starts from the same folder."""
     import accord
 
-    model = accord.run_recipe({"model": MODEL, "seed": seed, "data": {}, "steps": []}, store=folder / "store")
+    model = accord.run_recipe(recipe_of(train, seed), store=folder / "store", until="model")
     settings = {"model": str(model.step("model").folder / "model"), "seed": seed, **SETTINGS}
     script = Path(__file__).parent / "peers" / "trl_reward.py"
     out = folder / "out.json"

@@ -61,7 +61,6 @@ REFUSED = [
     ("end_after: 16", "end_after", "there is no end_at", 'Add `end_at: "."`'),
     ('end_at: ".", end_after: 48', "end_after", "none would ever be finished", "Lower end_after"),
     # optimizer steps
-    ("watch_every: 2", "watch_every", "no reward watches, however often", "Name one as `watch`"),
     ("final_learning_rate: 0.1", "final_learning_rate", "decay is constant", "Write `decay: linear`"),
     (
         "max_update_kl_per_token: 1, num_minibatches: 1",
@@ -150,6 +149,7 @@ WARNED = [
         "Set ema to 0.794 or less",
     ),
     ("kl_target: 6, value_warmup: 26", "kl_target", "learns in 4 iterations of 64 sequences", "Run more iterations"),
+    ("watch_every: 2", "watch_every", "no reward watches, however often", "Name one as `watch`"),
     ("watch: [rm]", "watch", "'rm' is what is optimised, and its scores are logged without", "leave this one out"),
     (
         "watch: [rule, both, rule], truncation_score: 0",

@@ -88,7 +88,7 @@ def rollouts(step: PlannedStep) -> Iterator[Caution]:
         )
     yield from _pretraining(step, config)
     if _given(config, "watch_every") and not step.parents["watch"]:
-        raise Contradiction("watch_every", "no reward watches, however often", "Name one as `watch`, or leave it out.")
+        yield Caution("watch_every", "no reward watches, however often.", "Name one as `watch`, or leave it out.")
     if any(link.step.key == _reward(step).key for link in step.parents["watch"]):
         what = f"{_reward(step).name!r} is what is optimised, and its scores are logged without being watched."
         yield Caution("watch", what, "Watch a reward that nothing is trained against, or leave this one out.")
