@@ -2,11 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from accord.engine.sampler import Request, Sampler, draw, sample_all
+from accord.engine.sampler import Request, Sampler, sample_all
 from accord.models.policy import Policy
 from accord.text.tree import Branch, Tree, TreeBatch
 
@@ -80,23 +79,6 @@ def test_a_response_ends_at_the_end_of_turn_or_at_the_limit(policy: Policy) -> N
         assert end not in sample.ids[:-1]
         assert sample.finished or len(sample.ids) == 6
     assert {sample.finished for sample in samples} == {True, False}
-
-
-def test_frequencies_follow_the_distribution() -> None:
-    logits = torch.tensor([0.0, 1.0, -1.0, float("-inf"), 2.0])
-    uniforms = torch.from_numpy((np.arange(20_000) + 0.5) / 20_000)  # evenly spaced: each share is right to 1 / 20,000
-    drawn, logprobs = draw(logits.expand(20_000, 5).clone(), uniforms)
-    expected = logits.softmax(0)
-    observed = torch.bincount(drawn, minlength=5) / 20_000
-    torch.testing.assert_close(observed, expected, atol=1e-4, rtol=0)
-    assert observed[3] == 0
-    torch.testing.assert_close(logprobs, expected.log()[drawn], atol=1e-6, rtol=0)
-
-
-def test_extreme_uniforms_draw_possible_tokens() -> None:
-    logits = torch.tensor([[float("-inf"), 0.0, 0.0, float("-inf")]] * 2)
-    drawn, _ = draw(logits, torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64))
-    assert drawn.tolist() == [1, 2]
 
 
 def test_temperature_zero_takes_the_most_probable(policy: Policy) -> None:

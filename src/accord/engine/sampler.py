@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from accord.algorithms.sampling import draw
 from accord.engine.cache import SlotCache
 from accord.models.packed import PackedLinears
 from accord.models.policy import Policy, hidden_states
@@ -136,8 +137,8 @@ class Sampler:
             drawn = logits.argmax(dim=1)
             logprobs = torch.zeros(len(drawn))
         else:
-            uniforms = torch.tensor([self._active[s].uniforms[len(self._active[s].ids)] for s in slots])
-            drawn, logprobs = draw(logits.div_(self._temperature), uniforms)
+            uniforms = [self._active[s].uniforms[len(self._active[s].ids)] for s in slots]
+            drawn, logprobs = draw(logits, torch.tensor(uniforms, dtype=torch.float64), self._temperature)
         self._last_ids[slots.start : slots.stop] = drawn
         for slot, token, logprob in zip(slots, drawn.tolist(), logprobs.tolist(), strict=True):
             sample = self._active[slot]
@@ -161,22 +162,6 @@ class Sampler:
         self._lengths[holes] = self._lengths[movers]
         self._cache.move(movers, holes)
         return ended
-
-
-def draw(logits_bv: Tensor, uniforms_b: Tensor) -> tuple[Tensor, Tensor]:
-    """Inverse-CDF sampling with one uniform in [0, 1) a row: token ids [b] and their logprobs [b].
-
-    The logits are overwritten. One uniform a row instead of one a row and token: noise over the vocabulary costs more
-    than the rest of a step.
-    """
-    weights = logits_bv.sub_(logits_bv.amax(dim=1, keepdim=True)).exp_()
-    cumulative = weights.cumsum(dim=1)
-    total = cumulative[:, -1]
-    wanted = (uniforms_b.to(torch.float64) * total).to(torch.float32)
-    wanted = torch.minimum(wanted, total.nextafter(torch.zeros_like(total)))  # rounding may have reached the total
-    # right=True: the first token whose cumulative probability exceeds the draw, so never one of probability zero.
-    drawn = torch.searchsorted(cumulative, wanted[:, None], right=True)
-    return drawn.squeeze(1), (weights.gather(1, drawn).squeeze(1) / total).log()
 
 
 def sample_all(

@@ -1,0 +1,61 @@
+"""Drawing tokens: frequencies, bounds, and blocks against the plain running sum."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accord.algorithms.sampling import draw
+
+
+def evenly_spaced(num: int) -> torch.Tensor:
+    """With these every share is right to 1 / num."""
+    return torch.from_numpy((np.arange(num) + 0.5) / num)
+
+
+def test_by_hand() -> None:
+    """Probabilities 1/4, 1/2, 1/4: the cumulative ones are 1/4, 3/4, 1."""
+    logits = torch.tensor([1.0, 2.0, 1.0]).log().expand(5, 3).clone()
+    drawn, logprobs = draw(logits, torch.tensor([0.0, 0.2, 0.25, 0.7, 0.8], dtype=torch.float64))
+    assert drawn.tolist() == [0, 0, 1, 1, 2]
+    expected = torch.tensor([0.25, 0.25, 0.5, 0.5, 0.25]).log()
+    torch.testing.assert_close(logprobs, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_frequencies_follow_the_distribution(temperature: float) -> None:
+    logits = torch.tensor([0.0, 1.0, -1.0, float("-inf"), 2.0])
+    drawn, logprobs = draw(logits.expand(20_000, 5).clone(), evenly_spaced(20_000), temperature)
+    expected = (logits / temperature).softmax(0)
+    observed = torch.bincount(drawn, minlength=5) / 20_000
+    torch.testing.assert_close(observed, expected, atol=1e-4, rtol=0)
+    assert observed[3] == 0
+    torch.testing.assert_close(logprobs, expected.log()[drawn], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("vocabulary", [4, 256, 257, 512, 1000])
+def test_extreme_uniforms_draw_possible_tokens(vocabulary: int) -> None:
+    """The first and the last possible token, wherever a block begins or ends."""
+    logits = torch.full((2, vocabulary), float("-inf"))
+    logits[:, [1, vocabulary - 2]] = 0.0
+    drawn, logprobs = draw(logits, torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64))
+    assert drawn.tolist() == [1, vocabulary - 2]
+    torch.testing.assert_close(logprobs, torch.tensor([0.5, 0.5]).log())
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), vocabulary=st.integers(1, 1200), spread=st.sampled_from([0.0, 1.0, 8.0]))
+def test_blocks_draw_what_a_plain_running_sum_does(seed: int, vocabulary: int, spread: float) -> None:
+    rng = torch.Generator().manual_seed(seed)
+    logits = spread * torch.randn(16, vocabulary, generator=rng)
+    uniforms = torch.rand(16, generator=rng, dtype=torch.float64)
+    drawn, logprobs = draw(logits.clone(), uniforms)
+    probabilities = logits.double().softmax(1)
+    cumulative = probabilities.cumsum(1)
+    after, own = cumulative.gather(1, drawn[:, None]).squeeze(1), probabilities.gather(1, drawn[:, None]).squeeze(1)
+    slack = 1e-5  # of fp32 weights
+    assert ((after > uniforms - slack) & (after - own < uniforms + slack)).all()
+    torch.testing.assert_close(logprobs.double(), own.log(), atol=1e-4, rtol=0)
