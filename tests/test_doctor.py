@@ -108,9 +108,9 @@ def test_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_compute(monkeypatch: pytest.MonkeyPatch):
     torch = pytest.importorskip("torch")
-    from accord.models import folders
+    from accord.models import compute
 
-    monkeypatch.setattr(folders, "compute_dtype", lambda: torch.float32)
+    monkeypatch.setattr(compute, "compute_dtype", lambda: torch.float32)
     monkeypatch.setattr(doctor, "usable_processors", lambda: 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     monkeypatch.delenv("ACCORD_DTYPE", raising=False)

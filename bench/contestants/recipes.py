@@ -33,6 +33,6 @@ def recipe(asked: dict[str, Any], *steps: dict[str, Any], reward: bool = False) 
 
 def own_dtype() -> str:
     """What Accord computes in here: bfloat16 where the processor multiplies it, or what ACCORD_DTYPE says."""
-    from accord.models.folders import compute_dtype
+    from accord.models.compute import compute_dtype
 
     return str(compute_dtype()).removeprefix("torch.")

@@ -16,7 +16,7 @@ from accord.engine.rollout import Rollout, roll_out
 from accord.evaluate.policies import sequence_logprobs
 from accord.evaluate.reward_model import score_texts
 from accord.evaluate.text_baseline import TextRidge, rated_pairs
-from accord.models.folders import compute_dtype
+from accord.models.compute import compute_dtype
 from accord.models.policy import Policy
 from accord.rewards.learned import LearnedReward
 from accord.types import Message, Prompt

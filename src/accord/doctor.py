@@ -169,7 +169,7 @@ def compute(measure: bool) -> Iterator[Finding]:
 
     from accord.engine.machine import gemm_gflops
     from accord.errors import UserError
-    from accord.models.folders import compute_dtype, describe_compute
+    from accord.models.compute import compute_dtype, describe_compute
 
     try:
         dtype, text = compute_dtype(), describe_compute()

@@ -221,9 +221,9 @@ def _conditions(kind: StepKind) -> dict[str, str]:
     """What the result of a step depends on that its recipe does not say."""
     if kind.work is None:
         return {}  # nothing is computed, and importing torch would be most of the step
-    from accord.models.folders import dtype_name
+    from accord.models.compute import compute_device, dtype_name
 
-    return {"dtype": dtype_name()}
+    return {"dtype": dtype_name(), "device": compute_device().type}
 
 
 def _input(store: Store, link: Link) -> Input:

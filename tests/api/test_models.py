@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import accord
-from accord.models import folders
+from accord.models import compute
 from accord.models.scalar import Normalisation, ScalarModel
 
 MESSAGES = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "Hello."}]
@@ -17,7 +17,7 @@ MESSAGES = [{"role": "system", "content": "Be short."}, {"role": "user", "conten
 @pytest.fixture(autouse=True)
 def full_precision(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("accord.api.models.compute_dtype", lambda: torch.float32)
-    monkeypatch.setattr(folders, "compute_dtype", lambda: torch.float32)
+    monkeypatch.setattr(compute, "compute_dtype", lambda: torch.float32)
     monkeypatch.setenv("ACCORD_CACHE", str(tmp_path / "cache"))
 
 

@@ -97,3 +97,12 @@ def test_pairs_that_are_all_in_order_do_not_make_the_accuracy_certain() -> None:
     interval = wilson(10, 10)
     assert (found["accuracy_low"], found["accuracy_high"]) == (interval.low, interval.high)
     assert found["accuracy_low"] == pytest.approx(0.7225, abs=1e-4)  # 10 / (10 + 1.96^2)
+
+
+def test_of_a_single_prompt_the_interval_is_over_comparisons() -> None:
+    """100 comparisons, 80 of them right: Wilson's interval is 0.711 to 0.867, and a bootstrap's about the same."""
+    one = [ranking("a", f"good {i}/bad {i}", Pair(0, 1, 0.0)) for i in range(100)]
+    found = evaluate_rankings(one, [[1.0, 0.0]] * 80 + [[0.0, 1.0]] * 20, seed=1)
+    assert (found["num_prompts"], found["num_comparisons"]) == (1, 100)
+    assert found["accuracy_low"] == pytest.approx(0.72, abs=0.03)
+    assert found["accuracy_high"] == pytest.approx(0.88, abs=0.03)

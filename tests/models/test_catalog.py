@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from accord.errors import UserError
-from accord.models import folders
+from accord.models import compute
 from accord.models.catalog import adopted_tokenizer, load_template, prepare
 from accord.models.export import export
 from accord.models.policy import Policy
@@ -240,25 +240,44 @@ def test_the_built_in_model_keeps_its_own_template_unless_told() -> None:
 
 
 def test_the_dtype_of_computation_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCORD_DEVICE", "cpu")
     for native, expected in (({"amx_bf16": True}, torch.bfloat16), ({"avx2": True}, torch.float32)):
         monkeypatch.delenv("ACCORD_DTYPE", raising=False)
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda native=native: native)
-        assert folders.compute_dtype() == expected
+        assert compute.compute_dtype() == expected
         monkeypatch.setenv("ACCORD_DTYPE", "float32")
-        assert folders.compute_dtype() == torch.float32
+        assert compute.compute_dtype() == torch.float32
         monkeypatch.setenv("ACCORD_DTYPE", "bfloat16")
-        assert folders.compute_dtype() == torch.bfloat16
+        assert compute.compute_dtype() == torch.bfloat16
     monkeypatch.setenv("ACCORD_DTYPE", "float16")
     with pytest.raises(UserError, match="'float16' is no dtype"):
-        folders.compute_dtype()
+        compute.compute_dtype()
+
+
+def test_the_device_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ACCORD_DEVICE", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert compute.compute_device() == torch.device("cuda")
+    assert compute.compute_dtype() == torch.bfloat16
+    monkeypatch.setenv("ACCORD_DEVICE", "cpu")
+    assert compute.compute_device() == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for asked, what in (("cuda", "finds no GPU"), ("mps", "does not compute on 'mps'"), ("gpu", "'gpu' is no device")):
+        monkeypatch.setenv("ACCORD_DEVICE", asked)
+        with pytest.raises(UserError, match=what) as error:
+            compute.compute_device()
+        assert error.value.where == "ACCORD_DEVICE"
+    monkeypatch.delenv("ACCORD_DEVICE")
+    assert compute.compute_device() == torch.device("cpu")
 
 
 def test_what_models_compute_in_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ACCORD_DTYPE", raising=False)
+    monkeypatch.setenv("ACCORD_DEVICE", "cpu")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
-    assert folders.describe_compute() == "bfloat16 on the CPU (AVX512-BF16), 2 threads"
+    assert compute.describe_compute() == "bfloat16 on the CPU (AVX512-BF16), 2 threads"
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
-    assert folders.describe_compute() == "float32 on the CPU (it multiplies no bfloat16), 2 threads"
+    assert compute.describe_compute() == "float32 on the CPU (it multiplies no bfloat16), 2 threads"
     monkeypatch.setenv("ACCORD_DTYPE", "bfloat16")
-    assert folders.describe_compute() == "bfloat16 on the CPU (as ACCORD_DTYPE says), 2 threads"
+    assert compute.describe_compute() == "bfloat16 on the CPU (as ACCORD_DTYPE says), 2 threads"

@@ -13,8 +13,8 @@ from accord.engine.learner import Learner
 from accord.errors import UserError
 from accord.models.adapters import new_adapter
 from accord.models.attention import NAME as ATTENTION
+from accord.models.compute import cast_for_compute
 from accord.models.cost import Dimensions, dimensions_of, trained_bytes
-from accord.models.folders import cast_for_compute
 from accord.models.lora import Lora
 from accord.models.policy import Policy
 from accord.models.scalar import ScalarModel

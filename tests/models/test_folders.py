@@ -144,7 +144,7 @@ def test_an_architecture_that_ignores_the_tree_is_refused(tiny_model: Path, monk
         def __init__(self, groups: Sequence[TreeGroup], dtype: torch.dtype) -> None:
             super().__init__([replace(one, visible=torch.ones_like(one.visible).tril()) for one in groups], dtype)
 
-    monkeypatch.setattr("accord.models.policy.TreeAttention", Blind)
+    monkeypatch.setattr(attention, "TreeAttention", Blind)
     with pytest.raises(UserError, match="response tree's mask"):
         catalog.check_tree_layout(load_module(AutoModelForCausalLM, tiny_model), "tiny")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from accord.models.policy import Policy
 from accord.models.scalar import ScalarModel
-from accord.text.tree import Branch, Tree, TreeBatch, flatten
+from accord.text.tree import PROMPT, Branch, Tree, TreeBatch, flatten
 
 TREES = [
     Tree((5, 6, 7), (Branch((20, 21, 2)), Branch((30,)), Branch((40, 41, 42, 43, 2)))),
@@ -65,8 +66,7 @@ def test_a_broken_mask_would_be_seen(tiny_model: Path) -> None:
     """Negative control: with plain causal visibility branches see each other, and the numbers differ."""
     policy = Policy.load(tiny_model)
     batch = _batch(TREES[:1])
-    visible = batch.groups[0].visible
-    visible.copy_(torch.ones_like(visible).tril())
+    batch = replace(batch, branch_of_place=torch.full_like(batch.branch_of_place, PROMPT))
     with torch.no_grad():
         ours = policy.token_logprobs(batch).logprobs
     assert (ours - _plain_logprobs(tiny_model)[: len(ours)]).abs().max() > 1e-2

@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from accord.api.models import load_reward as api_load
 from accord.errors import Interrupted, UserError
-from accord.models import folders
+from accord.models import compute
 from accord.plan import make_plan
 from accord.recipe import parse_recipe
 from accord.rewards.ensembles import EnsembleReward
@@ -123,7 +123,7 @@ def test_a_stop_changes_no_bit(tmp_path: Path, tiny_model: Path, dtype: torch.dt
             return asked[0] == stop
 
         work = Workspace(folder, min_checkpoint_seconds=1e9, stop=stops)
-        with patch.object(folders, "compute_dtype", lambda: dtype):
+        with patch.object(compute, "compute_dtype", lambda: dtype):
             STEPS["reward"].run(Job("judges", step.config, step.seed, inputs, work, store))
         return work.out
 

@@ -79,9 +79,8 @@ def test_what_is_in_a_list_twice_counts_double(tiny_model: Path, kind: str) -> N
 
 @pytest.mark.parametrize("kind", ["sft", "reward", "dpo", "kto"])
 def test_an_end_of_what_never_falls(tiny_model: Path, kind: str) -> None:
-    with pytest.raises(UserError, match="final_learning_rate is where decay ends, and decay is constant") as error:
-        cautions(tiny_model, kind, f"{KEYS[kind]}, decay: constant, final_learning_rate: 0.1")
-    assert error.value.where == f"r.yaml:5:{kind}.final_learning_rate"
+    (caution,) = cautions(tiny_model, kind, f"{KEYS[kind]}, decay: constant, final_learning_rate: 0.1")
+    assert caution.startswith(f"r.yaml:5:{kind}.final_learning_rate: final_learning_rate is where decay ends")
     assert cautions(tiny_model, kind, f"{KEYS[kind]}, decay: linear, final_learning_rate: 0.1") == ()
 
 
@@ -93,17 +92,36 @@ def test_adapters_at_the_rate_of_all_weights(tiny_model: Path, kind: str, rate: 
     assert cautions(tiny_model, kind, f"{KEYS[kind]}, lora: {{}}, learning_rate: {rate}") == ()
 
 
+def test_a_value_models_adapter_at_the_rate_of_all_weights(tiny_model: Path) -> None:
+    keys = f"{KEYS['ppo']}, lora: {{}}, learning_rate: 3.0e-5"
+    (caution,) = cautions(tiny_model, "ppo", keys)
+    assert "the value model learns at 1e-05, as all weights do" in caution
+    assert caution.endswith("Set value_learning_rate, for example to 1.0e-4.")
+    assert cautions(tiny_model, "ppo", f"{keys}, value_learning_rate: 1.0e-4") == ()
+    assert cautions(tiny_model, "ppo", f"{keys}, value_model: shared") == ()
+    assert cautions(tiny_model, "rloo", f"{KEYS['rloo']}, lora: {{}}, learning_rate: 3.0e-5") == ()
+
+
 def test_margin_thresholds_that_tell_nothing_apart(tiny_model: Path) -> None:
     keys = f"{KEYS['reward']}, margin_thresholds: [0, 1, 2, 3]"
     assert cautions(tiny_model, "reward", keys) == ()
-    with pytest.raises(UserError, match="with margin: none no level of preference is told apart") as error:
-        cautions(tiny_model, "reward", f"{keys}, margin: none")
-    assert error.value.where == "r.yaml:5:reward.margin_thresholds"
-    with pytest.raises(UserError, match="with margin: none"):
-        cautions(tiny_model, "reward", f"{keys}, loss: best")
+    for more in ("margin: none", "loss: best"):
+        (caution,) = cautions(tiny_model, "reward", f"{keys}, {more}")
+        what = "with margin: none no level of preference is told apart, and no validation does."
+        assert caution.startswith(f"r.yaml:5:reward.margin_thresholds: {what}")
 
 
 def test_the_best_of_several_leads_by_no_margin_unless_asked() -> None:
     assert RankingConfig().margin == "small"
     assert RankingConfig(loss="best").margin == "none"
     assert RankingConfig(loss="best", margin="small").margin == "small"
+
+
+def test_labels_of_safety_say_where_zero_is(tiny_model: Path) -> None:
+    assert RankingConfig().centre_coef == 0.01
+    assert RankingConfig(safety_coef=1.0).centre_coef == 0
+    assert RankingConfig(safety_coef=0.0).centre_coef == 0.01
+    assert RankingConfig(safety_coef=1.0, centre_coef=0.02).centre_coef == 0.02
+    (caution,) = cautions(tiny_model, "reward", f"{KEYS['reward']}, safety_coef: 1, centre_coef: 0.01")
+    assert caution.startswith("r.yaml:5:reward.centre_coef: centre_coef pulls the scores of what is all safe")
+    assert cautions(tiny_model, "reward", f"{KEYS['reward']}, safety_coef: 1") == ()

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from accord.errors import Interrupted, UserError
-from accord.models import folders, shared
+from accord.models import compute, shared
 from accord.plan import Plan, make_plan
 from accord.recipe import Recipe, apply_overrides, load_recipe
 from accord.run import _input
@@ -124,7 +124,7 @@ def test_stopped_after_two_it_goes_on_to_the_same_bytes(
         )
 
     def run() -> None:
-        with patch.object(folders, "compute_dtype", lambda: torch.bfloat16):
+        with patch.object(compute, "compute_dtype", lambda: torch.bfloat16):
             STEPS[{"proxy": "reward"}.get(name, name)].run(_job(finished, tiny_model, name, work_now))
 
     work_now = work(2)

@@ -61,7 +61,6 @@ REFUSED = [
     ("end_after: 16", "end_after", "there is no end_at", 'Add `end_at: "."`'),
     ('end_at: ".", end_after: 48', "end_after", "none would ever be finished", "Lower end_after"),
     # optimizer steps
-    ("final_learning_rate: 0.1", "final_learning_rate", "decay is constant", "Write `decay: linear`"),
     (
         "max_update_kl_per_token: 1, num_minibatches: 1",
         "max_update_kl_per_token",
@@ -69,6 +68,7 @@ REFUSED = [
         "Raise num_epochs",
     ),
     ("clip_range: 0.1, num_minibatches: 1", "clip_range", "of one optimizer step all are 1", "Raise num_epochs"),
+    ("value_clip_range: 0.1, num_minibatches: 1", "value_clip_range", "its only optimizer step they are", "Raise num"),
     ("dual_clip: 3, num_minibatches: 1", "dual_clip", "of one optimizer step all are 1", "leave out dual_clip"),
     # examples beside
     ("ptx_coef: 1", "ptx_coef", "ptx_coef 1 is for examples beside the rollouts", "leave out ptx_coef"),
@@ -149,6 +149,9 @@ WARNED = [
         "Set ema to 0.794 or less",
     ),
     ("kl_target: 6, value_warmup: 26", "kl_target", "learns in 4 iterations of 64 sequences", "Run more iterations"),
+    ("final_learning_rate: 0.1", "final_learning_rate", "decay is constant", "Write `decay: linear`"),
+    ("kl_coef: 0, stop_at_kl: 9, kl_estimator: k3", "kl_estimator", "no KL is trained on", "leave out kl_estimator"),
+    ("kl_coef: 0, stop_at_kl: 9, kl_in: loss", "kl_in", "no KL is trained on", "Set kl_coef"),
     ("watch_every: 2", "watch_every", "no reward watches, however often", "Name one as `watch`"),
     ("watch: [rm]", "watch", "'rm' is what is optimised, and its scores are logged without", "leave this one out"),
     (
@@ -181,7 +184,6 @@ FINE = [
     "kl_target: 6, stop_at_kl: 20, kl_horizon: 0.1",
     "kl_target: 6, num_iterations: 5",
     "kl_in: loss, kl_estimator: k3",
-    "kl_in: loss, kl_coef: 0, stop_at_kl: 9",
     "top_p: 1.0, top_k: 0",
     "top_k: null",
     "mask_truncated: true",
@@ -195,6 +197,8 @@ FINE = [
     "preset: stiennon, kl_coef: 0.1, num_minibatches: 4",
     "preset: llama2, kl_coef: 0.005",
     "preset: ziegler, kl_horizon: 0.05, kl_target: 10",
+    "preset: ziegler, kl_horizon: 0.05, decay: constant",
+    "preset: stiennon, decay: constant",
     f"preset: ppo-max, {PRESET_PTX}",
     f"preset: instructgpt, {PRESET_PTX}, ema: 0.9",
     "ema: 0.97",
@@ -281,7 +285,8 @@ def test_adapters_want_a_learning_rate_of_their_own(tiny_model: Path, kind: str)
     (caution,) = cautions(tiny_model, "lora: {rank: 2}", kind=kind)
     assert f"{kind}.lora: the learning rate is 3e-06, as for all weights" in caution
     assert "Set learning_rate: 3e-5." in caution
-    assert cautions(tiny_model, "lora: {rank: 2}, learning_rate: 3.0e-6", kind=kind) == ()
+    value = ", value_learning_rate: 1.0e-4" if kind == "ppo" else ""
+    assert cautions(tiny_model, f"lora: {{rank: 2}}, learning_rate: 3.0e-6{value}", kind=kind) == ()
 
 
 def test_the_ratio_of_a_long_response_is_soon_clipped(tiny_model: Path) -> None:

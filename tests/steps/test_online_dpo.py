@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from accord.engine.sizes import Known, Records, Sizes
 from accord.errors import Interrupted, UserError
-from accord.models import folders
+from accord.models import compute
 from accord.models.cost import Dimensions
 from accord.models.folders import load_tokenizer
 from accord.plan import Plan, make_plan
@@ -85,7 +85,7 @@ def test_stopped_after_two_it_goes_on_to_the_same_bytes(tiny_model: Path, tmp_pa
             min_checkpoint_seconds=1e9,
             stop=lambda: stop_after is not None and len(space.metrics.read()) >= stop_after,
         )
-        with patch.object(folders, "compute_dtype", lambda: torch.float32):
+        with patch.object(compute, "compute_dtype", lambda: torch.float32):
             STEPS["online_dpo"].run(Job(step.name, step.config, step.seed, inputs, space))
         return space.out
 

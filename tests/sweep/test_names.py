@@ -47,6 +47,7 @@ def test_names_are_those_of_what_the_step_is_given() -> None:
     assert {"loss", "eval_loss", "validation.accuracy", "best_eval_loss"} <= known("gold")
     assert {"eval_loss", "validation.accuracy", "best_eval_loss"}.isdisjoint(known("proxy"))
     assert {name for name in known("ppo") if name.startswith("watch/")} == {"watch/brevity"}
+    assert "spread/brevity" not in known("ppo")
     assert known("brevity") == frozenset()
 
 
@@ -82,3 +83,14 @@ def test_a_mistyped_metric_is_refused_with_the_plan(metric: str, says: str) -> N
 def test_counts_are_left_to_the_first_run() -> None:
     assert choose("proxy:num_comparisons", None, plan(), STEPS) == Metric("num_comparisons", "proxy")
     assert choose("num_prompts", None, plan(), STEPS) == Metric("num_prompts")
+
+
+def test_watched_rewards_that_are_made_of_several_have_a_spread() -> None:
+    several = (
+        "  - reward: {name: ens, data: mine.proxy, lora: {rank: 2}, members: 2}\n"
+        "  - combine: {name: both, rewards: [brevity, gold], how: sum}\n"
+        "  - rloo: {prompts: mine.prompts, reward: proxy, watch: [ens, both, gold]}\n"
+    )
+    found = logged_by(make_plan(parse_recipe(HEAD + several, Path("r.yaml")), STEPS).step("rloo"))
+    assert found is not None
+    assert {name for name in found if name.startswith("spread/")} == {"spread/reward", "spread/ens", "spread/both"}

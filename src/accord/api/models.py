@@ -22,7 +22,7 @@ from accord.engine.rollout import context_of, roll_out
 from accord.engine.sampler import Request, Sampler
 from accord.engine.scorer import padded, per_token
 from accord.errors import UserError
-from accord.models.folders import compute_dtype
+from accord.models.compute import compute_dtype
 from accord.models.policy import Policy as EnginePolicy
 from accord.rewards.functions import FunctionReward
 from accord.rewards.loading import StoredReward, artifact_reward

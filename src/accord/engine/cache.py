@@ -10,8 +10,8 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from accord.models.attention import grouped_attention
+from accord.models.compute import device_of, dtype_of
 from accord.models.cost import cache_places
-from accord.models.folders import dtype_of
 
 
 class SlotCache:
@@ -27,13 +27,14 @@ class SlotCache:
         num_heads = config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // num_heads
         groups = getattr(config, "num_key_value_heads", None) or num_heads
-        self._dtype = dtype_of(module)
+        self._dtype, self._device = dtype_of(module), device_of(module)
         # a layer: [key or value, slot, group, place, width]
         self._layers = [
-            torch.zeros(2, num_slots, groups, 0, width, dtype=self._dtype) for _ in range(config.num_hidden_layers)
+            torch.zeros(2, num_slots, groups, 0, width, dtype=self._dtype, device=self._device)
+            for _ in range(config.num_hidden_layers)
         ]
         self._prefill: tuple[slice, Tensor] | None = None
-        self._rows = torch.arange(num_slots)
+        self._rows = torch.arange(num_slots, device=self._device)
         self._lengths = torch.zeros(0, dtype=torch.int64)
         self._bias = torch.zeros(0)
 
@@ -47,18 +48,16 @@ class SlotCache:
 
     def begin_prefill(self, slots: slice, row_of_slot: Tensor, width: int) -> None:
         """The next pass computes prompts of at most `width`; slot slots.start + i gets what row_of_slot[i] computes."""
-        self._prefill = (slots, row_of_slot)
+        self._prefill = (slots, row_of_slot.to(self._device))
         self._reserve(width)
 
     def begin_decode(self, lengths: Tensor) -> None:
         """The next pass computes one token for each of the first len(lengths) slots, at the place `lengths`."""
         self._prefill = None
-        self._lengths = lengths.clone()
         self._reserve(int(lengths.max()) + 1)
-        beyond = torch.arange(self._layers[0].shape[3])[None] > lengths[:, None]
-        self._bias = torch.zeros(beyond.shape, dtype=self._dtype).masked_fill_(beyond, float("-inf"))[
-            :, None, None, None
-        ]
+        self._lengths = lengths.to(self._device, copy=True)
+        beyond = torch.arange(self._layers[0].shape[3], device=self._device)[None] > self._lengths[:, None]
+        self._bias = _bias(beyond, self._dtype)[:, None, None, None]
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Stores this pass's keys and values and attends to all that the slot holds."""
@@ -68,9 +67,8 @@ class SlotCache:
             width = key.shape[2]
             keys[slots, :, :width] = key[row_of_slot]
             values[slots, :, :width] = value[row_of_slot]
-            later = torch.ones(width, width, dtype=torch.bool).triu(1)
-            bias = torch.zeros(width, width, dtype=key.dtype).masked_fill_(later, float("-inf"))
-            return grouped_attention(query, key, value, scaling, bias)
+            later = torch.ones(width, width, dtype=torch.bool, device=key.device).triu(1)
+            return grouped_attention(query, key, value, scaling, _bias(later, key.dtype))
         rows = self._rows[: len(self._lengths)]
         keys[rows, :, self._lengths] = key[:, :, 0]
         values[rows, :, self._lengths] = value[:, :, 0]
@@ -82,3 +80,8 @@ class SlotCache:
         if sources:
             for layer in self._layers:
                 layer[:, list(targets)] = layer[:, list(sources)]
+
+
+def _bias(hidden: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to scores: -inf where `hidden`."""
+    return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, float("-inf"))

@@ -19,7 +19,7 @@ from accord.engine.rollout import context_of
 from accord.engine.training import train
 from accord.engine.validation import Validation
 from accord.models.adapters import dropout
-from accord.models.folders import compute_dtype
+from accord.models.compute import compute_dtype
 from accord.models.policy import Policy
 from accord.seeds import derive_seed
 from accord.store.artifacts import MODEL

@@ -22,7 +22,7 @@ from accord.algorithms.loss import Loss
 from accord.engine.config import Optimization
 from accord.engine.machine import keep_freed_memory
 from accord.errors import UserError
-from accord.models.folders import cast_for_compute
+from accord.models.compute import cast_for_compute, compute_device
 
 _MAX_SKIPPED = 5  # optimizer steps in a row with a gradient that is not finite, before the run is stopped
 
@@ -67,6 +67,9 @@ class Learner:
             trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
         self._parameters = dict(trained)
         own = {id(parameter) for parameter in trained.values()}
+        device = compute_device()
+        for parameter in self._parameters.values():
+            parameter.data = parameter.data.to(device)
         originals = {name: parameter.data for name, parameter in self._parameters.items()}
         cast_for_compute(module, dtype, only=lambda parameter: not parameter.requires_grad or id(parameter) in own)
         self._masters = {
@@ -164,7 +167,10 @@ class Learner:
             master.data.copy_(tensors[f"master.{name}"])
             keys = ("step", "exp_avg", "exp_avg_sq")
             if f"step.{name}" in tensors:
-                self._optimizer.state[master] = {key: tensors[f"{key}.{name}"].clone() for key in keys}
+                # As the optimizer made them: a fused one has its counts of steps beside the weights.
+                self._optimizer.state[master] = {
+                    key: tensors[f"{key}.{name}"].to(master.device, copy=True) for key in keys
+                }
         self._skipped = int(tensors["skipped"])
         self._cast()
 

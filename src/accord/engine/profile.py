@@ -181,7 +181,7 @@ def _train(policy: Policy, learner: Learner, batch: TreeBatch, head: bool) -> No
     if head:
         learner.accumulate(negative_log_likelihood(policy.token_logprobs(batch)))
         return
-    total = tree_hidden_states(policy.backbone, batch).index_select(0, batch.last_rows).float().sum()
+    total = tree_hidden_states(policy.backbone, batch, batch.last_rows).float().sum()
     learner.accumulate(Loss(total, 1, {}))
 
 

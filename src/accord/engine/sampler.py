@@ -17,6 +17,7 @@ from torch import Tensor
 
 from accord.algorithms.sampling import draw
 from accord.engine.cache import SlotCache
+from accord.models.compute import device_of
 from accord.models.packed import PackedLinears
 from accord.models.policy import Policy, hidden_states
 from accord.seeds import derive_seed
@@ -58,6 +59,7 @@ class Sampler:
         temperature: float = 1.0,
     ) -> None:
         self._policy, self._temperature, self._max_tokens = policy, temperature, max_response_tokens
+        self._device = device_of(policy.module)
         self._cache = SlotCache(policy.module, num_slots)
         self._linears = PackedLinears(policy.module.base_model, policy.head)
         self._num_slots = num_slots
@@ -123,12 +125,13 @@ class Sampler:
         self._cache.begin_prefill(slots, rows, width)
         positions = torch.arange(width).expand(len(admitted), width)
         hidden = self._hidden(ids, positions).view(len(admitted), width, -1)
-        self._draw(hidden[rows, self._lengths[slots] - 1], range(first, len(self._active)))
+        last = (self._lengths[slots] - 1).to(self._device)
+        self._draw(hidden[rows.to(self._device), last], range(first, len(self._active)))
         return self._release()
 
     def _hidden(self, ids: Tensor, positions: Tensor) -> Tensor:
         with self._linears.used():
-            return hidden_states(self._policy.backbone, ids, positions, self._cache)
+            return hidden_states(self._policy.backbone, ids.to(self._device), positions.to(self._device), self._cache)
 
     def _draw(self, hidden: Tensor, slots: range) -> None:
         """One token for each of the slots, from hidden states [len(slots), d]."""
@@ -138,9 +141,11 @@ class Sampler:
             logprobs = torch.zeros(len(drawn))
         else:
             uniforms = [self._active[s].uniforms[len(self._active[s].ids)] for s in slots]
-            drawn, logprobs = draw(logits, torch.tensor(uniforms, dtype=torch.float64), self._temperature)
-        self._last_ids[slots.start : slots.stop] = drawn
-        for slot, token, logprob in zip(slots, drawn.tolist(), logprobs.tolist(), strict=True):
+            uniforms_b = torch.tensor(uniforms, dtype=torch.float64, device=self._device)
+            drawn, logprobs = draw(logits, uniforms_b, self._temperature)
+        tokens = drawn.cpu()
+        self._last_ids[slots.start : slots.stop] = tokens
+        for slot, token, logprob in zip(slots, tokens.tolist(), logprobs.tolist(), strict=True):
             sample = self._active[slot]
             sample.ids.append(token)
             sample.logprobs.append(logprob)

@@ -9,7 +9,7 @@ from accord.estimate.rows import Estimate, Estimator
 from accord.estimate.table import lines
 from accord.estimate.timing import rates_of
 from accord.machine import Memory, free_disk, memory
-from accord.models.folders import compute_dtype, describe_compute
+from accord.models.compute import compute_dtype, describe_compute
 from accord.plan import Plan, Registry
 from accord.store.artifacts import Store
 

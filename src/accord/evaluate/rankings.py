@@ -20,6 +20,7 @@ from accord.algorithms.calibration import (
     sigmoid,
 )
 from accord.algorithms.statistics import Interval, bootstrap_mean, ordered_right, wilson
+from accord.data.independence import groups_of
 from accord.types import Ranking
 
 LEVELS = ("negligibly better", "slightly better", "better", "significantly better")
@@ -32,8 +33,9 @@ def evaluate_rankings(rankings: Sequence[Ranking], scores: Sequence[Sequence[flo
     """Accuracy and calibration on the ordered pairs of rankings whose pairs carry their level (0 to 3) as margin.
 
     scores: raw, one a response. Ties have no order, and are counted alone. Means are over pairs; intervals are a
-    bootstrap by prompt, those of the curve (and of accuracies that no draw changes) Wilson's with prompts as their
-    number. What cannot be told (no pair of a level, say) is null.
+    bootstrap by prompt (of data with a single prompt, by comparison: `groups_of`), those of the curve (and of
+    accuracies that no draw changes) Wilson's with the groups as their number. What cannot be told (no pair of a level,
+    say) is null.
         accuracy       share of pairs scored in their order, equal scores one half; `longer` is that of taking the
                        response with more words, which is what a model has to beat
         log_loss       mean of -log sigmoid(gap), in nats; 0.693 for a model that knows nothing
@@ -43,7 +45,7 @@ def evaluate_rankings(rankings: Sequence[Ranking], scores: Sequence[Sequence[flo
         safety         of responses with a label: AUC of the score; of calling those with sigmoid(score) below 0.5
                        unsafe, precision and recall; and P(safe) = sigmoid(platt_slope * score + platt_bias)
     """
-    groups = _prompts(rankings)
+    groups = groups_of(rankings)
     rows = [
         (scores[i][pair.chosen] - scores[i][pair.rejected], _words(one, pair.chosen, pair.rejected), pair.margin, group)
         for i, (one, group) in enumerate(zip(rankings, groups, strict=True))
@@ -53,7 +55,7 @@ def evaluate_rankings(rankings: Sequence[Ranking], scores: Sequence[Sequence[flo
     gap, longer, level, group = table.T
     found: dict[str, Any] = {
         "num_comparisons": len(rankings),
-        "num_prompts": len(set(groups)),
+        "num_prompts": len({(one.prompt.messages, one.prompt.prefill) for one in rankings}),
         "num_pairs": len(gap),
         "num_ties": sum(len(one.ties) for one in rankings),
         **_accuracy(gap, group, seed),
@@ -72,12 +74,6 @@ def evaluate_rankings(rankings: Sequence[Ranking], scores: Sequence[Sequence[flo
         if label is not None
     ]
     return found | ({"safety": _safety(*np.array(labelled, dtype=np.float64).T)} if labelled else {})
-
-
-def _prompts(rankings: Sequence[Ranking]) -> list[int]:
-    """A number for each ranking, equal where their prompts are."""
-    numbers: dict[object, int] = {}
-    return [numbers.setdefault((one.prompt.messages, one.prompt.prefill), len(numbers)) for one in rankings]
 
 
 def _words(ranking: Ranking, chosen: int, rejected: int) -> int:

@@ -1,8 +1,9 @@
 """One attention function for every decoder, registered with transformers, that follows a layout.
 
 A layout is passed as the keyword `layout` through the model's forward down to each attention layer. `TreeAttention`
-computes whole response trees; the sampler's cache is the other layout. The query heads that share a key-value head
-are taken as rows of one product, which on a CPU is about twice as fast as the fused kernel at these lengths.
+computes whole response trees on a processor, `accord.models.flex` on a GPU; the sampler's cache is one more. The query
+heads that share a key-value head are taken as rows of one product, which on a CPU is about twice as fast as the fused
+kernel at these lengths.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor
 from transformers import AttentionInterface, PretrainedConfig
 
 from accord.errors import UserError
-from accord.text.tree import TreeGroup
+from accord.text.tree import TreeBatch, TreeGroup
 
 NAME = "accord"
 
@@ -26,6 +27,15 @@ class Layout(Protocol):
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """query: [B, H, T, D]; key, value: [B, G, T, D] with G dividing H. Returns [B, H, T, D]."""
         ...
+
+
+def tree_attention(batch: TreeBatch, device: torch.device, dtype: torch.dtype) -> Layout:
+    """The layout of a batch: on a processor a product for each group of trees, on a GPU one kernel for all."""
+    if device.type == "cpu":
+        return TreeAttention(batch.groups, dtype)
+    from accord.models.flex import FlexTreeAttention  # torch's compiler comes with it
+
+    return FlexTreeAttention(batch, device)
 
 
 class TreeAttention:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from accord.errors import UserError, did_you_mean, first_line
+from accord.errors import UserError, first_line
 from accord.models.attention import NAME as ATTENTION
 from accord.models.attention import refuse_unsupported
 from accord.models.complete import check_weights
 from accord.text.template import Template
-
-if TYPE_CHECKING:
-    from accord.models.adapters import Backbone
 
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
@@ -137,56 +133,3 @@ def open_weights(folder: Path) -> None:
     """Gives the weights the mode of the config beside them: safetensors lets nobody but their owner read them."""
     for path in folder.glob("*.safetensors"):
         path.chmod((folder / "config.json").stat().st_mode & 0o777)
-
-
-def compute_dtype() -> torch.dtype:
-    """bfloat16 where the processor multiplies it natively, else fp32; or as ACCORD_DTYPE says. Raises UserError."""
-    asked = os.environ.get("ACCORD_DTYPE")
-    if asked:
-        if asked not in _DTYPES:
-            raise UserError(f"{asked!r} is no dtype", where="ACCORD_DTYPE", remedy=did_you_mean(asked, _DTYPES))
-        return _DTYPES[asked]
-    return torch.bfloat16 if _native_bfloat16() else torch.float32
-
-
-def dtype_name() -> str:
-    """Of `compute_dtype`, as ACCORD_DTYPE takes it."""
-    return str(compute_dtype()).removeprefix("torch.")
-
-
-def describe_compute() -> str:
-    """In words, what models compute in and on: "bfloat16 on the CPU (AMX), 2 threads"."""
-    if os.environ.get("ACCORD_DTYPE"):
-        why = "as ACCORD_DTYPE says"
-    else:
-        why = _native_bfloat16() or "it multiplies no bfloat16"
-    threads = torch.get_num_threads()
-    return f"{dtype_name()} on the CPU ({why}), {threads} thread{'s' if threads != 1 else ''}"
-
-
-def _native_bfloat16() -> str:
-    """What of the processor multiplies bfloat16, or nothing."""
-    names = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16"}
-    capabilities = torch.cpu.get_capabilities()
-    return next((name for key, name in names.items() if capabilities.get(key)), "")
-
-
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-def dtype_of(module: Backbone) -> torch.dtype:
-    """In which a model computes: that of its embeddings."""
-    weight = module.get_input_embeddings().weight
-    assert isinstance(weight, Tensor)
-    return weight.dtype
-
-
-def cast_for_compute(
-    module: torch.nn.Module, dtype: torch.dtype, only: Callable[[torch.nn.Parameter], bool] = lambda _: True
-) -> None:
-    """Casts the parameters, except heads that are kept in fp32, in place. Buffers (rotary frequencies) stay fp32."""
-    for name, parameter in module.named_parameters():
-        if name.startswith("score."):
-            parameter.data = parameter.data.clone()  # a view of the file would keep all of the file in memory
-        elif only(parameter):
-            parameter.data = parameter.data.to(dtype)

@@ -11,8 +11,9 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from accord.algorithms.likelihood import TokenLogprobs, token_logprobs
 from accord.models.adapters import Adapter, Backbone, Bare, new_adapter
-from accord.models.attention import Layout, TreeAttention
-from accord.models.folders import cast_for_compute, dtype_of, load_module, load_tokenizer, save_module
+from accord.models.attention import Layout, tree_attention
+from accord.models.compute import cast_for_compute, device_of, dtype_of
+from accord.models.folders import load_module, load_tokenizer, save_module
 from accord.models.lora import Lora
 from accord.text.template import Template
 from accord.text.tree import TreeBatch
@@ -25,10 +26,12 @@ def hidden_states(backbone: Backbone, ids: Tensor, positions: Tensor, layout: La
     return rows
 
 
-def tree_hidden_states(backbone: Backbone, batch: TreeBatch) -> Tensor:
-    """[T, d] for a batch of trees."""
-    layout = TreeAttention(batch.groups, dtype_of(backbone))
-    return hidden_states(backbone, batch.ids[None], batch.positions[None], layout)
+def tree_hidden_states(backbone: Backbone, batch: TreeBatch, rows: Tensor | None = None) -> Tensor:
+    """[T, d] for a batch of trees, or of some of its places [N] the states [N, d]. On the backbone's device."""
+    device = device_of(backbone)
+    layout = tree_attention(batch, device, dtype_of(backbone))
+    states = hidden_states(backbone, batch.ids[None].to(device), batch.positions[None].to(device), layout)
+    return states if rows is None else states.index_select(0, rows.to(device))
 
 
 class Policy:
@@ -82,10 +85,12 @@ class Policy:
 
     def scoring_states(self, batch: TreeBatch) -> Tensor:
         """[N, d]: the last hidden states of the rows that score the batch's tokens, for the head, and for any other."""
-        return tree_hidden_states(self.backbone, batch).index_select(0, batch.scoring_rows)
+        return tree_hidden_states(self.backbone, batch, batch.scoring_rows)
 
     def logprobs_of(
         self, states: Tensor, targets: Tensor, temperature: float = 1.0, *, entropy_gradient: bool = False
     ) -> TokenLogprobs:
         """Of tokens [N], from `scoring_states`."""
-        return token_logprobs(states, self.head, targets, temperature, entropy_gradient=entropy_gradient)
+        targets = targets.to(states.device)
+        found = token_logprobs(states, self.head, targets, temperature, entropy_gradient=entropy_gradient)
+        return TokenLogprobs(*(of_tokens.cpu() for of_tokens in found))

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
 from accord.models.adapters import HEAD, Adapter, Backbone, new_adapter
-from accord.models.folders import cast_for_compute, load_module, load_tokenizer, save_module
+from accord.models.compute import cast_for_compute
+from accord.models.folders import load_module, load_tokenizer, save_module
 from accord.models.lora import Lora
 from accord.models.policy import tree_hidden_states
 from accord.text.template import Template
@@ -124,7 +125,12 @@ class ScalarModel:
         return self._read(batch, batch.scoring_rows) + self._shift
 
     def _read(self, batch: TreeBatch, rows: Tensor) -> Tensor:
-        return (tree_hidden_states(self.backbone, batch).index_select(0, rows).float() @ self.head.T).squeeze(1)
+        return read_out(tree_hidden_states(self.backbone, batch, rows), self.head)
+
+
+def read_out(states: Tensor, head: Tensor) -> Tensor:
+    """[N] fp32, in the main memory: hidden states [N, d] through a head [1, d]."""
+    return (states.float() @ head.to(states.device).T).squeeze(1).cpu()
 
 
 def drawn_head(width: int, seed: int) -> Tensor:
@@ -146,4 +152,4 @@ class ValueHead:
 
     def __call__(self, states: Tensor) -> Tensor:
         """[N] fp32 from hidden states [N, d]."""
-        return (states.float() @ self.weight.T).squeeze(1)
+        return read_out(states, self.weight)

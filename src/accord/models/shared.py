@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from accord.models.adapters import ADAPTER, Adapter, Bare, adapts, new_adapter, open_adapter
-from accord.models.folders import cast_for_compute, load_config, load_tokenizer
+from accord.models.compute import cast_for_compute
+from accord.models.folders import load_config, load_tokenizer
 from accord.models.lora import Lora
 from accord.models.policy import Policy
 from accord.models.scalar import Normalisation, ScalarModel

@@ -23,7 +23,7 @@ from accord.printable import printable
 
 MOST_BYTES = 8 << 20  # of an answer
 MOST_WAIT = 60.0  # seconds between two attempts
-_AGAIN = (408, 425, 429, 500, 502, 503, 504)  # statuses that may be better next time
+_AGAIN = (408, 425, 429, *range(500, 600))  # statuses that may be better next time
 _READ = 2000  # bytes of an answer that is only shown
 _SHOWN = 200  # characters of it in a message
 

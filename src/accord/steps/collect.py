@@ -99,7 +99,7 @@ def run(job: Job) -> None:
 
 def _annotator(job: Job) -> Annotator:
     from accord.collect.annotator import FunctionAnnotator, RewardAnnotator
-    from accord.models.folders import compute_dtype
+    from accord.models.compute import compute_dtype
     from accord.rewards.loading import artifact_reward
 
     config: Config = job.config

@@ -64,7 +64,8 @@ def run(job: Job) -> None:
     from accord.engine.direct.preference import SHOWN, Preferences
     from accord.engine.direct.trainee import trainee
     from accord.engine.rollout import context_of
-    from accord.models.folders import compute_dtype, load_config, load_tokenizer
+    from accord.models.compute import compute_dtype
+    from accord.models.folders import load_config, load_tokenizer
     from accord.text.template import Template
 
     config: Config = job.config

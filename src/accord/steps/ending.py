@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from accord.steps.base import Contradiction, PlannedStep
+from accord.steps.given import blamed
 
 
 def check_ending(step: PlannedStep) -> None:
@@ -12,10 +13,10 @@ def check_ending(step: PlannedStep) -> None:
     config: Any = step.config
     if config.end_after and config.end_at is None:
         what = "end_after says from where on `end_at` is looked for, and there is no end_at"
-        raise Contradiction("end_after", what, 'Add `end_at: "."`, or leave out end_after.')
+        raise Contradiction(blamed(config, "end_after"), what, 'Add `end_at: "."`, or leave out end_after.')
     if config.end_after >= config.max_response_tokens:
         what = (
             f"a response ends after {config.max_response_tokens} tokens, and end_at is looked for after "
             f"{config.end_after}: none would ever be finished"
         )
-        raise Contradiction("end_after", what, "Lower end_after, or raise max_response_tokens.")
+        raise Contradiction(blamed(config, "end_after"), what, "Lower end_after, or raise max_response_tokens.")

@@ -84,7 +84,7 @@ def run(job: Job) -> None:
     from accord.engine.machine import gemm_gflops
     from accord.engine.rollout import answerable
     from accord.evaluate.policies import agreement_on_samples, compare, observe
-    from accord.models.folders import compute_dtype
+    from accord.models.compute import compute_dtype
     from accord.models.policy import Policy
     from accord.rewards.loading import artifact_reward, learned_folders
 

@@ -9,6 +9,7 @@ from accord.engine.config import TrainingConfig
 from accord.engine.direct.config import LossName
 from accord.engine.on_policy.config import RolloutConfig
 from accord.steps.base import Caution, Contradiction, PlannedStep
+from accord.steps.given import given
 
 _HIGHEST_RATE = 1e-2  # AdamW's first steps are of this size, whatever the gradient; weights are of size 0.01 to 1
 
@@ -30,27 +31,24 @@ def check_judged(step: PlannedStep) -> None:
             what = f"{link.name} is trained on, so it cannot be the validation"
             raise Contradiction("validation", what, "Split it, or name another part.")
     if config.validation is None:
-        given = config.model_fields_set if config.keep == "best" else config.model_fields_set - {"keep"}
+        written = config.model_fields_set if config.keep == "best" else config.model_fields_set - {"keep"}
         for key in ("validate_every", "early_stopping", "keep"):
-            if key in given and getattr(config, key) is not None:
+            if key in written and getattr(config, key) is not None:
                 remedy = "Name the part with held-out data as `validation`, or remove this key."
                 raise Contradiction(key, f"{key} needs something to measure", remedy)
 
 
 def learning(step: PlannedStep) -> Iterator[Caution]:
-    """Of every step that learns: what is in a list twice, learning rates beyond all use, or with an end that is none.
-
-    Raises Contradiction."""
+    """Of every step that learns: what is in a list twice, learning rates beyond all use or with an end that is none."""
     for field, links in step.parents.items():
         named = [(link.step.key, link.part) for link in links]
         for at, link in enumerate(links):
             if named[at] in named[:at]:
                 what = f"{link.name} stands there twice" + (", so what it holds counts double." if link.part else ".")
                 yield Caution(field, what, "Leave one of them out, unless that is meant.")
-    decay, given = getattr(step.config, "decay", None), step.config.model_fields_set
-    if decay == "constant" and "final_learning_rate" in given:
-        what = "final_learning_rate is where decay ends, and decay is constant"
-        raise Contradiction("final_learning_rate", what, "Write `decay: linear`, or leave out final_learning_rate.")
+    if getattr(step.config, "decay", None) == "constant" and given(step.config, "final_learning_rate"):
+        what = "final_learning_rate is where decay ends, and decay is constant."
+        yield Caution("final_learning_rate", what, "Write `decay: linear`, or leave out final_learning_rate.")
     for key in ("learning_rate", "value_learning_rate"):
         rate = getattr(step.config, key, None)
         if rate is not None and rate > _HIGHEST_RATE:

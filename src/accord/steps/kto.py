@@ -62,7 +62,8 @@ def run(job: Job) -> None:
     from accord.engine.direct.kto import SETS, SHOWN, Feedback, mismatched
     from accord.engine.direct.trainee import trainee
     from accord.engine.rollout import context_of
-    from accord.models.folders import compute_dtype, load_config, load_tokenizer
+    from accord.models.compute import compute_dtype
+    from accord.models.folders import load_config, load_tokenizer
     from accord.seeds import derive_seed
     from accord.text.template import Template
 

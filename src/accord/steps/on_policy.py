@@ -83,7 +83,7 @@ def train(job: Job, set_up: Callable[[Job, torch.dtype], Setup]) -> None:
     from accord.engine.on_policy.loop import run_on_policy
     from accord.engine.on_policy.scoring import Roles
     from accord.engine.rollout import answerable
-    from accord.models.folders import compute_dtype
+    from accord.models.compute import compute_dtype
     from accord.monitor.alarms import alarms, as_json
     from accord.rewards.loading import artifact_reward, learned_folders
 

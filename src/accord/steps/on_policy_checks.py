@@ -16,6 +16,7 @@ from accord.engine.on_policy.presets import PRESETS, PresetName
 from accord.models.vocabulary import same_vocabulary
 from accord.steps.base import Caution, Contradiction, PlannedStep
 from accord.steps.ending import check_ending
+from accord.steps.given import blamed, given
 from accord.steps.judged import learning, slow_adapters
 from accord.steps.reward_units import unfinished_unit
 
@@ -54,10 +55,10 @@ def rollouts(step: PlannedStep) -> Iterator[Caution]:
     assert isinstance(config, RolloutConfig)
     if config.mask_truncated:
         for key, off in (("truncation_score", None), ("truncation_penalty", 0)):
-            if _given(config, key) and getattr(config, key) != off:
+            if given(config, key) and getattr(config, key) != off:
                 what = f"unfinished responses are masked, so their {key.replace('_', ' ')} is seen by nobody"
                 raise Contradiction(key, what, f"Leave out {key} or mask_truncated.")
-    elif config.truncation_penalty and config.truncation_score is not None and not _given(config, "truncation_score"):
+    elif config.truncation_penalty and config.truncation_score is not None and not given(config, "truncation_score"):
         yield Caution(
             "truncation_penalty",
             f"an unfinished response first gets the score {config.truncation_score:g}, and then loses the penalty.",
@@ -81,13 +82,13 @@ def rollouts(step: PlannedStep) -> Iterator[Caution]:
     if config.ema is not None and (left := config.ema**num) > 0.5:
         enough = int(0.1 ** (1 / num) * 1000) / 1000
         yield Caution(
-            _blamed(config, "ema"),
+            blamed(config, "ema"),
             f"in an average of decay {config.ema:g}, after {_count(num, 'iteration')} still "
             f"{100 * left:.0f} % of what is kept is the policy that training started from.",
             f"Set ema to {enough:g} or less, or run more iterations.",
         )
     yield from _pretraining(step, config)
-    if _given(config, "watch_every") and not step.parents["watch"]:
+    if given(config, "watch_every") and not step.parents["watch"]:
         yield Caution("watch_every", "no reward watches, however often.", "Name one as `watch`, or leave it out.")
     if any(link.step.key == _reward(step).key for link in step.parents["watch"]):
         what = f"{_reward(step).name!r} is what is optimised, and its scores are logged without being watched."
@@ -100,12 +101,12 @@ def rollouts(step: PlannedStep) -> Iterator[Caution]:
 def _pretraining(step: PlannedStep, config: RolloutConfig) -> Iterator[Caution]:
     has_data = bool(step.parents.get("ptx_data"))
     if config.ptx_coef and not has_data:
-        preset = None if _given(config, "ptx_coef") else getattr(config, "preset", None)
+        preset = None if given(config, "ptx_coef") else getattr(config, "preset", None)
         by = f"preset: {preset} trains on" if preset else f"ptx_coef {config.ptx_coef:g} is for"
         what = f"{by} examples beside the rollouts, and there is no ptx_data"
         remedy = "Name demonstrations or texts as ptx_data, or leave out " + ("the preset." if preset else "ptx_coef.")
-        raise Contradiction(_blamed(config, "ptx_coef"), what, remedy)
-    if not config.ptx_coef and _given(config, "ptx_examples"):
+        raise Contradiction(blamed(config, "ptx_coef"), what, remedy)
+    if not config.ptx_coef and given(config, "ptx_examples"):
         what = "ptx_coef is 0, so no examples are trained on, however many ptx_examples asks for"
         raise Contradiction("ptx_examples", what, "Set ptx_coef, or leave out ptx_examples.")
     if has_data and not config.ptx_coef:
@@ -116,11 +117,12 @@ def _one_optimizer_step(config: OnPolicyConfig) -> None:
     """Refuses what is about the later optimizer steps of an iteration where there are none."""
     clips = "bounds ratios to the policy that sampled, and in an iteration of one optimizer step all are 1"
     nothing = dict.fromkeys(("clip_range", "clip_range_high", "dual_clip"), clips)
+    nothing["value_clip_range"] = "bounds values to those before the iteration, and in its only optimizer step they are"
     nothing["max_update_kl_per_token"] = (
         "leaves out the rest of an iteration, and after one optimizer step nothing is left"
     )
     for key, what in nothing.items():
-        if _given(config, key) and getattr(config, key) is not None:
+        if getattr(config, key, None) is not None and given(config, key):
             remedy = f"Raise num_epochs or num_minibatches, or leave out {key}."
             raise Contradiction(key, f"{key} {what}", remedy)
 
@@ -132,7 +134,7 @@ def policy_gradients(step: PlannedStep) -> Iterator[Caution]:
     assert isinstance(config, OnPolicyConfig)
     if config.kl_target is None:
         for key in ("kl_horizon", "kl_horizon_sequences"):
-            if _given(config, key) and getattr(config, key) is not None:
+            if given(config, key) and getattr(config, key) is not None:
                 what = f"{key} says how fast kl_coef moves towards kl_target, and there is no kl_target"
                 raise Contradiction(key, what, f"Add kl_target, in nats per sequence, or leave out {key}.")
     elif config.kl_coef == 0:
@@ -146,8 +148,12 @@ def policy_gradients(step: PlannedStep) -> Iterator[Caution]:
             "the gradient of k1 is 0 in expectation: in the loss it holds the policy to nothing",
             "Write `kl_estimator: k2`, whose gradient is that of the KL, or k3; or `kl_in: reward`.",
         )
-    if config.num_epochs * config.num_minibatches == 1:
+    if config.num_epochs * min(config.num_minibatches, config.prompts_per_iteration) == 1:
         _one_optimizer_step(config)
+    if config.kl_coef == 0:
+        for key in ("kl_estimator", "kl_in"):
+            if given(config, key):
+                yield Caution(key, "kl_coef is 0, so no KL is trained on.", f"Set kl_coef, or leave out {key}.")
     if config.importance_cap is not None and config.importance_cap < 1:
         yield Caution(
             "importance_cap",
@@ -170,7 +176,7 @@ def groups(step: PlannedStep) -> Iterator[Caution]:
 
 
 def _adaptive(config: OnPolicyConfig, target: float) -> Iterator[Caution]:
-    if _given(config, "kl_horizon") and config.kl_horizon_sequences is not None:
+    if given(config, "kl_horizon") and config.kl_horizon_sequences is not None:
         what = "kl_horizon and kl_horizon_sequences are one thing in two units"
         raise Contradiction("kl_horizon", what, "Leave out one of them.")
     if config.stop_at_kl is not None and config.stop_at_kl <= target:
@@ -188,7 +194,7 @@ def _adaptive(config: OnPolicyConfig, target: float) -> Iterator[Caution]:
     )
     if longest is None:
         remedy = "Run more iterations of fewer prompts, or leave out kl_target and choose kl_coef."
-        if _blamed(config, "kl_target") == "preset":
+        if blamed(config, "kl_target") == "preset":
             remedy = "Run more iterations of fewer prompts, or leave out the preset, which steers the KL."
     else:
         # Rounded down, and written in the unit that is in use.
@@ -196,7 +202,7 @@ def _adaptive(config: OnPolicyConfig, target: float) -> Iterator[Caution]:
         share = int(longest / (config.num_policy_iterations * config.num_sequences) * 1000) / 1000
         most = f"kl_horizon_sequences to {int(longest)}" if in_sequences else f"kl_horizon to {share:g}"
         remedy = f"Set {most} or less, or run more iterations."
-    yield Caution(_blamed(config, "kl_target"), what, remedy)
+    yield Caution(blamed(config, "kl_target"), what, remedy)
 
 
 def values(step: PlannedStep) -> Iterator[Caution]:
@@ -209,20 +215,24 @@ def values(step: PlannedStep) -> Iterator[Caution]:
             f"in {_count(config.value_warmup, 'iteration')} only the value model learns, and there are "
             f"{config.num_iterations}: the policy never does"
         )
-        raise Contradiction(_blamed(config, "value_warmup"), what, "Raise num_iterations, or lower value_warmup.")
+        raise Contradiction(blamed(config, "value_warmup"), what, "Raise num_iterations, or lower value_warmup.")
     yield from policy_gradients(step)
-    if _given(config, "whiten_over") and not config.whiten_advantages:
+    if given(config, "whiten_over") and not config.whiten_advantages:
         what = "whiten_over says over what advantages are whitened, and whiten_advantages is false"
         raise Contradiction("whiten_over", what, "Leave out one of them.")
     if config.value_model == "shared":
         for key in ("value_start", "value_learning_rate", "value_warmup"):
-            if _given(config, key) and getattr(config, key):
+            if given(config, key) and getattr(config, key):
                 what = f"{key} is for a value model of its own, and this one is a head on the policy's"
                 raise Contradiction(key, what, f"Write `value_model: separate`, or leave out {key}.")
         return
-    if _given(config, "value_coef"):
+    if given(config, "value_coef"):
         what = "value_coef weighs the value loss against the policy's where they share weights, and here they do not"
         raise Contradiction("value_coef", what, "Set value_learning_rate, or write `value_model: shared`.")
+    written = config.model_fields_set
+    if config.lora is not None and "learning_rate" in written and "value_learning_rate" not in written:
+        what = f"the value model learns at {config.value_learning_rate:g}, as all weights do: adapters hardly move so."
+        yield Caution("lora", what, "Set value_learning_rate, for example to 1.0e-4.")
     yield from _value_start(step, config)
 
 
@@ -231,20 +241,20 @@ def _value_start(step: PlannedStep, config: PPOConfig) -> Iterator[Caution]:
         return
     reward = _reward(step)
     wanted = config.value_start == "reward"
-    preset = None if _given(config, "value_start") else getattr(config, "preset", None)
+    preset = None if given(config, "value_start") else getattr(config, "preset", None)
     by = f"preset: {preset} starts" if preset else "value_start: reward starts"
     remedy = "Write `value_start: policy`" + (", and leave out the preset." if preset else ".")
     if reward.kind not in _MODELS or getattr(reward.config, "members", 1) > 1:
         if wanted:
             what = f"{by} the value model from the reward model, and {reward.name!r} is no single model"
-            raise Contradiction(_blamed(config, "value_start"), what, remedy)
+            raise Contradiction(blamed(config, "value_start"), what, remedy)
         return  # there is nothing else to start from
     own, others = _source(step.parents["start"][0].step), _source(reward)
     if own is None or others is None or same_vocabulary(own, others) is not False:
         return  # equal; or unknown, and looked at when the step runs
     if wanted:
         what = f"{by} the value model from {reward.name!r}, whose tokenizer is not the policy's"
-        raise Contradiction(_blamed(config, "value_start"), what, remedy)
+        raise Contradiction(blamed(config, "value_start"), what, remedy)
     yield Caution(
         "reward",
         f"the tokenizer of {reward.name!r} is not the policy's, so the value model starts from the policy.",
@@ -280,18 +290,6 @@ def _source(step: PlannedStep) -> str | None:
             return None
         step = links[0].step
     return str(source)
-
-
-def _given(config: RolloutConfig, key: str) -> bool:
-    """By the recipe; what a preset fills in stands there for a purpose."""
-    preset = getattr(config, "preset", None)
-    of_preset = preset is not None and PRESETS[preset].values.get(key, ...) == getattr(config, key)
-    return key in config.model_fields_set and not of_preset
-
-
-def _blamed(config: RolloutConfig, key: str) -> str:
-    """The key to point at: the preset where that has brought this one."""
-    return key if getattr(config, "preset", None) is None or _given(config, key) else "preset"
 
 
 def _yaml(value: object) -> str:

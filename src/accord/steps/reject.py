@@ -58,7 +58,7 @@ def run(job: Job) -> None:
     from accord.algorithms.selection import best_of
     from accord.engine.imitation import imitate
     from accord.engine.rollout import answerable, roll_out
-    from accord.models.folders import compute_dtype
+    from accord.models.compute import compute_dtype
     from accord.models.policy import Policy
     from accord.monitor.alarms import alarms, as_json
     from accord.rewards.loading import artifact_reward, learned_folders

@@ -160,8 +160,11 @@ def check(step: PlannedStep) -> Iterable[Caution]:
         and config.validation is None
         and "margin_thresholds" in config.model_fields_set
     ):
-        what = f"with margin: {config.margin} no level of preference is told apart, and no validation does"
-        raise Contradiction("margin_thresholds", what, "Take it out, or set margin: small or margin: large.")
+        what = f"with margin: {config.margin} no level of preference is told apart, and no validation does."
+        yield Caution("margin_thresholds", what, "Take it out, or set margin: small or margin: large.")
+    if config.safety_coef and config.centre_coef:
+        what = "centre_coef pulls the scores of what is all safe or all unsafe towards 0, against the safety labels."
+        yield Caution("centre_coef", what, "Leave it out: beside safety_coef it is 0.")
     if config.ties != "drop" and config.margin != "none":
         what = f"with margins the probabilities of a win, of a loss and of a tie in {config.ties} do not add up to 1"
         yield Caution("margin", f"{what}.", "Set margin: none to read scores as probabilities.")

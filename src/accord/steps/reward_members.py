@@ -123,7 +123,7 @@ def told(evaluation: Mapping[str, Any]) -> dict[str, Any]:
 
 def _evaluation(job: Job, held_out: Examples, combination: Any) -> dict[str, Any]:
     from accord.evaluate.rankings import evaluate_rankings
-    from accord.models.folders import compute_dtype
+    from accord.models.compute import compute_dtype
     from accord.rewards.ensembles import EnsembleReward
     from accord.seeds import derive_seed
 

@@ -65,7 +65,7 @@ def run(job: Job) -> None:
     is left out, and counted; and so is a prompt with a control token in a text, or to which a policy's context has no
     room for a response."""
     from accord.engine.rollout import answerable, roll_out
-    from accord.models.folders import compute_dtype
+    from accord.models.compute import compute_dtype
     from accord.models.policy import Policy
 
     config: Config = job.config

@@ -95,12 +95,19 @@ def logged_by(step: PlannedStep) -> frozenset[str] | None:
     if step.kind not in LOGGED:
         return None
     names = {*LOGGED[step.kind], *_SUMMARY.get(step.kind, ())}
-    names |= {f"watch/{link.name}" for link in step.parents.get("watch", ())}
+    watched = step.parents.get("watch", ())
+    names |= {f"watch/{link.name}" for link in watched}
+    names |= {f"spread/{link.name}" for link in watched if _of_several(link.step)}
     if step.parents.get("validation"):
         names |= {f"eval_{name}" for name in MEASURED[step.kind]} | {"best_eval_loss", "best_step"}
     else:
         names -= {name for name in names if name.startswith("validation.")}
     return frozenset(names | ({"iteration"} if LOGGED[step.kind] else set()))
+
+
+def _of_several(reward: PlannedStep) -> bool:
+    """Whether it is made of several, which may disagree."""
+    return reward.kind == "combine" or getattr(reward.config, "members", 1) > 1
 
 
 def evaluated_by(step: PlannedStep, steps: Collection[str]) -> frozenset[str] | None:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_PADDING, _PROMPT = -2, -1
+_PADDING, PROMPT = -2, -1  # what stands in `branch_of_place` where no branch does
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +75,18 @@ class TreeGroup:
 class TreeBatch:
     """Trees as tensors, one after the other: T places, which hold tokens and, at a tree's end, a little padding.
 
-    ids, positions: [T] int64. `groups`: who sees whom. For the N scored tokens, ordered by tree, branch and place:
-    `targets` [N] their ids, `scoring_rows` [N] the place whose output scores each, and `branch_of_token` [N]. For the
-    S branches, ordered by tree: `last_rows` [S], the place of each one's last token, where a reward model's score is
-    read; `tree_of_branch` [S].
+    ids, positions: [T] int64. tree_of_place, branch_of_place: [T] int64, which say who sees whom: a place of a prompt
+    has the branch PROMPT, and padding is a branch by itself. lengths: the places of each tree. For the N scored tokens,
+    ordered by tree, branch and place: `targets` [N] their ids, `scoring_rows` [N] the place whose output scores each,
+    and `branch_of_token` [N]. For the S branches, ordered by tree: `last_rows` [S], the place of each one's last token,
+    where a reward model's score is read; `tree_of_branch` [S].
     """
 
     ids: Tensor
     positions: Tensor
-    groups: tuple[TreeGroup, ...]
+    tree_of_place: Tensor
+    branch_of_place: Tensor
+    lengths: tuple[int, ...]
     targets: Tensor
     scoring_rows: Tensor
     branch_of_token: Tensor
@@ -99,8 +102,12 @@ class TreeBatch:
     @property
     def mean_width(self) -> float:
         """The mean over places of the places that attention computes for each: those of its tree."""
-        sizes = [group.visible.shape for group in self.groups]
-        return sum(num * length**2 for num, length, _ in sizes) / len(self.ids)
+        return sum(length**2 for length in self.lengths) / len(self.ids)
+
+    @property
+    def groups(self) -> tuple[TreeGroup, ...]:
+        """Who sees whom, as a mask for each group of neighbours. Made anew whenever it is asked for."""
+        return tuple(_groups(self.lengths, self.branch_of_place.numpy()))
 
     @staticmethod
     def from_trees(trees: Sequence[Tree], pad_id: int) -> TreeBatch:
@@ -117,7 +124,7 @@ class TreeBatch:
             at = start + len(tree.prompt_ids)
             ids[start:at] = tree.prompt_ids
             positions[start:at] = np.arange(at - start)
-            branch_at[start:at] = _PROMPT
+            branch_at[start:at] = PROMPT
             prompt_end = at - 1
             for branch in tree.branches:
                 end = at + len(branch.ids)
@@ -137,7 +144,9 @@ class TreeBatch:
         return TreeBatch(
             ids=torch.from_numpy(ids),
             positions=torch.from_numpy(positions),
-            groups=tuple(_groups(lengths, branch_at)),
+            tree_of_place=torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)),
+            branch_of_place=torch.from_numpy(branch_at),
+            lengths=tuple(lengths),
             targets=torch.from_numpy(np.concatenate(targets)),
             scoring_rows=torch.from_numpy(np.concatenate(scoring_rows)),
             branch_of_token=torch.from_numpy(np.concatenate(branch_of_token)),
@@ -161,6 +170,6 @@ def _groups(lengths: Sequence[int], branch_at: np.ndarray) -> Iterator[TreeGroup
         num = len(list(same))
         branches = branch_at[start : start + num * length].reshape(num, length)
         seen, seeing = branches[:, None, :], branches[:, :, None]
-        visible = np.tri(length, dtype=bool) & ((seen == _PROMPT) | (seen == seeing))
+        visible = np.tri(length, dtype=bool) & ((seen == PROMPT) | (seen == seeing))
         yield TreeGroup(start, torch.from_numpy(visible))
         start += num * length

@@ -11,7 +11,7 @@ from transformers import LlamaForCausalLM
 
 from accord.engine.direct.ches import FILE, ches_scores, of_lowest_ches
 from accord.engine.direct.preference import RankedTree
-from accord.models.folders import compute_dtype
+from accord.models.compute import compute_dtype
 from accord.models.policy import Policy
 from accord.store.workspace import Workspace
 from accord.text.tree import Branch, Tree

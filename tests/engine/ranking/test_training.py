@@ -18,7 +18,7 @@ from accord.engine.ranking.normalisation import (
 )
 from accord.engine.ranking.training import Examples, batch_loss, rankings_of, train_ranking_model, usable
 from accord.errors import UserError
-from accord.models import folders
+from accord.models import compute
 from accord.models.scalar import Normalisation, ScalarModel
 from accord.seeds import derive_seed
 from accord.store.workspace import Workspace
@@ -51,7 +51,7 @@ def examples(model: ScalarModel, config: RankingConfig) -> Examples:
 
 @pytest.fixture(autouse=True)
 def plain_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folders, "compute_dtype", lambda: torch.float32)
+    monkeypatch.setattr(compute, "compute_dtype", lambda: torch.float32)
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from accord.algorithms.ches import ches, length_normalised_ches, lowest, summed_
 from accord.engine.direct.preference import RankedTree
 from accord.engine.sizes import Sizes
 from accord.engine.workload import Phase, passes
-from accord.models.folders import compute_dtype
-from accord.models.policy import Policy, tree_hidden_states
+from accord.models.compute import compute_dtype
+from accord.models.policy import Policy
 from accord.store import atomic
 from accord.store.workspace import Workspace
 from accord.text.batching import iterate_micro_batches
@@ -44,7 +44,7 @@ def ches_scores(
     found: list[list[Scores]] = [[] for _ in ranked]
     for micro in iterate_micro_batches([one.tree for one in ranked], policy.template.pad_id, max_tokens):
         batch = micro.batch
-        hidden = tree_hidden_states(policy.backbone, batch).index_select(0, batch.scoring_rows)
+        hidden = policy.scoring_states(batch).cpu()
         sums, lengths = summed_states(hidden, batch.branch_of_token, batch.num_branches)
         first = 0
         for i in micro.indices:

@@ -36,7 +36,7 @@ class RankingConfig(TrainingConfig, Ending):
     of chosen and rejected, subtracted as it is (as TRL's RewardTrainer does); of other comparisons the difference of
     mean grades less 1, and 0 where they differ by less than 1, as those of votes do. margin_thresholds: the differences
     of mean grades at which those levels begin. label_smoothing: the share of pairs that are taken to be the wrong way
-    round. centre_coef: pulls scores towards 0.
+    round. centre_coef: pulls scores towards 0; 0 with a safety_coef, whose labels say where 0 is.
 
     safety_coef: what the loss of safe or unsafe, told by the raw score, is multiplied by (Llama 2, A.3.4): it needs
     responses with a safety label. drop_unsafe_chosen: pairs whose chosen response is labelled unsafe and whose rejected
@@ -75,10 +75,13 @@ class RankingConfig(TrainingConfig, Ending):
 
     @model_validator(mode="before")
     @classmethod
-    def _best_has_no_margin(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("loss") == "best":
-            return {"margin": "none", **values}
-        return values
+    def _defaults_of_others(cls, values: Any) -> Any:
+        """The best of several has no margin, and labels of safety tell what pairs leave free."""
+        if not isinstance(values, dict):
+            return values
+        by_best = {"margin": "none"} if values.get("loss") == "best" else {}
+        by_safety = {"centre_coef": 0.0} if values.get("safety_coef") else {}
+        return {**by_best, **by_safety, **values}
 
     @field_validator("margin_thresholds")
     @classmethod
@@ -119,7 +122,7 @@ def contradictions(config: RankingConfig) -> Iterator[Problem]:
         yield "normalise_first", what, "Take normalise_first out, or set normalise: mean-and-variance."
     if config.normalise_on != "samples":
         for key in _OF_SAMPLES:
-            if key in given and getattr(config, key) is not None:
+            if key in given and getattr(config, key) not in (0, None):
                 what = f"nothing is sampled for a normalisation on {config.normalise_on}"
                 yield key, what, f"Take {key} out, or set normalise_on: samples."
 

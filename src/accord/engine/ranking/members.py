@@ -19,11 +19,13 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
 
+from accord.data.independence import groups_of
 from accord.engine.ranking.config import RankingConfig
 from accord.engine.ranking.normalisation import normalisation_of, order_of_training
 from accord.engine.ranking.training import Examples, train_ranking_model
 from accord.models.adapters import HEAD, Adapter, new_adapter, open_adapter
-from accord.models.folders import cast_for_compute, load_module, load_tokenizer, save_module
+from accord.models.compute import cast_for_compute
+from accord.models.folders import load_module, load_tokenizer, save_module
 from accord.models.lora import Lora
 from accord.models.scalar import Normalisation, ScalarModel, drawn_head
 from accord.seeds import derive_seed
@@ -83,14 +85,15 @@ def open_members(folder: Path, dtype: torch.dtype) -> list[ScalarModel]:
 
 
 def share_of(examples: Examples, share: float, seed: int) -> Examples:
-    """The examples of a share of the prompts, at least one, drawn from the seed and left in their order."""
+    """The examples of a share of the prompts (of data with a single prompt, of its comparisons: `groups_of`), at least
+    one, drawn from the seed and left in their order."""
     if share >= 1:
         return examples
-    prompts = [(one.prompt.messages, one.prompt.prefill) for one in examples.rankings]
-    known = list(dict.fromkeys(prompts))
-    order = np.random.Generator(np.random.Philox(key=derive_seed(seed, "share"))).permutation(len(known))
-    drawn = {known[i] for i in order[: max(1, round(share * len(known)))]}
-    kept = [i for i, prompt in enumerate(prompts) if prompt in drawn]
+    groups = groups_of(examples.rankings)
+    num = max(groups) + 1
+    order = np.random.Generator(np.random.Philox(key=derive_seed(seed, "share"))).permutation(num)
+    drawn = {int(group) for group in order[: max(1, round(share * num))]}
+    kept = [i for i, group in enumerate(groups) if group in drawn]
     return Examples([examples.rankings[i] for i in kept], [examples.trees[i] for i in kept])
 
 

@@ -19,7 +19,7 @@ from accord.engine.ranking.config import Normalise, RankingConfig
 from accord.engine.ranking.training import scores_of
 from accord.engine.rollout import answerable, context_of, roll_out
 from accord.errors import UserError
-from accord.models import folders
+from accord.models import compute, folders
 from accord.models.policy import Policy
 from accord.models.scalar import Normalisation, ScalarModel
 from accord.store.workspace import Workspace
@@ -50,7 +50,7 @@ def sampled_trees(
 ) -> list[Tree]:
     """One response of the policy in the folder `start` to each prompt, at temperature 1, as a reward model reads it."""
     prompts, _ = answerable(prompts, [start], config.max_response_tokens, label)
-    policy = Policy.load(start, folders.compute_dtype())
+    policy = Policy.load(start, compute.compute_dtype())
     with work.progress(f"{label}: sampling", len(prompts), "responses") as progress:
         rollout = roll_out(
             policy,

@@ -23,7 +23,7 @@ from accord.engine.ranking.config import RankingConfig
 from accord.engine.scorer import per_branch
 from accord.engine.training import train
 from accord.engine.validation import Validation
-from accord.models import folders
+from accord.models import compute
 from accord.models.scalar import ScalarModel
 from accord.store.checkpoints import Checkpoint
 from accord.store.workspace import Workspace
@@ -111,7 +111,7 @@ def train_ranking_model(
     Returns the learner, whose masters are the result, and how many optimizer steps were done and how the validation
     went. held_out: examples of a validation, whose loss is that of Bradley and Terry without margins.
     """
-    learner = Learner(model.module, folders.compute_dtype(), config.optimization(), model.trained)
+    learner = Learner(model.module, compute.compute_dtype(), config.optimization(), model.trained)
     pad_id = model.template.pad_id
 
     def losses_of(indices: tuple[int, ...]) -> Iterator[Loss]:
