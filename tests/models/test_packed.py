@@ -57,6 +57,47 @@ def test_an_error_within_leaves_the_layers_as_they_were() -> None:
     assert not any("forward" in vars(layer) for layer in module)
 
 
+class Attention(nn.Module):
+    """Names and shapes as in a decoder; the query is asked again of other rows, which no decoder does."""
+
+    def __init__(self, bias: bool) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.q_proj, self.k_proj = nn.Linear(48, 64, bias=bias), nn.Linear(48, 32, bias=bias)
+        self.v_proj = nn.Linear(48, 32, bias=bias)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        last = self.k_proj(rows), self.v_proj(rows), self.q_proj(rows)
+        return torch.cat([self.q_proj(rows + 1), *last, self.q_proj(rows), self.q_proj(rows)], dim=-1)
+
+
+@needs_bf16
+@pytest.mark.parametrize("bias", [True, False])
+def test_layers_with_the_same_rows_are_one_product(bias: bool) -> None:
+    module = Attention(bias).bfloat16()
+    rows = torch.randn(2, 7, 48, generator=torch.Generator().manual_seed(2)).bfloat16()
+    calls = 0
+    real = packed._product
+
+    def counted(weight: torch.Tensor, added: torch.Tensor | None) -> packed.Product:
+        product = real(weight, added)
+
+        def multiply(given: torch.Tensor) -> torch.Tensor:
+            nonlocal calls
+            calls += 1
+            return product(given)
+
+        return multiply
+
+    with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packed, "_product", counted)
+        plain = module(rows)
+        with PackedLinears(module, torch.randn(4, 48).bfloat16()).used():
+            inside = module(rows)
+    torch.testing.assert_close(inside, plain, rtol=2**-7, atol=2**-8)
+    assert calls == 4  # k, v and q together; q of other rows; q once more, twice
+
+
 def test_fp32_stays_as_it_is() -> None:
     module, head = two_layers(torch.float32), torch.randn(4, 16)
     linears = PackedLinears(module, head)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from accord.models.attention import grouped_attention
+from accord.models.attention import TreeAttention, bias_of, grouped_attention
 from accord.models.compute import device_of, dtype_of
 from accord.models.cost import cache_places
+from accord.text.prompts import PromptBatch
 
 
 class SlotCache:
@@ -33,7 +35,7 @@ class SlotCache:
             torch.zeros(2, num_slots, groups, 0, width, dtype=self._dtype, device=self._device)
             for _ in range(config.num_hidden_layers)
         ]
-        self._prefill: tuple[slice, Tensor] | None = None
+        self._prefill: _Prefill | None = None
         self._rows = torch.arange(num_slots, device=self._device)
         self._lengths = torch.zeros(0, dtype=torch.int64)
         self._bias = torch.zeros(0)
@@ -46,29 +48,32 @@ class SlotCache:
             for i, layer in enumerate(self._layers):
                 self._layers[i] = functional.pad(layer, (0, 0, 0, missing))
 
-    def begin_prefill(self, slots: slice, row_of_slot: Tensor, width: int) -> None:
-        """The next pass computes prompts of at most `width`; slot slots.start + i gets what row_of_slot[i] computes."""
-        self._prefill = (slots, row_of_slot.to(self._device))
-        self._reserve(width)
+    def begin_prefill(self, batch: PromptBatch, slots: slice, prompt_of_slot: Sequence[int]) -> None:
+        """The next pass computes prompts; slot slots.start + i gets those of the prompt prompt_of_slot[i]."""
+        lengths = torch.tensor([batch.lengths[i] for i in prompt_of_slot])
+        self._reserve(int(lengths.max()))
+        slot_of_token = torch.arange(slots.start, slots.stop).repeat_interleave(lengths)
+        place_of_token = batch.positions[(places := batch.token_places(prompt_of_slot))]
+        self._prefill = _Prefill(
+            TreeAttention(batch.groups, self._dtype, self._device),
+            *(index.to(self._device) for index in (slot_of_token, place_of_token, places)),
+        )
 
     def begin_decode(self, lengths: Tensor) -> None:
         """The next pass computes one token for each of the first len(lengths) slots, at the place `lengths`."""
         self._prefill = None
         self._reserve(int(lengths.max()) + 1)
         self._lengths = lengths.to(self._device, copy=True)
-        beyond = torch.arange(self._layers[0].shape[3], device=self._device)[None] > self._lengths[:, None]
-        self._bias = _bias(beyond, self._dtype)[:, None, None, None]
+        visible = torch.arange(self._layers[0].shape[3], device=self._device)[None] <= self._lengths[:, None]
+        self._bias = bias_of(visible, self._dtype)[:, None, None, None]
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Stores this pass's keys and values and attends to all that the slot holds."""
         keys, values = self._layers[layer]
-        if self._prefill is not None:
-            slots, row_of_slot = self._prefill
-            width = key.shape[2]
-            keys[slots, :, :width] = key[row_of_slot]
-            values[slots, :, :width] = value[row_of_slot]
-            later = torch.ones(width, width, dtype=torch.bool, device=key.device).triu(1)
-            return grouped_attention(query, key, value, scaling, _bias(later, key.dtype))
+        if (prefill := self._prefill) is not None:
+            for stored, computed in ((keys, key), (values, value)):
+                stored[prefill.slots, :, prefill.places] = computed[0].transpose(0, 1)[prefill.tokens]
+            return prefill.layout.attend(layer, query, key, value, scaling)
         rows = self._rows[: len(self._lengths)]
         keys[rows, :, self._lengths] = key[:, :, 0]
         values[rows, :, self._lengths] = value[:, :, 0]
@@ -82,6 +87,12 @@ class SlotCache:
                 layer[:, list(targets)] = layer[:, list(sources)]
 
 
-def _bias(hidden: Tensor, dtype: torch.dtype) -> Tensor:
-    """What is added to scores: -inf where `hidden`."""
-    return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, float("-inf"))
+@dataclass(frozen=True, slots=True)
+class _Prefill:
+    """How prompts attend, and what is kept of each: slots, places, tokens: [n], the place of the cache that gets the
+    keys and values of a place of the batch."""
+
+    layout: TreeAttention
+    slots: Tensor
+    places: Tensor
+    tokens: Tensor

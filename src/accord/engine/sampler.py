@@ -21,6 +21,7 @@ from accord.models.compute import device_of
 from accord.models.packed import PackedLinears
 from accord.models.policy import Policy, hidden_states
 from accord.seeds import derive_seed
+from accord.text.prompts import PromptBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,24 +110,18 @@ class Sampler:
             admitted.append((number, request))
             free -= request.num_samples
         first = len(self._active)
-        width = max(len(request.prompt_ids) for _, request in admitted)
-        ids = torch.full((len(admitted), width), self._policy.template.pad_id)
-        row_of_slot: list[int] = []
-        for row, (number, request) in enumerate(admitted):
-            num_prompt = len(request.prompt_ids)
-            ids[row, :num_prompt] = torch.tensor(request.prompt_ids)
+        prompt_of_slot: list[int] = []
+        for at, (number, request) in enumerate(admitted):
             for k in range(request.num_samples):
-                self._lengths[first + len(row_of_slot)] = num_prompt
-                row_of_slot.append(row)
+                self._lengths[first + len(prompt_of_slot)] = len(request.prompt_ids)
+                prompt_of_slot.append(at)
                 generator = np.random.Generator(np.random.Philox(key=derive_seed(*request.key, k)))
                 self._active.append(Sample(number, k, generator.random(self._max_tokens)))
-        slots = slice(first, first + len(row_of_slot))
-        rows = torch.tensor(row_of_slot)
-        self._cache.begin_prefill(slots, rows, width)
-        positions = torch.arange(width).expand(len(admitted), width)
-        hidden = self._hidden(ids, positions).view(len(admitted), width, -1)
-        last = (self._lengths[slots] - 1).to(self._device)
-        self._draw(hidden[rows.to(self._device), last], range(first, len(self._active)))
+        batch = PromptBatch.of([request.prompt_ids for _, request in admitted], self._policy.template.pad_id)
+        self._cache.begin_prefill(batch, slice(first, len(self._active)), prompt_of_slot)
+        hidden = self._hidden(batch.ids[None], batch.positions[None])
+        last = torch.tensor([batch.starts[i] + batch.lengths[i] - 1 for i in prompt_of_slot])
+        self._draw(hidden[last.to(self._device)], range(first, len(self._active)))
         return self._release()
 
     def _hidden(self, ids: Tensor, positions: Tensor) -> Tensor:

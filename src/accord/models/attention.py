@@ -41,12 +41,9 @@ def tree_attention(batch: TreeBatch, device: torch.device, dtype: torch.dtype) -
 class TreeAttention:
     """Attention within trees that lie one after the other in the batch's only row: a product for each group of them."""
 
-    def __init__(self, groups: Sequence[TreeGroup], dtype: torch.dtype) -> None:
+    def __init__(self, groups: Sequence[TreeGroup], dtype: torch.dtype, device: torch.device | None = None) -> None:
         self._starts = [group.start for group in groups]
-        self._biases = [
-            torch.zeros(group.visible.shape, dtype=dtype).masked_fill_(~group.visible, float("-inf"))
-            for group in groups
-        ]
+        self._biases = [bias_of(group.visible.to(device), dtype) for group in groups]
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """query: [1, H, T, D]; key, value: [1, G, T, D]. Returns [1, H, T, D]."""
@@ -56,6 +53,11 @@ class TreeAttention:
             out = grouped_attention(own, keys, values, scaling, bias[:, None, None])
             found.append(out.transpose(1, 2).flatten(0, 1))
         return torch.cat(found)[None].transpose(1, 2)
+
+
+def bias_of(visible: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to scores: -inf where nothing is to be seen."""
+    return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(~visible, float("-inf"))
 
 
 def _trees(states: Tensor, start: int, bias: Tensor) -> Tensor:

@@ -158,9 +158,14 @@ class TreeBatch:
 
 
 def num_places(tree: Tree) -> int:
-    """What a tree takes in a batch: its tokens, rounded up by at most a sixteenth, so that lengths often are equal."""
-    step = max(4, 1 << max(0, tree.num_tokens.bit_length() - 5))
-    return -(-tree.num_tokens // step) * step
+    """What a tree takes in a batch."""
+    return places_of(tree.num_tokens)
+
+
+def places_of(num_tokens: int) -> int:
+    """The places for so many tokens: rounded up by at most a sixteenth, beyond 64, so that lengths often are equal."""
+    step = max(4, 1 << max(0, num_tokens.bit_length() - 5))
+    return -(-num_tokens // step) * step
 
 
 def _groups(lengths: Sequence[int], branch_at: np.ndarray) -> Iterator[TreeGroup]:
