@@ -6,6 +6,7 @@ Needs torch and the standard library alone, because it runs in the environment o
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
@@ -43,6 +44,7 @@ def settings() -> dict[str, Any]:
 def finish(report: Report, peak: int | None = None) -> None:
     """Prints the report, with what this process took and was made of. peak: in bytes, where it is another's."""
     line = asdict(report) | {"peak_bytes": peak or peak_bytes(), "versions": versions(), "threads": num_threads()}
+    line["gpu"] = device_name()
     print(json.dumps(line), flush=True)
 
 
@@ -77,20 +79,44 @@ def gemm_gflops(dtype: str, size: int = 2048, repeats: int = 5) -> float:
     """The median rate of a square matrix product, in 10^9 floating-point operations a second."""
     import torch
 
+    gpu = on_gpu()
+    size = 4 * size if gpu else size  # a smaller one is over before it has filled a GPU
     with torch.no_grad():
-        a = torch.ones(size, size, dtype=getattr(torch, dtype))
-        b = torch.ones(size, size, dtype=getattr(torch, dtype))
+        a, b = (torch.ones(size, size, dtype=getattr(torch, dtype), device="cuda" if gpu else "cpu") for _ in range(2))
         a @ b
         seconds = []
         for _ in range(repeats):
+            if gpu:
+                torch.cuda.synchronize()
             began = time.perf_counter()
             a @ b
+            if gpu:
+                torch.cuda.synchronize()
             seconds.append(time.perf_counter() - began)
     return 2 * size**3 / sorted(seconds)[repeats // 2] / 1e9
 
 
+def on_gpu() -> bool:
+    """Whether contestants compute on one. ACCORD_DEVICE=cpu keeps them all off it."""
+    import torch
+
+    return os.environ.get("ACCORD_DEVICE") != "cpu" and torch.cuda.is_available()
+
+
+def device_name() -> str:
+    """What computes, of a GPU: "" where it is the processor."""
+    import torch
+
+    return torch.cuda.get_device_name() if on_gpu() else ""
+
+
 def peak_bytes() -> int:
-    """The most memory that this process had, and its children: all that live together, or the largest that ended."""
+    """The most memory that this process had, and its children: all that live together, or the largest that ended. On a
+    GPU that of the GPU, which this process alone has."""
+    if on_gpu():
+        import torch
+
+        return int(torch.cuda.max_memory_allocated())
     own = _high_water("self") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT
     alive = sum(_high_water(pid) for pid in _children())
     return own + max(alive, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * MAXRSS_UNIT)

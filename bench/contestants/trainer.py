@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import AutoTokenizer, TrainerCallback
 
-from bench.contestants.shared import Clock, Report
+from bench.contestants.shared import Clock, Report, on_gpu
 
 
 def common(asked: dict[str, Any], folder: str) -> dict[str, Any]:
@@ -16,7 +16,7 @@ def common(asked: dict[str, Any], folder: str) -> dict[str, Any]:
     micro = max(n for n in range(1, 1 + min(asked.get("micro") or batch, batch)) if batch % n == 0)
     return {
         "output_dir": folder,
-        "use_cpu": True,
+        "use_cpu": not on_gpu(),
         "per_device_train_batch_size": micro,
         "gradient_accumulation_steps": batch // micro,
         "num_train_epochs": asked["warmup_epochs"] + asked["timed_epochs"],

@@ -11,107 +11,23 @@ from dataclasses import replace
 from typing import Any
 
 from bench.speed.case import Case, Contestant, Kind, Make, Settings
+from bench.speed.contestants import (
+    DPO,
+    GPU_DPO,
+    GPU_REWARD,
+    GPU_SFT,
+    GROUPED,
+    ON_BOTH,
+    PPO,
+    RANKINGS,
+    REJECT,
+    REWARD,
+    SAMPLING,
+    SFT,
+    groups,
+)
 
 TRAINING: Settings = {"warmup_epochs": 1, "timed_epochs": 3, "learning_rate": 1e-6, "seed": 1}
-NO_CHECKPOINTS: Settings = {"gradient_checkpointing": False, "bf16": True}
-FP32 = {"ACCORD_DTYPE": "float32"}
-
-
-def _trl(script: str = "trl_train", environment: str = "trl116", *, pairs: bool = False, **own: Any) -> Contestant:
-    """own: arguments of the trainer's config; `micro`, the rows of a micro-batch."""
-    micro = {"micro": own.pop("micro")} if "micro" in own else {}
-    dtype = "float32" if own.get("bf16") is False else "bfloat16"
-    return Contestant(script, environment, dtype, {**micro, "arguments": own}, pairs=pairs)
-
-
-def _accord(script: str = "accord_train", **own: Any) -> Contestant:
-    return Contestant(script, "accord", settings=own)
-
-
-def _fp32(contestant: Contestant) -> Contestant:
-    return replace(contestant, dtype="float32", variables=FP32)
-
-
-DPO_OWN: Settings = {"arguments": {"beta": 0.1}}
-DPO = {
-    "accord": _accord(**DPO_OWN),
-    "accord-uncached": _accord(**DPO_OWN, count_reference=True),
-    "accord-fp32": _fp32(_accord(**DPO_OWN)),
-    "trl-default": _trl(beta=0.1),
-    "trl-fp32": _trl(beta=0.1, bf16=False),
-    "trl-bf16": _trl(beta=0.1, **NO_CHECKPOINTS),
-    "trl-bf16-micro2": _trl(beta=0.1, micro=2, **NO_CHECKPOINTS),
-    "trl-bf16-cached": _trl(beta=0.1, precompute_ref_log_probs=True, **NO_CHECKPOINTS),
-}
-PLAIN_REWARD: Settings = {
-    "margin": "none",
-    "centre_coef": 0.0,
-    "normalise": "none",
-}  # Bradley and Terry's loss, as TRL's
-REWARD = {
-    "accord": _accord(arguments=PLAIN_REWARD),
-    "accord-fp32": _fp32(_accord(arguments=PLAIN_REWARD)),
-    "trl-default": _trl(),
-    "trl-fp32": _trl(bf16=False),
-    "trl-bf16": _trl(**NO_CHECKPOINTS),
-    "trl-bf16-micro2": _trl(micro=2, **NO_CHECKPOINTS),
-}
-RANKINGS = {
-    "accord": _accord(arguments=PLAIN_REWARD),
-    "trl-bf16": _trl(pairs=True, micro=8, **NO_CHECKPOINTS),
-    "trl-bf16-micro2": _trl(pairs=True, micro=2, **NO_CHECKPOINTS),
-}
-SFT = {
-    "accord": _accord(),
-    "accord-fp32": _fp32(_accord()),
-    "trl-default": _trl(),
-    "trl-fp32": _trl(bf16=False),
-    "trl-bf16": _trl(**NO_CHECKPOINTS),
-    "trl-bf16-micro2": _trl(micro=2, **NO_CHECKPOINTS),
-    "trainer-bf16": _trl("plain_trainer", bf16=True),
-}
-GROUPED = {
-    "accord": _accord(),
-    "trl-bf16": _trl(**NO_CHECKPOINTS),
-    "trainer-bf16": _trl("plain_trainer", bf16=True),
-    "trainer-bf16-grouped": _trl("plain_trainer", bf16=True, train_sampling_strategy="group_by_length"),
-    "trainer-bf16-grouped-micro2": _trl("plain_trainer", bf16=True, train_sampling_strategy="group_by_length", micro=2),
-}
-
-
-def _weights(script: str, environment: str, **own: Any) -> Contestant:
-    """Weights and optimizer states in bfloat16."""
-    return Contestant(script, environment, "bfloat16", own)
-
-
-BF16_WEIGHTS: Settings = {"gradient_checkpointing": False, "model_init_kwargs": {"dtype": "bfloat16"}, "bf16": True}
-PPO = {
-    "accord": _accord("accord_policy"),
-    "trl19-default": Contestant("trl_ppo", "trl19", "float32", {"arguments": {"bf16": False}}),
-    "trl19-bf16-weights": _weights("trl_ppo", "trl19", weights="bfloat16", arguments={"bf16": False}),
-    "trl19-bf16-weights-micro8": _weights("trl_ppo", "trl19", weights="bfloat16", micro=8, arguments={"bf16": False}),
-}
-
-
-def _groups(kl_coef: float) -> dict[str, Contestant]:
-    """beta: the same for both, so that both ask a reference."""
-    asked: Settings = {"beta": kl_coef}
-    return {
-        "accord": _accord("accord_policy", arguments={"kl_coef": kl_coef}),
-        "trl-default": _trl("trl_policy", **asked),
-        "trl-fp32": _trl("trl_policy", bf16=False, **asked),
-        "trl-bf16": _trl("trl_policy", **asked, **NO_CHECKPOINTS),
-        "trl-bf16-weights": _weights("trl_policy", "trl116", arguments={**asked, **BF16_WEIGHTS}),
-    }
-
-
-REJECT = {"accord": _accord("accord_reject"), "transformers": Contestant("transformers_reject", "trl116")}
-SAMPLING = {
-    "accord": _accord("accord_sample"),
-    "transformers": Contestant("transformers_sample", "trl116"),
-    "transformers-continuous": Contestant("transformers_sample", "trl116", settings={"continuous": True}),
-    "vllm": Contestant("vllm_sample", "vllm"),
-}
 SMOKE_TRAINING = {"timed_epochs": 1}
 
 
@@ -187,6 +103,20 @@ def _scaling() -> dict[str, Case]:
     return {f"scaling-{name}": replace(case, rounds=3) for name, case in found.items()}
 
 
+def _on_gpu() -> dict[str, Case]:
+    """For a machine with a GPU, on which all contestants then compute; `gpu-agree` compares it with the processor."""
+    found = {"agree": _train("DPO steps of 8 pairs on a GPU and on the processor", "dpo", ON_BOTH, "pairs", 8, timed=1)}
+    for kind, contestants in (("dpo", GPU_DPO), ("reward", GPU_REWARD)):
+        about = f"a step of 32 pairs, 1,024 tokens each, a random Llama of 1B: {kind}"
+        of = {"length": 768}
+        found[kind] = _train(about, kind, contestants, "made_up", 32, of=of, model="1b")
+    about = "an SFT step of 64 conversations of at most 1,024 tokens, a random Llama of 1B"
+    found["sft"] = _train(about, "sft", GPU_SFT, "demonstrations", 64, of={"longest": 1024}, model="1b")
+    about = "a PPO iteration: 64 prompts, 64 tokens, a random Llama of 1B"
+    found["ppo"] = _prompted(about, "policy", {"accord": PPO["accord"]}, _policy(64, 1, 64), "ppo", model="1b")
+    return {f"gpu-{name}": replace(case, rounds=3) for name, case in found.items()}
+
+
 def _command(*words: str, environment: str = "accord") -> Contestant:
     return Contestant("startup", environment, settings={"command": list(words)})
 
@@ -236,7 +166,7 @@ CASES: dict[str, Case] = {
     "rloo": _prompted(
         "an RLOO iteration: 8 prompts, 4 samples, 48 tokens",
         "policy",
-        _groups(0.05),
+        groups(0.05),
         _policy(8, 4, 48),
         "rloo",
         rounds=3,
@@ -244,7 +174,7 @@ CASES: dict[str, Case] = {
     "grpo": _prompted(
         "a GRPO iteration: 8 prompts, 4 samples, 48 tokens",
         "policy",
-        _groups(0.04),
+        groups(0.04),
         _policy(8, 4, 48),
         "grpo",
         rounds=3,
@@ -264,6 +194,7 @@ CASES: dict[str, Case] = {
         smoke={"num_timed": 1},
     ),
     **_scaling(),
+    **_on_gpu(),
 }
 
 

@@ -10,10 +10,11 @@ from accord.models.cost import Dimensions, dimensions_of
 from accord.models.folders import load_config
 
 TOKENS_OF = "smollm2-135m-instruct"  # whose tokenizer the random ones have
-_SIZES = {  # hidden, layers, heads, key heads, inner; the last two are SmolLM2's
+_SIZES = {  # hidden, layers, heads, key heads, inner
     "30m": (384, 8, 6, 2, 1024),
-    "135m": (576, 30, 9, 3, 1536),
+    "135m": (576, 30, 9, 3, 1536),  # SmolLM2's, as the next
     "360m": (960, 32, 15, 5, 2560),
+    "1b": (2048, 16, 32, 8, 8192),  # Llama 3.2's
 }
 
 

@@ -45,7 +45,7 @@ def test_slots_are_played_as_the_sampler_fills_them(tiny_model: Path, monkeypatc
     trees = [tree(3, 4, 1), tree(9, 2, 7), tree(5, 3, 3), tree(5, 6, 1), tree(2, 8, 8), tree(7, 1, 1)]
     order = sorted(range(len(trees)), key=lambda i: (len(trees[i].prompt_ids), i))
     ends = {(at, k): len(b.ids) for at, i in enumerate(order) for k, b in enumerate(trees[i].branches)}
-    seen: Counter[tuple[str, int, int, int]] = Counter()
+    seen: Counter[tuple[str, int, float, int]] = Counter()
     real = sampler_module.hidden_states
 
     def draw_until_the_end(self: Sampler, hidden: torch.Tensor, slots: range) -> None:
@@ -57,10 +57,12 @@ def test_slots_are_played_as_the_sampler_fills_them(tiny_model: Path, monkeypatc
 
     def watch(backbone: object, ids: torch.Tensor, positions: torch.Tensor, layout: object) -> torch.Tensor:
         rows, width = ids.shape
-        if layout._prefill is None:  # type: ignore[attr-defined]
+        prefill = layout._prefill  # type: ignore[attr-defined]
+        if prefill is None:
             seen["decode", rows, int(positions.max()) + 1, rows] += 1
         else:
-            seen["prefill", rows * width, width, len(layout._prefill[1])] += 1  # type: ignore[attr-defined]
+            seen_places = sum(bias.numel() for bias in prefill.layout._biases)
+            seen["prefill", width, seen_places / width, len(prefill.slots.unique())] += 1
         return real(backbone, ids, positions, layout)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Sampler, "_draw", draw_until_the_end)

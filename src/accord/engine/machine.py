@@ -9,19 +9,29 @@ import time
 
 import torch
 
+from accord.models.compute import compute_device
+
 
 @torch.no_grad()
 def gemm_gflops(dtype: torch.dtype, size: int = 2048, repeats: int = 5) -> float:
-    """The median rate of a square matrix product, in 10^9 floating-point operations a second."""
-    a = torch.ones(size, size, dtype=dtype)
-    b = torch.ones(size, size, dtype=dtype)
+    """The median rate of a square matrix product where models compute, in 10^9 floating-point operations a second."""
+    device = compute_device()
+    a, b = (torch.ones(size, size, dtype=dtype, device=device) for _ in range(2))
     a @ b
     seconds = []
     for _ in range(repeats):
+        _wait(device)
         began = time.perf_counter()
         a @ b
+        _wait(device)
         seconds.append(time.perf_counter() - began)
     return 2 * size**3 / sorted(seconds)[repeats // 2] / 1e9
+
+
+def _wait(device: torch.device) -> None:
+    """A GPU returns before it has computed."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 @functools.cache

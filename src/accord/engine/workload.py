@@ -19,7 +19,7 @@ from accord.engine.imitation import Batches, apart, packed
 from accord.engine.sizes import Records, Sizes
 from accord.text.batching import micro_batches, shared_prompts, shuffled_batches
 from accord.text.template import Template
-from accord.text.tree import Branch, Tree, TreeBatch
+from accord.text.tree import Branch, Tree, TreeBatch, places_of
 from accord.types import Prompt
 
 PassKind = Literal["train", "forward", "prefill", "decode"]
@@ -208,7 +208,9 @@ def sampling(trees: Sequence[Tree], count: float = 1.0, num_slots: int = NUM_SLO
                 free -= len(admitted[-1].branches)
             new = np.array([len(branch.ids) for tree in admitted for branch in tree.branches])
             prompts = [len(tree.prompt_ids) for tree in admitted]
-            found.append(Passes("prefill", len(admitted) * max(prompts), max(prompts), len(new), sum(prompts), count))
+            own = np.array([places_of(num) for num in prompts])
+            width = float((own**2).sum() / own.sum())
+            found.append(Passes("prefill", int(own.sum()), width, len(new), sum(prompts), count))
             left = np.concatenate([left, new - 1])
             places = np.concatenate([places, np.repeat(prompts, [len(tree.branches) for tree in admitted])])
         most = max(most, len(left))
