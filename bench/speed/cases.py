@@ -104,7 +104,7 @@ def _scaling() -> dict[str, Case]:
 
 
 def _on_gpu() -> dict[str, Case]:
-    """For a machine with a GPU, on which all contestants then compute; `gpu-agree` compares it with the processor."""
+    """With ACCORD_DEVICE=cuda, which brings all contestants to the GPU. `gpu-agree` compares it with the processor."""
     found = {"agree": _train("DPO steps of 8 pairs on a GPU and on the processor", "dpo", ON_BOTH, "pairs", 8, timed=1)}
     for kind, contestants in (("dpo", GPU_DPO), ("reward", GPU_REWARD)):
         about = f"a step of 32 pairs, 1,024 tokens each, a random Llama of 1B: {kind}"

@@ -194,9 +194,10 @@ def compute(measure: bool) -> Iterator[Finding]:
 def _gpu() -> str:
     import torch
 
-    unused = "; this version computes on the CPU"
+    unused = "; it is not used"
     if torch.cuda.is_available():
-        return ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())) + unused
+        names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+        return names if os.environ.get("ACCORD_DEVICE") else f"{names}{unused} unless ACCORD_DEVICE=cuda asks for it"
     if torch.backends.mps.is_available():
         return "Apple's" + unused
     driver = shutil.which("nvidia-smi") is not None

@@ -257,10 +257,10 @@ def test_the_dtype_of_computation_can_be_asked_for(monkeypatch: pytest.MonkeyPat
 def test_the_device_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ACCORD_DEVICE", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert compute.compute_device() == torch.device("cpu")
+    monkeypatch.setenv("ACCORD_DEVICE", "cuda")
     assert compute.compute_device() == torch.device("cuda")
     assert compute.compute_dtype() == torch.bfloat16
-    monkeypatch.setenv("ACCORD_DEVICE", "cpu")
-    assert compute.compute_device() == torch.device("cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for asked, what in (("cuda", "finds no GPU"), ("mps", "does not compute on 'mps'"), ("gpu", "'gpu' is no device")):
         monkeypatch.setenv("ACCORD_DEVICE", asked)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from accord.estimate.limits import refuse_what_cannot_fit
 from accord.estimate.rows import Estimate, Estimator
 from accord.estimate.table import lines
 from accord.estimate.timing import rates_of
 from accord.machine import Memory, free_disk, memory
-from accord.models.compute import compute_dtype, describe_compute
+from accord.models.compute import compute_device, compute_dtype, describe_compute
 from accord.plan import Plan, Registry
 from accord.store.artifacts import Store
 
@@ -43,11 +45,20 @@ def check(plan: Plan, registry: Registry, store: Store, *, timed: bool = True, a
 
     Reads the data, and fetches a built-in model that is not in the cache. Raises UserError as the steps would.
     """
-    available, dtype = memory(), compute_dtype()  # before this process itself takes some
+    available, dtype = _memory(), compute_dtype()  # before this process itself takes some
     estimator = Estimator(plan, registry, store)
     rates = rates_of(estimator.model, dtype, store.root, anew=anew) if timed else None
     estimate = estimator.estimate(rates, dtype.itemsize)
     return Checked(plan, estimate, available, free_disk(store.root), str(store.root), timed)
+
+
+def _memory() -> Memory:
+    """Of what models are computed on."""
+    device = compute_device()
+    if device.type == "cpu":
+        return memory()
+    free, total = torch.cuda.mem_get_info(device)
+    return Memory(total, total, free)
 
 
 def refuse(plan: Plan, registry: Registry, store: Store) -> None:
