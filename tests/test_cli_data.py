@@ -229,3 +229,7 @@ def test_half_a_comparison_is_no_prompt(pairs: Path) -> None:
     assert "null.jsonl:1:chosen: is null, and rejected is not" in call("check", "null.jsonl", status=1)
     Path("null.jsonl").write_text('{"prompt": "Who?", "chosen": null, "rejected": null}\n')
     assert "null.jsonl: 1 rows; 1 prompts" in call("check", "null.jsonl")
+    Path("typo.jsonl").write_text('{"prompt": "Who?", "chosen": "I.", "reject": "Nobody."}\n')
+    assert "typo.jsonl:1:rejected: is missing, and chosen is there" in call("check", "typo.jsonl", status=1)
+    Path("best.jsonl").write_text('{"prompt": "Who?", "responses": ["I.", "You."], "grades": [1, 0], "chosen": 0}\n')
+    assert "best.jsonl: 1 rows; 1 comparisons" in call("check", "best.jsonl")

@@ -169,8 +169,10 @@ class _Planner:
     def _validate(self, row: StepKind, config: Mapping[str, Any], spec: StepSpec | DataSpec | None) -> StepConfig:
         try:
             return row.config.model_validate(dict(config))
-        except UserError as error:
-            raise UserError(error.what, where=error.where or self.where(spec), remedy=error.remedy) from error
+        except UserError as error:  # of a file that the step names
+            what = f"{error.where}: {error.what}" if error.where and isinstance(spec, StepSpec) else error.what
+            where = self.where(spec) if isinstance(spec, StepSpec) else error.where or self.where(spec)
+            raise UserError(what, where=where, remedy=error.remedy) from error
         except Contradiction as error:
             raise UserError(error.what, where=nearest(self.recipe, spec, (error.key,)), remedy=error.remedy) from error
         except ValidationError as error:
@@ -236,7 +238,7 @@ class _Planner:
             raise UserError(f"{name!r} is not {wanted}", where=where, remedy=f"Write NAME.PART. {remedy}")
         if name not in fitting:
             what = f"{name!r} holds {parts[name]}, and {kinds} are wanted here"
-            raise UserError(what, where=where, remedy=remedy)
+            raise UserError(what, where=where, remedy=f"These are: {', '.join(fitting)}." if fitting else remedy)
         owner, _, part = name.partition(".")
         return Link(name, self.done[owner], part, parts[name])
 

@@ -49,6 +49,7 @@ CASES = [
     ("reward: {data: mine}", [ALIKE], "reward.data: no comparison has an ordered pair\n  All responses to a prompt"),
     ("reward: {data: mine, tie_below: 5}", [ALIKE, CLOSE], "reward.data: no comparison has an ordered pair\n  Every"),
     ("reward: {data: mine, tie_below: 5}", [ALIKE], "reward.data: no comparison has an ordered pair\n  All responses"),
+    ("reward: {data: mine, margin: data}", [PAIR], "reward.data: margin: data takes the margins of the data, and all"),
     ("reward: {data: mine, safety_coef: 1}", [PAIR], "reward.data: safety_coef is set, and no response is labelled"),
     ("sft: {data: mine, max_response_tokens: 2}", [LONG], "sft.data: of 1 examples none is left"),
     (

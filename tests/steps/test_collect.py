@@ -137,6 +137,6 @@ def test_what_a_plan_refuses(folder: Path, tiny_model: Path, config: str, messag
 
 def test_a_judge_that_cannot_be_called_is_refused_by_the_plan(folder: Path, tiny_model: Path):
     Path("judge.py").write_text("def judge(responses, finished):\n    return []\n")
-    with pytest.raises(UserError, match=r"^judge\.py:1: the function 'judge' wants 'finished'"):
+    with pytest.raises(UserError, match=r"^few\.yaml:\d+:collect: judge\.py:1: the function 'judge' wants 'finished'"):
         run_steps(folder, tiny_model, COLLECT)
     assert not (folder / "store").exists()

@@ -68,8 +68,14 @@ def test_ppo_takes_it_as_reward_and_to_watch(folder: Path, tiny_model: Path):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ("{file: none.py, function: length}", "none.py: the file of the function cannot be read"),
-        ("{file: mine.py, function: lenght}", "mine.py: the file has no function 'lenght'\n  Did you mean 'length'?"),
+        (
+            "{file: none.py, function: length}",
+            "few.yaml:4:reward_function: none.py: the file of the function cannot be read",
+        ),
+        (
+            "{file: mine.py, function: lenght}",
+            "few.yaml:4:reward_function: mine.py: the file has no function 'lenght'\n  Did you mean 'length'?",
+        ),
         ("{file: mine.py}", "few.yaml:4:reward_function.function: the key 'function' is missing"),
         ("{file: 3, function: length}", "few.yaml:4:reward_function.file: "),
         (
@@ -110,7 +116,7 @@ def test_a_plan_refuses_what_cannot_be_called(folder: Path, tiny_model: Path, te
     Path("mine.py").write_text(text)
     with pytest.raises(UserError) as caught:
         run_steps(folder, tiny_model, "  - reward_function: {file: mine.py, function: odd}\n")
-    assert str(caught.value).startswith(message)
+    assert str(caught.value).startswith(f"few.yaml:4:reward_function: {message}")
     assert not (folder / "store").exists()
 
 

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from accord.errors import UserError
 from accord.recipe import parse_recipe
 from accord.steps.registry import STEPS
 from accord.store.artifacts import Store
 from accord.sweep.grid import parse_axes
-from accord.sweep.runs import overview, plan_sweep
+from accord.sweep.measure import Reading
+from accord.sweep.runs import _of, overview, plan_sweep
 
 TEXT = """\
 model: smollm2-135m-instruct
@@ -42,3 +44,19 @@ def test_a_key_that_changes_nothing(tmp_path: Path, axis: str, options: dict[str
     sweep = plan_sweep(parse_recipe(TEXT, Path("r.yaml")), parse_axes([axis]), STEPS, **options)  # type: ignore[arg-type]
     said = [line for line in overview(sweep, Store(tmp_path)) if line.startswith("--set")]
     assert len(said) == warned
+
+
+def test_runs_that_evaluate_different_policies(tmp_path: Path) -> None:
+    """Each is checked: a policy that some run does not evaluate is refused, and a baseline alone is nothing."""
+    recipe = parse_recipe(TEXT, Path("r.yaml"))
+    plan_sweep(recipe, parse_axes(["evaluate.policies=[sft,rloo],[sft,ppo]"]), STEPS)
+    with pytest.raises(UserError, match=r"evaluate\.policies=.*: no policy 'rloo' is evaluated"):
+        plan_sweep(recipe, parse_axes(["evaluate.policies=[sft,rloo],[sft,ppo]"]), STEPS, policy="rloo")
+    with pytest.raises(UserError, match="'sft' alone is evaluated, and it is the baseline"):
+        plan_sweep(recipe, parse_axes(["evaluate.policies=[sft,rloo],[sft]"]), STEPS)
+
+
+def test_whose_number_it_is() -> None:
+    assert _of([Reading(1.0, "ppo"), Reading(2.0, "ppo")]) == "ppo"
+    assert _of([Reading(1.0, "sft"), Reading(2.0, "ppo")]) == "each run's last policy"
+    assert _of([]) == ""

@@ -24,7 +24,7 @@ def ordered(
     config: RankingConfig, comparisons: Sequence[JudgedComparison], field: Judged, label: str
 ) -> tuple[list[Ranking], dict[str, int]]:
     """The comparisons with an order (or, to learn from, a tie), and what was left out. Raises UserError when there are
-    none, or when what the safety loss is for is missing."""
+    none, or when what the safety loss or the margins are of is missing."""
     from accord.engine.ranking.training import rankings_of
 
     rankings, counts = rankings_of(config, comparisons, levels=field == "validation")
@@ -37,6 +37,12 @@ def ordered(
             "safety_coef is set, and no response is labelled safe or unsafe",
             where=where,
             remedy="Set safety_coef: 0, or give the data the column `safe`, or `chosen_safe` and `rejected_safe`.",
+        )
+    if field == "data" and config.margin == "data" and not any(pair.margin for one in rankings for pair in one.pairs):
+        raise UserError(
+            "margin: data takes the margins of the data, and all of them are 0",
+            where=where,
+            remedy="Give it the column `margin`, or set margin: none.",
         )
     return rankings, counts
 

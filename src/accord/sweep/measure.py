@@ -70,6 +70,9 @@ def choose(metric: str | None, policy: str | None, plan: Plan, registry: Registr
     if policy is not None and policy not in known:
         what = f"no policy {policy!r} is evaluated"
         raise UserError(what, where=f"--policy {policy}", remedy=did_you_mean(policy, known))
+    if policy is None and metric is None and known == [getattr(evaluations[-1].config, "against", None)]:
+        what = f"{known[0]!r} alone is evaluated, and it is the baseline: nothing is compared with it"
+        raise UserError(what, where=str(plan.recipe.path), remedy="Name another one among its policies.")
     key = metric or DEFAULT
     loggers = [f"{step.name}:{key}" for step in plan.steps if key in (logged_by(step) or ())]
     remedy = f"It is what a step logs: --metric {loggers[-1]}." if loggers else ""

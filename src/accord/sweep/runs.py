@@ -28,7 +28,7 @@ from accord.store import atomic
 from accord.store.artifacts import Store
 from accord.store.lock import lock
 from accord.sweep.grid import Axis, PlannedRun, check_axes, check_name, check_seeds, parse_seeds, plan_runs, seed_of
-from accord.sweep.measure import Metric, choose, depends_on, read
+from accord.sweep.measure import Metric, Reading, choose, depends_on, read
 from accord.sweep.summary import Outcome, as_json, rows_of, verdict
 
 FILE = "sweep.json"
@@ -71,7 +71,11 @@ def plan_sweep(
     numbers = parse_seeds(seeds, seed_of(recipe, axes)) if isinstance(seeds, str) else check_seeds(seeds)
     name = check_name(name) if name is not None else run_folder(Store(Path()), recipe).name[:60]
     runs = plan_runs(recipe, axes, numbers, registry, name)
-    chosen = choose(metric, policy, runs[0].plan, registry)
+    for run in runs:  # each evaluates what its own setting says
+        try:
+            chosen = choose(metric, policy, run.plan, registry)
+        except UserError as error:
+            raise UserError(f"{run.label}: {error.what}", where=error.where, remedy=error.remedy) from error
     return Sweep(name, recipe, tuple(axes), numbers, chosen, lower, tuple(runs))
 
 
@@ -231,7 +235,7 @@ def content(sweep: Sweep, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
         "name": sweep.name,
         "recipe": str(sweep.recipe.path),
         "metric": str(sweep.metric),
-        "of": done[0].of if done else sweep.metric.policy or sweep.metric.step or "",
+        "of": _of(done) or sweep.metric.policy or sweep.metric.step or "",
         "lower": sweep.lower,
         "set": {axis.key: list(axis.values) for axis in sweep.axes},
         "seeds": list(sweep.seeds),
@@ -240,6 +244,12 @@ def content(sweep: Sweep, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
         "runs": [_run_json(run, outcomes[run.name]) for run in sweep.runs],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _of(done: Sequence[Reading]) -> str:
+    """Whose number it is; of runs that evaluate different policies, the setting says whose."""
+    names = list(dict.fromkeys(reading.of for reading in done))
+    return names[0] if len(names) == 1 else "each run's last policy" if names else ""
 
 
 def _run_json(run: PlannedRun, outcome: Outcome) -> dict[str, Any]:

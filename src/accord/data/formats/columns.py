@@ -66,11 +66,14 @@ def shape_of(values: Values, kind: RecordKind | None = None, dialogues: Dialogue
 
 def check_kind(values: Values, kind: RecordKind, wanted: RecordKind | None, dialogues: Dialogues = None) -> None:
     """Raises Defect for a row of a source of one kind that has not its columns, or more: it is of another kind then."""
-    for empty, other in (("chosen", "rejected"), ("rejected", "chosen")):
-        half = empty in values and values[empty] is None and values.get(other) is not None
-        if half and wanted in (None, "comparisons"):  # not a prompt, whatever else is left of the row
-            raise Defect(empty, f"is null, and {other} is not", "missing")
     shape = shape_of(values, wanted, dialogues)
+    for empty, other in (("chosen", "rejected"), ("rejected", "chosen")):
+        half = values.get(empty) is None and values.get(other) is not None
+        if half and wanted in (None, "comparisons"):  # not a prompt, whatever else is left of the row
+            if empty in values:
+                raise Defect(empty, f"is null, and {other} is not", "missing")
+            if shape is None or shape.kind == "prompts":
+                raise Defect(empty, f"is missing, and {other} is there", "missing")
     if shape and shape.kind == kind:
         return
     present = {name for name, value in values.items() if value is not None}

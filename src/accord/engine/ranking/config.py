@@ -83,6 +83,13 @@ class RankingConfig(TrainingConfig, Ending):
         by_safety = {"centre_coef": 0.0} if values.get("safety_coef") else {}
         return {**by_best, **by_safety, **values}
 
+    @field_validator("margin", "margin_thresholds", mode="before")
+    @classmethod
+    def _of_four_levels(cls, numbers: Any) -> Any:
+        if isinstance(numbers, list | tuple) and len(numbers) != 4:
+            raise ValueError("four numbers are wanted, for the levels from negligibly to significantly better")
+        return numbers
+
     @field_validator("margin_thresholds")
     @classmethod
     def _ascending(cls, thresholds: FourNumbers) -> FourNumbers:
