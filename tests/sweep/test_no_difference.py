@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,15 @@ def test_whose_number_it_is() -> None:
     assert _of([Reading(1.0, "ppo"), Reading(2.0, "ppo")]) == "ppo"
     assert _of([Reading(1.0, "sft"), Reading(2.0, "ppo")]) == "each run's last policy"
     assert _of([]) == ""
+
+
+def test_a_table_of_other_keys_is_said_to_be_replaced(tmp_path: Path) -> None:
+    store, recipe = Store(tmp_path), parse_recipe(TEXT, Path("r.yaml"))
+    sweep = plan_sweep(recipe, parse_axes(["rloo.kl_coef=0.1,0.2"]), STEPS, name="mine")
+    folder = sweep.folder(store)
+    folder.mkdir(parents=True)
+    for keys, said in ((["rloo.kl_coef"], False), (["sft.num_epochs"], True)):
+        (folder / "sweep.json").write_text(json.dumps({"set": {key: ["1"] for key in keys}}))
+        found = [line for line in overview(sweep, store) if "is replaced" in line]
+        assert bool(found) == said
+    assert "an earlier sweep over sft.num_epochs" in found[0]

@@ -136,7 +136,8 @@ def test_the_plan_is_said_once_and_then_a_line_a_run(world: World) -> None:
     second = world.said[world.said.index(heads[1]) + 1 :]
     assert [line.partition(" in ")[0] for line in second] == ["ppo: running", "ppo: done"], "no plan, nothing cached"
     assert overview(sweep, world.store)[-1] == "ppo    train  2 to make, of 4"
-    assert overview(world.plan("sft.rate=2,3", metric="sft:score"), world.store)[3:] == [], "what is swept matters"
+    (caution,) = overview(world.plan("sft.rate=2,3", metric="sft:score"), world.store)[3:]
+    assert caution.startswith("the table of an earlier sweep over ppo.rate in "), "and what is swept matters"
     world.sweep("ppo.rate=2,3", seeds="1")
     assert world.said == [f"run {at} of 2: ppo.rate={rate}, seed 1: cached" for at, rate in ((1, 2), (2, 3))]
 

@@ -92,7 +92,17 @@ def overview(sweep: Sweep, store: Store) -> list[str]:
         for (name, kind), steps in found.items()
     ]
     cautions = dict.fromkeys(caution for run in sweep.runs for caution in run.plan.cautions)
-    return [*lines, *cautions, *_no_difference(sweep)]
+    return [*lines, *cautions, *_no_difference(sweep), *_replaced(sweep, sweep.folder(store))]
+
+
+def _replaced(sweep: Sweep, folder: Path) -> Iterator[str]:
+    """A caution where the table of other keys stands. The runs behind it are kept."""
+    if not (folder / FILE).is_file():
+        return
+    before = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    if list(before["set"]) != [axis.key for axis in sweep.axes]:
+        keys = ", ".join(before["set"]) or "seeds alone"
+        yield f"the table of an earlier sweep over {keys} in {folder} is replaced. Name this one to keep both: --name."
 
 
 def _no_difference(sweep: Sweep) -> Iterator[str]:
