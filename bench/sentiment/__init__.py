@@ -3,7 +3,7 @@
     python -m bench.sentiment run --seed 1                     # every case of a seed that is not done yet
     python -m bench.sentiment run --seed 1 --case ppo-0.1      # one
     python -m bench.sentiment table
-    python -m bench.sentiment picture bench/results/sentiment/frontier.svg
+    python -m bench.sentiment picture docs/sentiment.svg
 
 A seed has a proxy (a reward model on the labels of people, which is what is optimised) and policies of its own. Seeds
 share the SFT policy that everything starts from, which is also the reference; gold, another reward model, with labels
