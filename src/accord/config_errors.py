@@ -116,7 +116,7 @@ def _of_keys(word: str, known: list[str]) -> str:
         return f"It is called {ours!r} here."
     remedy = did_you_mean(word, known)
     if remedy.startswith("Known:") and len(known) > _MOST_KEYS:
-        return "No key of this step is called so, or almost so: see docs/recipes.md."
+        return "No key of this step is called so, or almost so. `make docs` lists them, in build/site/recipes."
     return remedy
 
 

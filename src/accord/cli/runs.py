@@ -45,7 +45,11 @@ def check(
     store: StoreOption = DEFAULT_STORE,
     overrides: SetOption = None,
     estimates: Annotated[
-        bool, typer.Option("--estimates/--no-estimates", help="Estimate tokens, time, memory and disk of each step.")
+        bool,
+        typer.Option(
+            "--estimates/--no-estimates",
+            help="Estimate tokens, time, memory and disk of each step; without, no data is read.",
+        ),
     ] = True,
     measure: Annotated[
         bool, typer.Option("--measure", help="Measure the machine's speed again: it is kept for a week.")

@@ -29,8 +29,8 @@ class RankingConfig(TrainingConfig, Ending):
 
     tie_below: differences of mean grades below this, and equal ones, are ties (0: equal ones alone). ties: what becomes
     of them: "drop", no pair; "rao-kupper" and "davidson", pairs whose probability the model learns, too (Rao and Kupper
-    1967; Davidson 1970). tie_probability: of a tie between two equally good responses, for these. margin: by how much
-    the loss wants the better score to lead at the four levels of preference: "none", Llama 2's tables "small" (0, 1/3,
+    1967; Davidson 1970), by default without a margin. tie_probability: of a tie between two equally good responses, for
+    these. margin: by how much the loss wants the better score to lead at the four levels of preference: "none", Llama 2's tables "small" (0, 1/3,
     2/3, 1) and "large" (0, 1, 2, 3), or four numbers of one's own. Llama 2 has the best mean accuracy with the small
     one, and the best on clear preferences with the large one. Or "data": the data's own, which is the column `margin`
     of chosen and rejected, subtracted as it is (as TRL's RewardTrainer does); of other comparisons the difference of
@@ -76,12 +76,12 @@ class RankingConfig(TrainingConfig, Ending):
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_others(cls, values: Any) -> Any:
-        """The best of several has no margin, and labels of safety tell what pairs leave free."""
+        """The best of several has no margin, nor has a model of ties; labels of safety tell what pairs leave free."""
         if not isinstance(values, dict):
             return values
-        by_best = {"margin": "none"} if values.get("loss") == "best" else {}
+        no_margin = values.get("loss") == "best" or values.get("ties") in ("rao-kupper", "davidson")
         by_safety = {"centre_coef": 0.0} if values.get("safety_coef") else {}
-        return {**by_best, **by_safety, **values}
+        return {**({"margin": "none"} if no_margin else {}), **by_safety, **values}
 
     @field_validator("margin", "margin_thresholds", mode="before")
     @classmethod
