@@ -30,13 +30,14 @@ class RankingConfig(TrainingConfig, Ending):
     tie_below: differences of mean grades below this, and equal ones, are ties (0: equal ones alone). ties: what becomes
     of them: "drop", no pair; "rao-kupper" and "davidson", pairs whose probability the model learns, too (Rao and Kupper
     1967; Davidson 1970), by default without a margin. tie_probability: of a tie between two equally good responses, for
-    these. margin: by how much the loss wants the better score to lead at the four levels of preference: "none", Llama 2's tables "small" (0, 1/3,
-    2/3, 1) and "large" (0, 1, 2, 3), or four numbers of one's own. Llama 2 has the best mean accuracy with the small
-    one, and the best on clear preferences with the large one. Or "data": the data's own, which is the column `margin`
-    of chosen and rejected, subtracted as it is (as TRL's RewardTrainer does); of other comparisons the difference of
-    mean grades less 1, and 0 where they differ by less than 1, as those of votes do. margin_thresholds: the differences
-    of mean grades at which those levels begin. label_smoothing: the share of pairs that are taken to be the wrong way
-    round. centre_coef: pulls scores towards 0; 0 with a safety_coef, whose labels say where 0 is.
+    these. margin: by how much the loss wants the better score to lead at the four levels of preference: "none", Llama
+    2's tables "small" (0, 1/3, 2/3, 1) and "large" (0, 1, 2, 3), or four numbers of one's own. Llama 2 has the best
+    mean accuracy with the small one, and the best on clear preferences with the large one. Or "data": the data's own,
+    which is the column `margin` of chosen and rejected, subtracted as it is (as TRL's RewardTrainer does); of other
+    comparisons the difference of mean grades less 1, and 0 where they differ by less than 1, as those of votes do.
+    margin_thresholds: the differences of mean grades at which those levels begin. label_smoothing: the share of pairs
+    that are taken to be the wrong way round. centre_coef: pulls scores towards 0; 0 with a safety_coef, whose labels
+    say where 0 is.
 
     safety_coef: what the loss of safe or unsafe, told by the raw score, is multiplied by (Llama 2, A.3.4): it needs
     responses with a safety label. drop_unsafe_chosen: pairs whose chosen response is labelled unsafe and whose rejected
