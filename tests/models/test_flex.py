@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def flex(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_logprobs_are_those_of_the_groups(tiny_model: Path, request: pytest.FixtureRequest) -> None:
-    """Without gradients: torch has none of it on a processor. `bench/gpu.py` compares those."""
+    """Without gradients: torch has none of it on a processor. `python -m bench gpu-agree` compares those."""
     policy = Policy.load(tiny_model)
     with torch.no_grad():
         expected = policy.token_logprobs(BATCH).logprobs
@@ -43,10 +44,7 @@ def test_logprobs_are_those_of_the_groups(tiny_model: Path, request: pytest.Fixt
 def test_a_broken_mask_would_be_seen(tiny_model: Path) -> None:
     """Negative control: where all is prompt, branches see each other."""
     policy = Policy.load(tiny_model)
-    blind = TreeBatch(
-        **{name: getattr(BATCH, name) for name in BATCH.__slots__ if name != "branch_of_place"},
-        branch_of_place=torch.full_like(BATCH.branch_of_place, PROMPT),
-    )
+    blind = replace(BATCH, branch_of_place=torch.full_like(BATCH.branch_of_place, PROMPT))
     with torch.no_grad():
         difference = policy.token_logprobs(BATCH).logprobs - policy.token_logprobs(blind).logprobs
     assert difference.abs().max() > 1e-2

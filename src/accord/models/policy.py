@@ -90,7 +90,7 @@ class Policy:
     def logprobs_of(
         self, states: Tensor, targets: Tensor, temperature: float = 1.0, *, entropy_gradient: bool = False
     ) -> TokenLogprobs:
-        """Of tokens [N], from `scoring_states`."""
+        """Of tokens [N], from `scoring_states`; in the main memory, wherever the states are."""
         targets = targets.to(states.device)
         found = token_logprobs(states, self.head, targets, temperature, entropy_gradient=entropy_gradient)
         return TokenLogprobs(*(of_tokens.cpu() for of_tokens in found))
