@@ -170,12 +170,16 @@ def test_what_is_trained_is_what_a_learner_holds(tiny_model: Path, dtype: torch.
 
 
 def test_the_cache(tiny_model: Path):
+    """Of rows whose lengths are alike; others take less."""
     from accord.engine.cache import SlotCache
+    from accord.text.prompts import PromptBatch
 
     policy = Policy.load(tiny_model)
-    cache = SlotCache(policy.module, 5)
+    cache = SlotCache(policy.module)
+    cache.begin_prefill(PromptBatch.of([(1, 2, 3)] * 5, 0), range(5))
     for length, places in ((17, 32), (32, 32), (33, 64)):
-        cache.begin_decode(torch.tensor([3, length - 1]))
+        cache.begin_decode(torch.tensor([3, 3, 3, 3, length - 1]))
         found = dimensions_of(policy.module.config.to_dict()).cache_bytes(5, length, 4)
-        assert found == sum(layer.nbytes for layer in cache._layers)
-        assert cache._layers[0].shape[3] == places
+        (block,) = cache._blocks
+        assert found == sum(layer.nbytes for layer in block.layers)
+        assert block.num_places == places

@@ -4,95 +4,184 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from accord.models.attention import TreeAttention, bias_of, grouped_attention
+from accord.models.attention import Layout, TreeAttention, bias_of, grouped_attention
 from accord.models.compute import device_of, dtype_of
 from accord.models.cost import cache_places
 from accord.text.prompts import PromptBatch
 
+# The numbers of keys that attention reads in the time that one more block takes, in calls that compute little.
+_BLOCK_COST = 200_000
+
 
 class SlotCache:
-    """Keys and values of every layer for `num_slots` sequences.
+    """Keys and values of every layer for the sequences that are being written, its rows.
 
-    Slots in use are a prefix. A pass is announced first (`begin_prefill` or `begin_decode`), then each layer attends.
-    Attention looks at all places that there are, used or not: a part of each slot would have to be copied for the
-    product. So there are no more places than what is being written needs, in whole blocks.
+    Attention looks at all places that a block of rows has, used or not: a part of each row's would have to be copied
+    for the product. So rows of like lengths share a block, which has no more places than the longest of them needs, in
+    multiples of 32. A pass is announced first (`begin_prefill` or `begin_decode`), then each layer attends.
     """
 
-    def __init__(self, module: PreTrainedModel, num_slots: int) -> None:
+    def __init__(self, module: PreTrainedModel) -> None:
         config = module.config.get_text_config()
         num_heads = config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // num_heads
         groups = getattr(config, "num_key_value_heads", None) or num_heads
         self._dtype, self._device = dtype_of(module), device_of(module)
-        # a layer: [key or value, slot, group, place, width]
-        self._layers = [
-            torch.zeros(2, num_slots, groups, 0, width, dtype=self._dtype, device=self._device)
-            for _ in range(config.num_hidden_layers)
-        ]
-        self._prefill: _Prefill | None = None
-        self._rows = torch.arange(num_slots, device=self._device)
-        self._lengths = torch.zeros(0, dtype=torch.int64)
-        self._bias = torch.zeros(0)
+        self._num_layers, self._groups, self._width = config.num_hidden_layers, groups, width
+        self._blocks: list[_Block] = []
+        self._parts: list[_Part] = []
+        self._biases: list[Tensor] = []  # in a pass of one token a row, who sees what in each part
+        self._prompts: Layout | None = None
 
-    def _reserve(self, places: int) -> None:
-        """Makes room, and keeps what is there. Places that were never written hold zeros: what is masked is finite."""
-        present = self._layers[0].shape[3]
-        if places > present:
-            missing = cache_places(places) - present
-            for i, layer in enumerate(self._layers):
-                self._layers[i] = functional.pad(layer, (0, 0, 0, missing))
-
-    def begin_prefill(self, batch: PromptBatch, slots: slice, prompt_of_slot: Sequence[int]) -> None:
-        """The next pass computes prompts; slot slots.start + i gets those of the prompt prompt_of_slot[i]."""
-        lengths = torch.tensor([batch.lengths[i] for i in prompt_of_slot])
-        self._reserve(int(lengths.max()))
-        slot_of_token = torch.arange(slots.start, slots.stop).repeat_interleave(lengths)
-        place_of_token = batch.positions[(places := batch.token_places(prompt_of_slot))]
-        self._prefill = _Prefill(
-            TreeAttention(batch.groups, self._dtype, self._device),
-            *(index.to(self._device) for index in (slot_of_token, place_of_token, places)),
-        )
+    def begin_prefill(self, batch: PromptBatch, prompt_of_row: Sequence[int]) -> None:
+        """The next pass computes prompts. A row is added for each of prompt_of_row, which begins with that prompt; give
+        rows in the order of their prompts' lengths."""
+        self._prompts, self._parts = TreeAttention(batch.groups, self._dtype, self._device), []
+        first = 0
+        for size in blocks_of([batch.lengths[i] for i in prompt_of_row], _BLOCK_COST / (self._groups * self._width)):
+            prompts = prompt_of_row[first : first + size]
+            lengths = torch.tensor([batch.lengths[i] for i in prompts])
+            block = self._new_block(size, cache_places(int(lengths.max())))
+            tokens = batch.token_places(prompts)
+            index = block.index(torch.arange(size).repeat_interleave(lengths), batch.positions[tokens])
+            self._blocks.append(block)
+            self._parts.append(_Part(block, tokens.to(self._device), index.to(self._device)))
+            first += size
 
     def begin_decode(self, lengths: Tensor) -> None:
-        """The next pass computes one token for each of the first len(lengths) slots, at the place `lengths`."""
-        self._prefill = None
-        self._reserve(int(lengths.max()) + 1)
-        self._lengths = lengths.to(self._device, copy=True)
-        visible = torch.arange(self._layers[0].shape[3], device=self._device)[None] <= self._lengths[:, None]
-        self._bias = bias_of(visible, self._dtype)[:, None, None, None]
+        """The next pass computes one token a row, at the place `lengths` [rows] of its sequence."""
+        self._prompts, self._parts, self._biases = None, [], []
+        self._merge()
+        first = 0
+        for block in self._blocks:
+            rows = slice(first, first + block.num_rows)
+            own = lengths[rows]
+            block.reserve(cache_places(int(own.max()) + 1))
+            index = block.index(torch.arange(block.num_rows), own).to(self._device)
+            visible = torch.arange(block.num_places)[None] <= own[:, None]
+            self._biases.append(bias_of(visible.to(self._device), self._dtype)[:, None, None, None])
+            self._parts.append(_Part(block, rows, index))
+            first = rows.stop
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        """Stores this pass's keys and values and attends to all that the slot holds."""
-        keys, values = self._layers[layer]
-        if (prefill := self._prefill) is not None:
-            for stored, computed in ((keys, key), (values, value)):
-                stored[prefill.slots, :, prefill.places] = computed[0].transpose(0, 1)[prefill.tokens]
-            return prefill.layout.attend(layer, query, key, value, scaling)
-        rows = self._rows[: len(self._lengths)]
-        keys[rows, :, self._lengths] = key[:, :, 0]
-        values[rows, :, self._lengths] = value[:, :, 0]
-        num = len(rows)
-        return grouped_attention(query, keys[:num], values[:num], scaling, self._bias)
+        """Stores this pass's keys and values and attends to all that the row holds."""
+        # [rows * tokens, group, width]
+        keys, values = (states.transpose(1, 2).flatten(0, 1) for states in (key, value))
+        for part in self._parts:
+            computed = torch.stack((keys[part.tokens], values[part.tokens]))
+            part.block.layers[layer].view(-1, self._width).index_copy_(0, part.index, computed.flatten(0, 2))
+        if self._prompts is not None:
+            return self._prompts.attend(layer, query, key, value, scaling)
+        found = []
+        for part, bias in zip(self._parts, self._biases, strict=True):
+            stored_keys, stored_values = part.block.layers[layer][:, : part.block.num_rows]
+            found.append(grouped_attention(query[part.tokens], stored_keys, stored_values, scaling, bias))
+        return found[0] if len(found) == 1 else torch.cat(found)
 
-    def move(self, sources: Sequence[int], targets: Sequence[int]) -> None:
-        """Copies slots, when a finished one is replaced by one from the end."""
-        if sources:
-            for layer in self._layers:
-                layer[:, list(targets)] = layer[:, list(sources)]
+    def release(self, over: Sequence[bool]) -> list[int]:
+        """Takes out the rows that are over. What row i is from now on was row result[i] before."""
+        order, first = [], 0
+        for block in self._blocks:
+            num = block.num_rows
+            order += [first + row for row in block.release(over[first : first + num])]
+            first += num
+        self._blocks = [block for block in self._blocks if block.num_rows]
+        return order
+
+    def _new_block(self, num_rows: int, num_places: int) -> _Block:
+        size = (2, num_rows, self._groups, num_places, self._width)
+        empty = [torch.zeros(size, dtype=self._dtype, device=self._device) for _ in range(self._num_layers)]
+        return _Block(empty, num_rows)
+
+    def _merge(self) -> None:
+        """Makes one of neighbours that have become so small that two cost more; by a margin, since it is a copy."""
+        merged: list[_Block] = []
+        for block in self._blocks:
+            if merged:
+                low, high = sorted((merged[-1], block), key=lambda one: one.num_places)
+                added = low.num_rows * (high.num_places - low.num_places) * self._groups * self._width
+                if 2 * added < _BLOCK_COST:
+                    whole = self._new_block(merged[-1].num_rows + block.num_rows, high.num_places)
+                    whole.copy_rows(merged.pop(), 0)
+                    whole.copy_rows(block, whole.num_rows - block.num_rows)
+                    block = whole
+            merged.append(block)
+        self._blocks = merged
+
+
+class _Block:
+    """layers: of each [key or value, row, group, place, width]; the first `num_rows` are in use. Places that were never
+    written hold zeros: what is masked is finite."""
+
+    def __init__(self, layers: list[Tensor], num_rows: int) -> None:
+        self.layers, self.num_rows = layers, num_rows
+
+    @property
+    def num_places(self) -> int:
+        return self.layers[0].shape[3]
+
+    def index(self, rows: Tensor, places: Tensor) -> Tensor:
+        """[2 * n * groups]: where, among all vectors of a layer, key and value of rows [n] at places [n] are."""
+        _, num_rows, num_groups, num_places, _ = self.layers[0].shape
+        sides, groups = torch.arange(2)[:, None, None], torch.arange(num_groups)
+        return (((sides * num_rows + rows[:, None]) * num_groups + groups) * num_places + places[:, None]).flatten()
+
+    def reserve(self, num_places: int) -> None:
+        if num_places > self.num_places:
+            missing = num_places - self.num_places
+            for i, layer in enumerate(self.layers):
+                self.layers[i] = functional.pad(layer, (0, 0, 0, missing))
+
+    def copy_rows(self, other: _Block, first: int) -> None:
+        """All rows of the other, which has no more places, from row `first` on."""
+        for own, its in zip(self.layers, other.layers, strict=True):
+            own[:, first : first + other.num_rows, :, : other.num_places] = its[:, : other.num_rows]
+
+    def release(self, over: Sequence[bool]) -> list[int]:
+        """The last rows move into the places of those that are over. Row i was row result[i]."""
+        num_left = over.count(False)
+        holes = [row for row in range(num_left) if over[row]]
+        movers = [row for row in range(num_left, len(over)) if not over[row]]
+        if holes:
+            for layer in self.layers:
+                layer[:, holes] = layer[:, movers]
+        self.num_rows = num_left
+        mover_of = dict(zip(holes, movers, strict=True))
+        return [mover_of.get(row, row) for row in range(num_left)]
 
 
 @dataclass(frozen=True, slots=True)
-class _Prefill:
-    """How prompts attend, and what is kept of each: slots, places, tokens: [n], the place of the cache that gets the
-    keys and values of a place of the batch."""
+class _Part:
+    """What a pass brings to a block. tokens: those of the pass whose keys and values it gets; index: where to."""
 
-    layout: TreeAttention
-    slots: Tensor
-    places: Tensor
-    tokens: Tensor
+    block: _Block
+    tokens: Tensor | slice
+    index: Tensor
+
+
+def blocks_of(lengths: Sequence[int], cost: float) -> list[int]:
+    """Sizes of the blocks that rows of these lengths, in this order, are best put in.
+
+    cost: of a block, in places; a row costs as many places as its block has.
+    """
+    runs = [(places, len(list(same))) for places, same in groupby(cache_places(length) for length in lengths)]
+    # best[j]: the least cost of the first j runs, and where the last of their blocks begins
+    best = [(0.0, 0)]
+    for end in range(1, len(runs) + 1):
+        choices = []
+        for start in range(end):
+            own = runs[start:end]
+            places = max(places for places, _ in own) * sum(num for _, num in own)
+            choices.append((best[start][0] + cost + places, start))
+        best.append(min(choices))
+    bounds = [end := len(runs)]
+    while end:
+        bounds.append(end := best[end][1])
+    return [sum(num for _, num in runs[start:end]) for start, end in pairwise(reversed(bounds))]

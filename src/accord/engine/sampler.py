@@ -1,7 +1,7 @@
 """Sampling in slots: requests are submitted, every step adds one token to each active slot, finished slots leave.
 
-A prompt is prefilled once for all its samples, the key-value cache is allocated once, and active slots stay a prefix
-of it, so that the work of a step is proportional to what is still being written. Which token a row draws depends on
+A prompt is prefilled once for all its samples, and the active slots alone are computed, so that the work of a step is
+proportional to what is still being written. Which token a row draws depends on
 its own key, its place in the response and its probabilities, and on nothing else.
 """
 
@@ -61,7 +61,7 @@ class Sampler:
     ) -> None:
         self._policy, self._temperature, self._max_tokens = policy, temperature, max_response_tokens
         self._device = device_of(policy.module)
-        self._cache = SlotCache(policy.module, num_slots)
+        self._cache = SlotCache(policy.module)
         self._linears = PackedLinears(policy.module.base_model, policy.head)
         self._num_slots = num_slots
         self._waiting: deque[tuple[int, Request]] = deque()
@@ -109,6 +109,7 @@ class Sampler:
             number, request = self._waiting.popleft()
             admitted.append((number, request))
             free -= request.num_samples
+        admitted.sort(key=lambda one: len(one[1].prompt_ids))
         first = len(self._active)
         prompt_of_slot: list[int] = []
         for at, (number, request) in enumerate(admitted):
@@ -118,7 +119,7 @@ class Sampler:
                 generator = np.random.Generator(np.random.Philox(key=derive_seed(*request.key, k)))
                 self._active.append(Sample(number, k, generator.random(self._max_tokens)))
         batch = PromptBatch.of([request.prompt_ids for _, request in admitted], self._policy.template.pad_id)
-        self._cache.begin_prefill(batch, slice(first, len(self._active)), prompt_of_slot)
+        self._cache.begin_prefill(batch, prompt_of_slot)
         hidden = self._hidden(batch.ids[None], batch.positions[None])
         last = torch.tensor([batch.starts[i] + batch.lengths[i] - 1 for i in prompt_of_slot])
         self._draw(hidden[last.to(self._device)], range(first, len(self._active)))
@@ -147,20 +148,15 @@ class Sampler:
             sample.finished = token == self._policy.template.end_id
 
     def _release(self) -> list[Sample]:
-        """Takes ended rows out and moves the last active rows into their places."""
+        """Takes ended samples out of their slots."""
         over = [s.finished or len(s.ids) >= self._max_tokens for s in self._active]
-        ended = [sample for sample, done in zip(self._active, over, strict=True) if done]
-        if not ended:
+        if not any(over):
             return []
-        num_left = len(self._active) - len(ended)
-        holes = [slot for slot in range(num_left) if over[slot]]
-        movers = [slot for slot in range(num_left, len(self._active)) if not over[slot]]
-        for hole, mover in zip(holes, movers, strict=True):
-            self._active[hole] = self._active[mover]
-        del self._active[num_left:]
-        self._last_ids[holes] = self._last_ids[movers]
-        self._lengths[holes] = self._lengths[movers]
-        self._cache.move(movers, holes)
+        ended = [sample for sample, done in zip(self._active, over, strict=True) if done]
+        left = self._cache.release(over)
+        self._active = [self._active[slot] for slot in left]
+        self._last_ids[: len(left)] = self._last_ids[left]
+        self._lengths[: len(left)] = self._lengths[left]
         return ended
 
 
@@ -175,7 +171,7 @@ def sample_all(
 ) -> list[list[Sample]]:
     """All samples of all requests, [request][k]. `advance` is told how many responses have just ended.
 
-    Requests are taken in the order of their prompts' lengths, so that a prefill has little padding.
+    Requests are taken in the order of their prompts' lengths, so that those side by side are of like lengths.
     """
     sampler = Sampler(
         policy,
