@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from accord.engine import blocks
 from accord.engine import sampler as sampler_module
 from accord.engine.config import TrainingConfig
 from accord.engine.sampler import Request, Sample, Sampler
@@ -38,15 +39,20 @@ def sizes(template: Template) -> Sizes:
     return Sizes(DIMENSIONS, template, {"start": (Known("k"),)})
 
 
+@pytest.mark.parametrize("cost", [100, 3000, 10**6])
 @pytest.mark.parametrize("num_slots", [4, 6, 64])
-def test_slots_are_played_as_the_sampler_fills_them(tiny_model: Path, monkeypatch: pytest.MonkeyPatch, num_slots: int):
-    """A sampler whose responses have given lengths: the same passes over the same shapes."""
+def test_slots_are_played_as_the_sampler_fills_them(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch, num_slots: int, cost: int
+):
+    """A sampler whose responses have given lengths: the same passes over the same shapes, and as large a cache."""
+    monkeypatch.setattr(blocks, "BLOCK_COST", cost)
     policy = Policy.load(tiny_model)
-    trees = [tree(3, 4, 1), tree(9, 2, 7), tree(5, 3, 3), tree(5, 6, 1), tree(2, 8, 8), tree(7, 1, 1)]
+    trees = [tree(3, 4, 1), tree(90, 2, 7), tree(50, 3, 3), tree(28, 6, 1), tree(2, 8, 8), tree(70, 1, 1)]
     order = sorted(range(len(trees)), key=lambda i: (len(trees[i].prompt_ids), i))
     ends = {(at, k): len(b.ids) for at, i in enumerate(order) for k, b in enumerate(trees[i].branches)}
     seen: Counter[tuple[str, int, float, int]] = Counter()
     real = sampler_module.hidden_states
+    most = [0]
 
     def draw_until_the_end(self: Sampler, hidden: torch.Tensor, slots: range) -> None:
         for slot in slots:
@@ -57,12 +63,15 @@ def test_slots_are_played_as_the_sampler_fills_them(tiny_model: Path, monkeypatc
 
     def watch(backbone: object, ids: torch.Tensor, positions: torch.Tensor, layout: object) -> torch.Tensor:
         rows, width = ids.shape
-        prefill = layout._prefill  # type: ignore[attr-defined]
-        if prefill is None:
-            seen["decode", rows, int(positions.max()) + 1, rows] += 1
+        own = [part.block for part in layout._parts]  # type: ignore[attr-defined]
+        if layout._prompts is None:  # type: ignore[attr-defined]
+            num_places = sum(block.num_rows * block.num_places for block in own)
+            seen["decode", rows, num_places / rows, rows] += 1
         else:
-            seen_places = sum(bias.numel() for bias in prefill.layout._biases)
-            seen["prefill", width, seen_places / width, len(prefill.slots.unique())] += 1
+            seen_places = sum(bias.numel() for bias in layout._prompts._biases)  # type: ignore[attr-defined]
+            seen["prefill", width, seen_places / width, sum(block.num_rows for block in own)] += 1
+        made = sum(block.layers[0][0, :, 0, :, 0].numel() for block in layout._blocks)  # type: ignore[attr-defined]
+        most[0] = max(most[0], made)
         return real(backbone, ids, positions, layout)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Sampler, "_draw", draw_until_the_end)
@@ -73,16 +82,15 @@ def test_slots_are_played_as_the_sampler_fills_them(tiny_model: Path, monkeypatc
     while sampler.busy:
         sampler.step()
 
-    found, slots, length = sampling(trees, num_slots=num_slots)
+    found, places = sampling(trees, DIMENSIONS, num_slots=num_slots)
     assert Counter((p.kind, p.places, p.width, p.head_rows) for p in found) == seen
     assert sum(p.head_rows * p.count for p in found) == sum(len(b.ids) for t in trees for b in t.branches)
-    assert slots <= num_slots
-    assert length == 9 + 8
+    assert places == most[0]
 
 
 def test_many_responses_are_scaled():
-    few, _, _ = sampling([tree(3, 4, 4)] * 512)
-    many, _, _ = sampling([tree(3, 4, 4)] * 2048)
+    few, _ = sampling([tree(3, 4, 4)] * 512, DIMENSIONS)
+    many, _ = sampling([tree(3, 4, 4)] * 2048, DIMENSIONS)
     assert sum(p.tokens * p.count for p in many) == pytest.approx(4 * sum(p.tokens * p.count for p in few))
 
 

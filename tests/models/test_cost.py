@@ -170,7 +170,7 @@ def test_what_is_trained_is_what_a_learner_holds(tiny_model: Path, dtype: torch.
 
 
 def test_the_cache(tiny_model: Path):
-    """Of rows whose lengths are alike; others take less."""
+    """Its places are those of its blocks."""
     from accord.engine.cache import SlotCache
     from accord.text.prompts import PromptBatch
 
@@ -179,7 +179,7 @@ def test_the_cache(tiny_model: Path):
     cache.begin_prefill(PromptBatch.of([(1, 2, 3)] * 5, 0), range(5))
     for length, places in ((17, 32), (32, 32), (33, 64)):
         cache.begin_decode(torch.tensor([3, 3, 3, 3, length - 1]))
-        found = dimensions_of(policy.module.config.to_dict()).cache_bytes(5, length, 4)
         (block,) = cache._blocks
-        assert found == sum(layer.nbytes for layer in block.layers)
         assert block.num_places == places
+        found = dimensions_of(policy.module.config.to_dict()).cache_bytes(5 * places, 4)
+        assert found == sum(layer.nbytes for layer in block.layers)

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from accord.engine.blocks import are_better_as_one, blocks_of, places_for
 from accord.models.attention import Layout, TreeAttention, bias_of, grouped_attention
 from accord.models.compute import device_of, dtype_of
-from accord.models.cost import cache_places
 from accord.text.prompts import PromptBatch
-
-# The numbers of keys that attention reads in the time that one more block takes, in calls that compute little.
-_BLOCK_COST = 200_000
 
 
 class SlotCache:
@@ -45,10 +41,10 @@ class SlotCache:
         rows in the order of their prompts' lengths."""
         self._prompts, self._parts = TreeAttention(batch.groups, self._dtype, self._device), []
         first = 0
-        for size in blocks_of([batch.lengths[i] for i in prompt_of_row], _BLOCK_COST / (self._groups * self._width)):
+        for size in blocks_of([batch.lengths[i] for i in prompt_of_row], self._groups * self._width):
             prompts = prompt_of_row[first : first + size]
             lengths = torch.tensor([batch.lengths[i] for i in prompts])
-            block = self._new_block(size, cache_places(int(lengths.max())))
+            block = self._new_block(size, places_for(int(lengths.max())))
             tokens = batch.token_places(prompts)
             index = block.index(torch.arange(size).repeat_interleave(lengths), batch.positions[tokens])
             self._blocks.append(block)
@@ -63,7 +59,7 @@ class SlotCache:
         for block in self._blocks:
             rows = slice(first, first + block.num_rows)
             own = lengths[rows]
-            block.reserve(cache_places(int(own.max()) + 1))
+            block.reserve(places_for(int(own.max()) + 1))
             index = block.index(torch.arange(block.num_rows), own).to(self._device)
             visible = torch.arange(block.num_places)[None] <= own[:, None]
             self._biases.append(bias_of(visible.to(self._device), self._dtype)[:, None, None, None])
@@ -101,18 +97,13 @@ class SlotCache:
         return _Block(empty, num_rows)
 
     def _merge(self) -> None:
-        """Makes one of neighbours that have become so small that two cost more; by a margin, since it is a copy."""
+        """Makes one of neighbours that have become so small that two cost more."""
         merged: list[_Block] = []
         for block in self._blocks:
-            if merged:
-                low, high = sorted((merged[-1], block), key=lambda one: one.num_places)
-                added = low.num_rows * (high.num_places - low.num_places) * self._groups * self._width
-                if 2 * added < _BLOCK_COST:
-                    whole = self._new_block(merged[-1].num_rows + block.num_rows, high.num_places)
-                    whole.copy_rows(merged.pop(), 0)
-                    whole.copy_rows(block, whole.num_rows - block.num_rows)
-                    block = whole
-            merged.append(block)
+            if merged and are_better_as_one(merged[-1], block, self._groups * self._width):
+                merged[-1] = _Block.joined(merged[-1], block)
+            else:
+                merged.append(block)
         self._blocks = merged
 
 
@@ -139,10 +130,20 @@ class _Block:
             for i, layer in enumerate(self.layers):
                 self.layers[i] = functional.pad(layer, (0, 0, 0, missing))
 
-    def copy_rows(self, other: _Block, first: int) -> None:
-        """All rows of the other, which has no more places, from row `first` on."""
-        for own, its in zip(self.layers, other.layers, strict=True):
-            own[:, first : first + other.num_rows, :, : other.num_places] = its[:, : other.num_rows]
+    @staticmethod
+    def joined(first: _Block, second: _Block) -> _Block:
+        """The rows of both, which are emptied layer by layer, so that there is never a second copy of all."""
+        num_rows, num_places = first.num_rows + second.num_rows, max(first.num_places, second.num_places)
+        layers = []
+        for i in range(len(first.layers)):
+            one, other = first.layers[i], second.layers[i]
+            _, _, num_groups, _, width = one.shape
+            whole = one.new_zeros(2, num_rows, num_groups, num_places, width)
+            whole[:, : first.num_rows, :, : one.shape[3]] = one[:, : first.num_rows]
+            whole[:, first.num_rows :, :, : other.shape[3]] = other[:, : second.num_rows]
+            first.layers[i] = second.layers[i] = one[:0]
+            layers.append(whole)
+        return _Block(layers, num_rows)
 
     def release(self, over: Sequence[bool]) -> list[int]:
         """The last rows move into the places of those that are over. Row i was row result[i]."""
@@ -164,24 +165,3 @@ class _Part:
     block: _Block
     tokens: Tensor | slice
     index: Tensor
-
-
-def blocks_of(lengths: Sequence[int], cost: float) -> list[int]:
-    """Sizes of the blocks that rows of these lengths, in this order, are best put in.
-
-    cost: of a block, in places; a row costs as many places as its block has.
-    """
-    runs = [(places, len(list(same))) for places, same in groupby(cache_places(length) for length in lengths)]
-    # best[j]: the least cost of the first j runs, and where the last of their blocks begins
-    best = [(0.0, 0)]
-    for end in range(1, len(runs) + 1):
-        choices = []
-        for start in range(end):
-            own = runs[start:end]
-            places = max(places for places, _ in own) * sum(num for _, num in own)
-            choices.append((best[start][0] + cost + places, start))
-        best.append(min(choices))
-    bounds = [end := len(runs)]
-    while end:
-        bounds.append(end := best[end][1])
-    return [sum(num for _, num in runs[start:end]) for start, end in pairwise(reversed(bounds))]

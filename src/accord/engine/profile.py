@@ -4,7 +4,7 @@ A slice has the model's own dimensions, random weights and the whole vocabulary.
 depths and batches of several shapes, is fitted by
 
     training, forward    layers * (a + b * places + c * places * width) + d + head (e + f * head rows)
-    a decoding step      layers * (a + b * rows + c * rows * length) + d + f * rows
+    a decoding step      layers * (a + b * rows + c * rows * places) + d + f * rows
 
 with coefficients that are not negative, by least squares of relative errors. The deeper slice is large enough to fall
 out of the processor's caches, as the model will.
@@ -31,6 +31,7 @@ from transformers import AutoModelForCausalLM, PretrainedConfig
 
 from accord.algorithms.likelihood import negative_log_likelihood
 from accord.algorithms.loss import Loss
+from accord.engine.blocks import places_for
 from accord.engine.config import Optimization
 from accord.engine.learner import Learner
 from accord.engine.machine import gemm_gflops
@@ -218,11 +219,11 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def _decode_step(policy: Policy, slots: int, length: int) -> tuple[float, int]:
-    """The seconds of a decoding step, and how many places of the cache it looked at."""
+    """The seconds of a decoding step, and how many places of the cache it looked at in each row."""
     sampler = Sampler(policy, num_slots=slots, max_response_tokens=_REPEATS + 4)
     sampler.submit(Request(tuple(range(3, 3 + length)), slots, (0,)))
     sampler.step()  # the prompt, and the first tokens
-    return _fastest(sampler.step), length + 2 + _REPEATS // 2
+    return _fastest(sampler.step), places_for(length + 2 + _REPEATS // 2)
 
 
 def _touch() -> float:

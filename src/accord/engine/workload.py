@@ -13,10 +13,13 @@ from itertools import cycle, islice
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from accord.engine.blocks import are_better_as_one, blocks_of, places_for
 from accord.engine.config import TrainingConfig
 from accord.engine.imitation import Batches, apart, packed
 from accord.engine.sizes import Records, Sizes
+from accord.models.cost import Dimensions
 from accord.text.batching import micro_batches, shared_prompts, shuffled_batches
 from accord.text.template import Template
 from accord.text.tree import Branch, Tree, TreeBatch, places_of
@@ -33,9 +36,9 @@ ADAPTER_SHARE = 0.75  # of a full training pass: there are no gradients of the f
 class Passes:
     """`count` passes over so many `places`, which hold `tokens` tokens, padding left out.
 
-    width: the places that each attends over, in the mean; of "decode", what the cache holds for each. head_rows: rows
-    of the vocabulary's head; 0 for reward and value models. share: of the time of a full pass. A count of 0: it is too
-    rare to take time, and needs memory.
+    width: the places that each attends over, in the mean; of "decode", those that the cache has for each.
+    head_rows: rows of the vocabulary's head; 0 for reward and value models. share: of the time of a full pass. A count
+    of 0: it is too rare to take time, and needs memory.
     """
 
     kind: PassKind
@@ -52,7 +55,8 @@ class Phase:
     """A part of a step: the models that are in memory together, and the passes over them.
 
     trained: parameters of each model or adapter that is trained, `updates` times; frozen: of each that is computed on
-    alone; kept: of each fp32 copy beside them. slots, length: of the sampler's cache.
+    alone; kept: of each fp32 copy beside them. cache: places of the sampler's cache, of all
+    rows.
     """
 
     passes: Sequence[Passes] = ()
@@ -60,8 +64,7 @@ class Phase:
     frozen: Sequence[int] = ()
     kept: int = 0
     updates: int = 0
-    slots: int = 0
-    length: int = 0
+    cache: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,41 +188,93 @@ def rollout_trees(
     return own, whole
 
 
-def sampling(trees: Sequence[Tree], count: float = 1.0, num_slots: int = NUM_SLOTS) -> tuple[list[Passes], int, int]:
-    """The passes of `accord.engine.sampler.sample_all` for trees of sampled responses; slots and length that its cache
-    comes to hold.
+@dataclass(slots=True)
+class _Block:
+    """Of the cache. lengths, left: tokens that each row has, and tokens still to come."""
+
+    lengths: NDArray[np.int64]
+    left: NDArray[np.int64]
+    num_places: int
+    num_made: int
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.left)
+
+    def keep(self, rows: NDArray[np.bool_]) -> None:
+        self.lengths, self.left = self.lengths[rows], self.left[rows]
+
+
+def sampling(
+    trees: Sequence[Tree], dimensions: Dimensions, count: float = 1.0, num_slots: int = NUM_SLOTS
+) -> tuple[list[Passes], int]:
+    """The passes of `accord.engine.sampler.sample_all` for trees of sampled responses, and the places that its cache
+    comes to have.
 
     Plays through how slots are filled and freed. Of many requests some are played, and the rest scaled.
     """
     slots = max(num_slots, max(len(tree.branches) for tree in trees))
-    length = max(len(t.prompt_ids) for t in trees) + max(len(b.ids) for t in trees for b in t.branches)
     some = list(trees[: max(2, _NUM_PLAYED // len(trees[0].branches))])
     count *= len(trees) / len(some)
     waiting = sorted(some, key=lambda tree: len(tree.prompt_ids))[::-1]
-    left = np.zeros(0, dtype=np.int64)  # tokens still to come, of each active slot
-    places = np.zeros(0, dtype=np.int64)
+    blocks: list[_Block] = []
     found, most = [], 0
-    while waiting or len(left):
-        free = slots - len(left)
-        if waiting and (not len(left) or free >= max(slots // 4, len(waiting[-1].branches))):
+    while waiting or blocks:
+        free = slots - sum(block.num_rows for block in blocks)
+        if waiting and (not blocks or free >= max(slots // 4, len(waiting[-1].branches))):
             admitted: list[Tree] = []
             while waiting and len(waiting[-1].branches) <= free:
                 admitted.append(waiting.pop())
                 free -= len(admitted[-1].branches)
-            new = np.array([len(branch.ids) for tree in admitted for branch in tree.branches])
+            blocks += _admitted(admitted, dimensions.key_numbers)
             prompts = [len(tree.prompt_ids) for tree in admitted]
             own = np.array([places_of(num) for num in prompts])
             width = float((own**2).sum() / own.sum())
-            found.append(Passes("prefill", int(own.sum()), width, len(new), sum(prompts), count))
-            left = np.concatenate([left, new - 1])
-            places = np.concatenate([places, np.repeat(prompts, [len(tree.branches) for tree in admitted])])
-        most = max(most, len(left))
-        left, places = left[left > 0], places[left > 0]
-        if len(left):
-            found.append(Passes("decode", len(left), int(places.max()) + 1, len(left), len(left), count))
-            places = places[left > 1] + 1
-            left = left[left > 1] - 1
-    return found, most, length
+            num_rows = sum(len(tree.branches) for tree in admitted)
+            found.append(Passes("prefill", int(own.sum()), width, num_rows, sum(prompts), count))
+            most = max(most, sum(block.num_made * block.num_places for block in blocks))
+        blocks = _merged(_left(blocks), dimensions.key_numbers)
+        for block in blocks:
+            block.num_places = max(block.num_places, places_for(int(block.lengths.max()) + 1))
+        if blocks:
+            most = max(most, sum(block.num_made * block.num_places for block in blocks))
+            num = sum(block.num_rows for block in blocks)
+            width = sum(block.num_rows * block.num_places for block in blocks) / num
+            found.append(Passes("decode", num, width, num, num, count))
+        for block in blocks:
+            block.lengths, block.left = block.lengths + 1, block.left - 1
+        blocks = _left(blocks)
+    return found, most
+
+
+def _admitted(trees: Sequence[Tree], numbers: int) -> list[_Block]:
+    """Whose responses have their first token."""
+    lengths = np.array([len(tree.prompt_ids) for tree in trees for _ in tree.branches])
+    left = np.array([len(branch.ids) - 1 for tree in trees for branch in tree.branches])
+    blocks, first = [], 0
+    for size in blocks_of(lengths.tolist(), numbers):
+        own = slice(first, first + size)
+        blocks.append(_Block(lengths[own], left[own], places_for(int(lengths[own].max())), size))
+        first += size
+    return blocks
+
+
+def _left(blocks: Sequence[_Block]) -> list[_Block]:
+    """Without the rows that have ended."""
+    for block in blocks:
+        block.keep(block.left > 0)
+    return [block for block in blocks if block.num_rows]
+
+
+def _merged(blocks: Sequence[_Block], numbers: int) -> list[_Block]:
+    merged: list[_Block] = []
+    for block in blocks:
+        if merged and are_better_as_one(merged[-1], block, numbers):
+            one = merged.pop()
+            lengths, left = np.concatenate([one.lengths, block.lengths]), np.concatenate([one.left, block.left])
+            block = _Block(lengths, left, max(one.num_places, block.num_places), len(left))
+        merged.append(block)
+    return merged
 
 
 def scoring(template: Template, trees: Sequence[Tree], count: float = 1.0) -> list[Passes]:

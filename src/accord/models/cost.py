@@ -104,17 +104,14 @@ class Dimensions:
         chunk = min(head_rows, 512) * self.vocabulary * number
         return layer + places * self.hidden * (8 + number) + chunk
 
-    def cache_bytes(self, slots: int, length: int, number: int) -> int:
-        """Keys and values of `slots` sequences of `length` tokens, in whole blocks of places."""
-        return 2 * self.layers * slots * cache_places(length) * self.key_heads * self.head * number
+    def cache_bytes(self, places: int, number: int) -> int:
+        """Keys and values of so many places of the sampler's cache."""
+        return 2 * self.layers * places * self.key_numbers * number
 
-
-def cache_places(length: int) -> int:
-    """The places that the sampler's cache has in each slot when the longest sequence has `length` tokens.
-
-    It grows by 32: few enough that attention to the empty ones costs nothing, enough that it seldom grows.
-    """
-    return -(-length // 32) * 32
+    @property
+    def key_numbers(self) -> int:
+        """Of a token's keys in a layer."""
+        return self.key_heads * self.head
 
 
 def trained_bytes(parameters: int, number: int) -> int:

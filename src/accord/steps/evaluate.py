@@ -218,12 +218,12 @@ def work(config: Config, sizes: Sizes) -> Work:
         ]
         found += scoring(template, groups, pairs.scale * proxy)
         found += scoring(template, groups, min(600 / pairs.total, 1.0) * pairs.scale * proxy)
-    slots = length = 0
+    cache = 0
     for at, name in enumerate(config.policies):
         expected = sizes.responses("policies", config.max_response_tokens, at)
         own, whole = rollout_trees(template, prompts.sample, config.num_samples, expected)
-        sampled, slots, longest = sampling(own, prompts.scale)
-        length = max(length, longest)
+        sampled, places = sampling(own, sizes.dimensions, prompts.scale)
+        cache = max(cache, places)
         found += [*sampled, *scoring(template, whole, prompts.scale * len(asked))]
         if name != config.against:
             batches = (micro.batch for micro in micro_batches(own, template.pad_id, 1024))
@@ -235,7 +235,7 @@ def work(config: Config, sizes: Sizes) -> Work:
         for field in ("second", "proxy_data")
     ]
     loaded = [*asked, *[sizes.policy] * len(config.policies)]
-    return Work([Phase(found, frozen=held, slots=slots, length=length)], loaded, fits=fits)
+    return Work([Phase(found, frozen=held, cache=cache)], loaded, fits=fits)
 
 
 def check(step: PlannedStep) -> Iterator[Caution]:

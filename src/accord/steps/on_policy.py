@@ -222,11 +222,11 @@ def work(
     )  # iterations that each one stands for
     looks = ((total - 1) // config.watch_every + 1 + ((total - 1) % config.watch_every > 0)) / total
     share = 1.0 if config.lora is None else ADAPTER_SHARE
-    found, slots, length = _pretraining_passes(config, sizes, share), 0, 0
+    found, cache = _pretraining_passes(config, sizes, share), 0
     for at, some in enumerate(played):
         own, whole = rollout_trees(template, some, config.num_samples, lengths, seed=at)
-        sampled, slots, longest = sampling(own, count)
-        length = max(length, longest)
+        sampled, places = sampling(own, sizes.dimensions, count)
+        cache = max(cache, places)
         batches = _micro_batches(own, config, template.pad_id)
         found += [*sampled, *passes("forward", batches, 2 * count)]
         found += scoring(template, whole, count * (len(sizes.asked("reward")) + looks * len(sizes.asked("watch"))))
@@ -240,7 +240,7 @@ def work(
     trained, frozen = _held(config, sizes, value)
     averaged = trained[0] if config.ema is not None else 0
     updates = total * config.num_epochs * min(config.num_minibatches, num)
-    phase = Phase(found, trained, frozen, kept=averaged, updates=updates, slots=slots, length=length)
+    phase = Phase(found, trained, frozen, kept=averaged, updates=updates, cache=cache)
     models = [sizes.policy] * 2 + [sizes.scalar] * (value == "separate") + sizes.asked("reward", "watch")
     # A checkpoint holds three numbers of what is trained, and one of an average.
     return Work([phase], models, [sizes.policy], sum(trained) + averaged // 3, lengths=lengths)

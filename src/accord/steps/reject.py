@@ -136,12 +136,12 @@ def work(config: Config, sizes: Sizes) -> Work:
     lengths = sizes.responses("start", config.max_response_tokens)
     own, whole = rollout_trees(sizes.template, records.sample, config.num_samples, lengths)
     chosen, _ = rollout_trees(sizes.template, records.sample, 1, lengths)
-    sampled, slots, length = sampling(own, records.scale)
+    sampled, cache = sampling(own, sizes.dimensions, records.scale)
     asked = sizes.asked("reward")
     phase, trained = imitation(sizes, config, chosen, records.scale, joint_tokens=config.max_tokens)
     return Work(
         [
-            Phase(sampled, frozen=[sizes.policy], slots=slots, length=length),
+            Phase(sampled, frozen=[sizes.policy], cache=cache),
             Phase(scoring(sizes.template, whole, records.scale * len(asked)), frozen=asked),
             phase,
         ],

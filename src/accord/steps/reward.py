@@ -211,8 +211,8 @@ def work(config: Config, sizes: Sizes) -> Work:
     if config.normalise_on == "samples":
         prompts = _prompts(records.sample, config.num_normalise)
         own, normalised_on = rollout_trees(template, prompts, 1, sizes.responses("start", config.max_response_tokens))
-        sampled, slots, length = sampling(own)
-        phases.append(Phase(sampled, frozen=[sizes.policy], slots=slots, length=length))
+        sampled, cache = sampling(own, sizes.dimensions)
+        phases.append(Phase(sampled, frozen=[sizes.policy], cache=cache))
     elif config.normalise_on == "demonstrations":
         answers = sizes.records("demonstrations", "demonstrations").sample[: config.num_normalise]
         normalised_on = [template.scored_tree(one.prompt, [one.response]) for one in answers]

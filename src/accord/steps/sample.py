@@ -165,22 +165,22 @@ def work(config: Config, sizes: Sizes) -> Work:
     given = sizes.records("prompts", "prompts")
     records = replace(given, total=max(given.total - config.skip_prompts, 0)).first(config.num_prompts)
     num = len(config.policies)
-    found, slots, length = [], 0, 0
+    found, cache = [], 0
     made = []
     for at in range(num):
         expected = sizes.responses("policies", config.max_response_tokens, at)
         own, _ = rollout_trees(sizes.template, records.sample, config.num_responses, expected)
         chunk = max(1, CHUNK // config.num_responses)
         for first in range(0, len(own), chunk):
-            sampled, slots, longest = sampling(own[first : first + chunk], records.scale / num)
+            sampled, places = sampling(own[first : first + chunk], sizes.dimensions, records.scale / num)
             found += sampled
-            length = max(length, longest)
+            cache = max(cache, places)
         if at == 0:
             made = [
                 (Comparison(prompt.id, prompt, tuple(Response(" a" * (len(b.ids) - 1)) for b in tree.branches)), ())
                 for prompt, tree in zip(records.sample, own, strict=True)
             ]
-    phase = Phase(found, frozen=[sizes.policy], slots=slots, length=length)
+    phase = Phase(found, frozen=[sizes.policy], cache=cache)
     makes = {PART: Records("comparisons", made, records.total)}
     return Work([phase], loaded=[sizes.policy] * num, makes=makes)
 

@@ -1,0 +1,55 @@
+"""How the sampler's cache is divided: rows of like lengths share a block, all of whose rows have as many places.
+
+Attention reads all places of a block, used or not, and every block is a few calls more. Pure: `accord.engine.cache`
+holds the tensors, `accord.engine.workload` plays through them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby, pairwise
+from typing import Protocol
+
+# The numbers of keys that attention reads in the time that one more block takes.
+BLOCK_COST = 200_000
+
+
+class Shape(Protocol):
+    """num_rows: in use; num_places: of each."""
+
+    @property
+    def num_rows(self) -> int: ...
+    @property
+    def num_places(self) -> int: ...
+
+
+def places_for(length: int) -> int:
+    """The places of a block whose longest sequence has `length` tokens.
+
+    They grow by 32: few enough that attention to the empty ones costs nothing, enough that a block seldom grows.
+    """
+    return -(-length // 32) * 32
+
+
+def blocks_of(lengths: Sequence[int], numbers: int) -> list[int]:
+    """The sizes of the blocks that cost least for rows of these lengths, in this order. numbers: of a place's keys."""
+    runs = [(places, len(list(same))) for places, same in groupby(places_for(length) for length in lengths)]
+    # of the first j runs: the least cost, in places, and the run that their last block begins with
+    best = [(0.0, 0)]
+    for end in range(1, len(runs) + 1):
+        choices = []
+        for start in range(end):
+            own = runs[start:end]
+            read = max(places for places, _ in own) * sum(num for _, num in own)
+            choices.append((best[start][0] + BLOCK_COST / numbers + read, start))
+        best.append(min(choices))
+    bounds = [len(runs)]
+    while bounds[-1]:
+        bounds.append(best[bounds[-1]][1])
+    return [sum(num for _, num in runs[start:end]) for start, end in pairwise(reversed(bounds))]
+
+
+def are_better_as_one(first: Shape, second: Shape, numbers: int) -> bool:
+    """Whether reading more places costs less than a block: less than half, because to make one of two is a copy."""
+    low, high = sorted((first, second), key=lambda one: one.num_places)
+    return 2 * low.num_rows * (high.num_places - low.num_places) * numbers < BLOCK_COST
