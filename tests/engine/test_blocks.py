@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accord.engine.blocks import BLOCK_COST, are_better_as_one, blocks_of, places_for
+from accord.engine.blocks import BLOCK_COST, are_better_as_one, are_better_shared, blocks_of, places_for
 
 
 @pytest.mark.parametrize(("length", "places"), [(1, 32), (32, 32), (33, 64), (64, 64)])
@@ -49,6 +49,8 @@ def test_no_other_blocks_cost_less(lengths: list[int], numbers: int) -> None:
 class Rows:
     num_rows: int
     num_places: int
+    num_prompts: int = 0
+    prompt_places: int = 0
 
 
 def test_when_two_blocks_become_one() -> None:
@@ -59,3 +61,15 @@ def test_when_two_blocks_become_one() -> None:
         assert are_better_as_one(short, long, numbers) is expected
         assert are_better_as_one(long, short, numbers) is expected
     assert are_better_as_one(Rows(99, 64), long, 10**9)
+    assert not are_better_as_one(Rows(9, 64), Rows(9, 64, 1, 32), 1)
+    most = (BLOCK_COST - 1) // (2 * 2 * 64)  # two prompts with 64 places more each
+    assert are_better_as_one(Rows(9, 64, 2, 32), Rows(9, 64, 1, 96), most)
+    assert not are_better_as_one(Rows(9, 64, 2, 32), Rows(9, 64, 1, 96), most + 1)
+
+
+def test_when_prompts_are_shared() -> None:
+    """4 samples of 2 prompts: 6 rows need no places for a prompt of 40, that is 6 * 64."""
+    numbers = 2 * BLOCK_COST // (6 * 64)
+    assert not are_better_shared([9, 40], 8, numbers)
+    assert are_better_shared([9, 40], 8, numbers + 1)
+    assert not are_better_shared([9, 400], 2, 10**9)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from accord.engine import blocks
 from accord.engine import sampler as sampler_module
+from accord.engine.cache import SlotCache
 from accord.engine.config import TrainingConfig
 from accord.engine.sampler import Request, Sample, Sampler
 from accord.engine.sizes import Known, Records, Sizes
@@ -18,6 +20,7 @@ from accord.models.cost import Dimensions
 from accord.models.folders import load_tokenizer
 from accord.models.policy import Policy
 from accord.text.batching import micro_batches, shuffled_batches
+from accord.text.prompts import PromptBatch
 from accord.text.template import Template
 from accord.text.tree import Branch, Tree
 from accord.types import Comparison, Judgement, Message, Prompt, Response
@@ -52,7 +55,15 @@ def test_slots_are_played_as_the_sampler_fills_them(
     ends = {(at, k): len(b.ids) for at, i in enumerate(order) for k, b in enumerate(trees[i].branches)}
     seen: Counter[tuple[str, int, float, int]] = Counter()
     real = sampler_module.hidden_states
-    most = [0]
+    most, admitted = [0], [0]
+    begin_prefill = SlotCache.begin_prefill
+
+    def admit(self: SlotCache, batch: PromptBatch, prompt_of_row: list[int]) -> None:
+        admitted[0] = len(prompt_of_row)
+        begin_prefill(self, batch, prompt_of_row)
+
+    def read(blocks: list[tuple[int, Any]]) -> int:
+        return sum(num * one.num_places + one.num_prompts * one.prompt_places for num, one in blocks)
 
     def draw_until_the_end(self: Sampler, hidden: torch.Tensor, slots: range) -> None:
         for slot in slots:
@@ -63,18 +74,18 @@ def test_slots_are_played_as_the_sampler_fills_them(
 
     def watch(backbone: object, ids: torch.Tensor, positions: torch.Tensor, layout: object) -> torch.Tensor:
         rows, width = ids.shape
-        own = [part.block for part in layout._parts]  # type: ignore[attr-defined]
-        if layout._prompts is None:  # type: ignore[attr-defined]
-            num_places = sum(block.num_rows * block.num_places for block in own)
-            seen["decode", rows, num_places / rows, rows] += 1
+        cache: Any = layout
+        made = [(one.own.num_rows, one) for one in cache._blocks]
+        most[0] = max(most[0], read(made))
+        if cache._prompts is None:
+            seen["decode", rows, read([(one.num_rows, one) for one in cache._blocks]) / rows, rows] += 1
         else:
-            seen_places = sum(bias.numel() for bias in layout._prompts._biases)  # type: ignore[attr-defined]
-            seen["prefill", width, seen_places / width, sum(block.num_rows for block in own)] += 1
-        made = sum(block.layers[0][0, :, 0, :, 0].numel() for block in layout._blocks)  # type: ignore[attr-defined]
-        most[0] = max(most[0], made)
+            seen_places = sum(bias.numel() for bias in cache._prompts._biases)
+            seen["prefill", width, seen_places / width, admitted[0]] += 1
         return real(backbone, ids, positions, layout)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Sampler, "_draw", draw_until_the_end)
+    monkeypatch.setattr(SlotCache, "begin_prefill", admit)
     monkeypatch.setattr(sampler_module, "hidden_states", watch)
     sampler = Sampler(policy, num_slots=num_slots, max_response_tokens=8)
     for i in order:

@@ -182,4 +182,4 @@ def test_the_cache(tiny_model: Path):
         (block,) = cache._blocks
         assert block.num_places == places
         found = dimensions_of(policy.module.config.to_dict()).cache_bytes(5 * places, 4)
-        assert found == sum(layer.nbytes for layer in block.layers)
+        assert found == sum(layer.nbytes for layer in block.own.layers)

@@ -1,7 +1,8 @@
 """How the sampler's cache is divided: rows of like lengths share a block, all of whose rows have as many places.
 
-Attention reads all places of a block, used or not, and every block is a few calls more. Pure: `accord.engine.cache`
-holds the tensors, `accord.engine.workload` plays through them.
+Attention reads all places of a block, used or not, and every block is a few calls more. Samples of one prompt may share
+its places; then a block's rows have places for what follows the prompt alone, so that their lengths are alike. Pure:
+`accord.engine.cache` holds the tensors, `accord.engine.workload` plays through them.
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ BLOCK_COST = 200_000
 
 
 class Shape(Protocol):
-    """num_rows: in use; num_places: of each."""
+    """num_rows: in use; num_places: of each; num_prompts: those that rows share; prompt_places: of each."""
 
     @property
     def num_rows(self) -> int: ...
     @property
     def num_places(self) -> int: ...
+    @property
+    def num_prompts(self) -> int: ...
+    @property
+    def prompt_places(self) -> int: ...
 
 
 def places_for(length: int) -> int:
@@ -31,8 +36,16 @@ def places_for(length: int) -> int:
     return -(-length // 32) * 32
 
 
+def are_better_shared(lengths: Sequence[int], num_rows: int, numbers: int) -> bool:
+    """Whether rows had better share the places of their prompts, of these lengths. numbers: of a place's keys.
+
+    Queries have to be brought to their prompts and back, which takes the time of two blocks.
+    """
+    return (num_rows - len(lengths)) * places_for(max(lengths)) * numbers > 2 * BLOCK_COST
+
+
 def blocks_of(lengths: Sequence[int], numbers: int) -> list[int]:
-    """The sizes of the blocks that cost least for rows of these lengths, in this order. numbers: of a place's keys."""
+    """The sizes of the blocks that cost least for rows of these lengths, in this order, that share no prompt."""
     runs = [(places, len(list(same))) for places, same in groupby(places_for(length) for length in lengths)]
     # of the first j runs: the least cost, in places, and the run that their last block begins with
     best = [(0.0, 0)]
@@ -51,5 +64,10 @@ def blocks_of(lengths: Sequence[int], numbers: int) -> list[int]:
 
 def are_better_as_one(first: Shape, second: Shape, numbers: int) -> bool:
     """Whether reading more places costs less than a block: less than half, because to make one of two is a copy."""
+    if bool(first.num_prompts) != bool(second.num_prompts):
+        return False
     low, high = sorted((first, second), key=lambda one: one.num_places)
-    return 2 * low.num_rows * (high.num_places - low.num_places) * numbers < BLOCK_COST
+    added = low.num_rows * (high.num_places - low.num_places)
+    low, high = sorted((first, second), key=lambda one: one.prompt_places)
+    added += low.num_prompts * (high.prompt_places - low.prompt_places)
+    return 2 * added * numbers < BLOCK_COST

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from transformers import PreTrainedModel
 
-from accord.engine.blocks import are_better_as_one, blocks_of, places_for
-from accord.models.attention import Layout, TreeAttention, bias_of, grouped_attention
+from accord.engine.blocks import are_better_as_one, are_better_shared, blocks_of, places_for
+from accord.engine.vectors import Size, Vectors
+from accord.models.attention import Layout, Sharing, TreeAttention, bias_of, grouped_attention, shared_attention
 from accord.models.compute import device_of, dtype_of
 from accord.text.prompts import PromptBatch
 
@@ -21,7 +21,8 @@ class SlotCache:
 
     Attention looks at all places that a block of rows has, used or not: a part of each row's would have to be copied
     for the product. So rows of like lengths share a block, which has no more places than the longest of them needs, in
-    multiples of 32. A pass is announced first (`begin_prefill` or `begin_decode`), then each layer attends.
+    multiples of 32 (`accord.engine.blocks`). A pass is announced first (`begin_prefill` or `begin_decode`), then each
+    layer attends.
     """
 
     def __init__(self, module: PreTrainedModel) -> None:
@@ -29,56 +30,69 @@ class SlotCache:
         num_heads = config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // num_heads
         groups = getattr(config, "num_key_value_heads", None) or num_heads
-        self._dtype, self._device = dtype_of(module), device_of(module)
-        self._num_layers, self._groups, self._width = config.num_hidden_layers, groups, width
+        self._size = Size(config.num_hidden_layers, groups, width, dtype_of(module), device_of(module))
+        self._numbers = groups * width  # of a place's keys
         self._blocks: list[_Block] = []
+        self._prompts: Layout | None = None  # how prompts attend, in their pass
         self._parts: list[_Part] = []
-        self._biases: list[Tensor] = []  # in a pass of one token a row, who sees what in each part
-        self._prompts: Layout | None = None
+        self._steps: list[_Step] = []  # in a pass of one token a row, a block each
 
     def begin_prefill(self, batch: PromptBatch, prompt_of_row: Sequence[int]) -> None:
         """The next pass computes prompts. A row is added for each of prompt_of_row, which begins with that prompt; give
-        rows in the order of their prompts' lengths."""
-        self._prompts, self._parts = TreeAttention(batch.groups, self._dtype, self._device), []
+        prompts in the order of their lengths, and rows in that of their prompts."""
+        self._prompts, self._parts = TreeAttention(batch.groups, self._size.dtype, self._size.device), []
+        if are_better_shared(batch.lengths, len(prompt_of_row), self._numbers):
+            prompts = self._filled(batch, range(len(batch.lengths)))
+            own = Vectors.empty(self._size, len(prompt_of_row), 0)
+            shared = _Prompts(prompts, torch.tensor(batch.lengths), torch.tensor(list(prompt_of_row)))
+            self._blocks.append(_Block(own, len(prompt_of_row), shared))
+            return
         first = 0
-        for size in blocks_of([batch.lengths[i] for i in prompt_of_row], self._groups * self._width):
-            prompts = prompt_of_row[first : first + size]
-            lengths = torch.tensor([batch.lengths[i] for i in prompts])
-            block = self._new_block(size, places_for(int(lengths.max())))
-            tokens = batch.token_places(prompts)
-            index = block.index(torch.arange(size).repeat_interleave(lengths), batch.positions[tokens])
-            self._blocks.append(block)
-            self._parts.append(_Part(block, tokens.to(self._device), index.to(self._device)))
-            first += size
+        for num in blocks_of([batch.lengths[i] for i in prompt_of_row], self._numbers):
+            self._blocks.append(_Block(self._filled(batch, prompt_of_row[first : first + num]), num))
+            first += num
+
+    def _filled(self, batch: PromptBatch, prompts: Sequence[int]) -> Vectors:
+        """Rows that get these prompts in the pass that is announced."""
+        lengths = torch.tensor([batch.lengths[i] for i in prompts])
+        vectors = Vectors.empty(self._size, len(prompts), places_for(int(lengths.max())))
+        tokens = batch.token_places(prompts)
+        index = vectors.index(torch.arange(len(prompts)).repeat_interleave(lengths), batch.positions[tokens])
+        self._parts.append(_Part(vectors, index, tokens.to(self._size.device)))
+        return vectors
 
     def begin_decode(self, lengths: Tensor) -> None:
         """The next pass computes one token a row, at the place `lengths` [rows] of its sequence."""
-        self._prompts, self._parts, self._biases = None, [], []
+        self._prompts, self._parts, self._steps = None, [], []
         self._merge()
         first = 0
         for block in self._blocks:
             rows = slice(first, first + block.num_rows)
-            own = lengths[rows]
-            block.reserve(places_for(int(own.max()) + 1))
-            index = block.index(torch.arange(block.num_rows), own).to(self._device)
-            visible = torch.arange(block.num_places)[None] <= own[:, None]
-            self._biases.append(bias_of(visible.to(self._device), self._dtype)[:, None, None, None])
-            self._parts.append(_Part(block, rows, index))
+            places = lengths[rows] - (block.shared.lengths_of_rows if block.shared else 0)
+            block.own.reserve(places_for(int(places.max()) + 1))
+            index = block.own.index(torch.arange(block.num_rows), places)
+            self._parts.append(_Part(block.own, index, rows))
+            sharing = self._sharing(block.shared) if block.shared else None
+            self._steps.append(_Step(block, rows, self._bias(places + 1, block.num_places), sharing))
             first = rows.stop
+
+    def _sharing(self, prompts: _Prompts) -> Sharing:
+        bias = self._bias(prompts.lengths, prompts.vectors.num_places)
+        return Sharing.of(prompts.prompt_of_row.to(self._size.device), bias)
+
+    def _bias(self, lengths: Tensor, num_places: int) -> Tensor:
+        """[n, places]: of sequences of these lengths, all is seen."""
+        visible = torch.arange(num_places) < lengths[:, None]
+        return bias_of(visible.to(self._size.device), self._size.dtype)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Stores this pass's keys and values and attends to all that the row holds."""
-        # [rows * tokens, group, width]
-        keys, values = (states.transpose(1, 2).flatten(0, 1) for states in (key, value))
+        keys, values = (states.transpose(1, 2).flatten(0, 1) for states in (key, value))  # [tokens, group, width]
         for part in self._parts:
-            computed = torch.stack((keys[part.tokens], values[part.tokens]))
-            part.block.layers[layer].view(-1, self._width).index_copy_(0, part.index, computed.flatten(0, 2))
+            part.vectors.write(layer, part.index, keys[part.tokens], values[part.tokens])
         if self._prompts is not None:
             return self._prompts.attend(layer, query, key, value, scaling)
-        found = []
-        for part, bias in zip(self._parts, self._biases, strict=True):
-            stored_keys, stored_values = part.block.layers[layer][:, : part.block.num_rows]
-            found.append(grouped_attention(query[part.tokens], stored_keys, stored_values, scaling, bias))
+        found = [step.attend(layer, query, scaling) for step in self._steps]
         return found[0] if len(found) == 1 else torch.cat(found)
 
     def release(self, over: Sequence[bool]) -> list[int]:
@@ -91,77 +105,102 @@ class SlotCache:
         self._blocks = [block for block in self._blocks if block.num_rows]
         return order
 
-    def _new_block(self, num_rows: int, num_places: int) -> _Block:
-        size = (2, num_rows, self._groups, num_places, self._width)
-        empty = [torch.zeros(size, dtype=self._dtype, device=self._device) for _ in range(self._num_layers)]
-        return _Block(empty, num_rows)
-
     def _merge(self) -> None:
         """Makes one of neighbours that have become so small that two cost more."""
         merged: list[_Block] = []
         for block in self._blocks:
-            if merged and are_better_as_one(merged[-1], block, self._groups * self._width):
+            if merged and are_better_as_one(merged[-1], block, self._numbers):
                 merged[-1] = _Block.joined(merged[-1], block)
             else:
                 merged.append(block)
         self._blocks = merged
 
 
-class _Block:
-    """layers: of each [key or value, row, group, place, width]; the first `num_rows` are in use. Places that were never
-    written hold zeros: what is masked is finite."""
+@dataclass(slots=True)
+class _Prompts:
+    """That rows of a block share. lengths: [prompts]; prompt_of_row: [rows]."""
 
-    def __init__(self, layers: list[Tensor], num_rows: int) -> None:
-        self.layers, self.num_rows = layers, num_rows
+    vectors: Vectors
+    lengths: Tensor
+    prompt_of_row: Tensor
+
+    @property
+    def lengths_of_rows(self) -> Tensor:
+        return self.lengths[self.prompt_of_row]
+
+    @staticmethod
+    def joined(first: _Prompts, second: _Prompts) -> _Prompts:
+        """Those of both that a row has left."""
+        ours, our_places = first.prompt_of_row.unique(return_inverse=True)
+        theirs, their_places = second.prompt_of_row.unique(return_inverse=True)
+        vectors = Vectors.joined(first.vectors, ours.tolist(), second.vectors, theirs.tolist())
+        lengths = torch.cat([first.lengths[ours], second.lengths[theirs]])
+        return _Prompts(vectors, lengths, torch.cat([our_places, their_places + len(ours)]))
+
+
+@dataclass(slots=True)
+class _Block:
+    """The first `num_rows` of `own` are in use. They hold a whole sequence, or what follows a prompt that is shared."""
+
+    own: Vectors
+    num_rows: int
+    shared: _Prompts | None = None
 
     @property
     def num_places(self) -> int:
-        return self.layers[0].shape[3]
+        return self.own.num_places
 
-    def index(self, rows: Tensor, places: Tensor) -> Tensor:
-        """[2 * n * groups]: where, among all vectors of a layer, key and value of rows [n] at places [n] are."""
-        _, num_rows, num_groups, num_places, _ = self.layers[0].shape
-        sides, groups = torch.arange(2)[:, None, None], torch.arange(num_groups)
-        return (((sides * num_rows + rows[:, None]) * num_groups + groups) * num_places + places[:, None]).flatten()
+    @property
+    def num_prompts(self) -> int:
+        return len(self.shared.lengths) if self.shared else 0
 
-    def reserve(self, num_places: int) -> None:
-        if num_places > self.num_places:
-            missing = num_places - self.num_places
-            for i, layer in enumerate(self.layers):
-                self.layers[i] = functional.pad(layer, (0, 0, 0, missing))
+    @property
+    def prompt_places(self) -> int:
+        return self.shared.vectors.num_places if self.shared else 0
 
     @staticmethod
     def joined(first: _Block, second: _Block) -> _Block:
-        """The rows of both, which are emptied layer by layer, so that there is never a second copy of all."""
-        num_rows, num_places = first.num_rows + second.num_rows, max(first.num_places, second.num_places)
-        layers = []
-        for i in range(len(first.layers)):
-            one, other = first.layers[i], second.layers[i]
-            _, _, num_groups, _, width = one.shape
-            whole = one.new_zeros(2, num_rows, num_groups, num_places, width)
-            whole[:, : first.num_rows, :, : one.shape[3]] = one[:, : first.num_rows]
-            whole[:, first.num_rows :, :, : other.shape[3]] = other[:, : second.num_rows]
-            first.layers[i] = second.layers[i] = one[:0]
-            layers.append(whole)
-        return _Block(layers, num_rows)
+        own = Vectors.joined(first.own, range(first.num_rows), second.own, range(second.num_rows))
+        shared = _Prompts.joined(first.shared, second.shared) if first.shared and second.shared else None
+        return _Block(own, first.num_rows + second.num_rows, shared)
 
     def release(self, over: Sequence[bool]) -> list[int]:
         """The last rows move into the places of those that are over. Row i was row result[i]."""
         num_left = over.count(False)
         holes = [row for row in range(num_left) if over[row]]
         movers = [row for row in range(num_left, len(over)) if not over[row]]
-        if holes:
-            for layer in self.layers:
-                layer[:, holes] = layer[:, movers]
+        self.own.move(movers, holes)
         self.num_rows = num_left
         mover_of = dict(zip(holes, movers, strict=True))
-        return [mover_of.get(row, row) for row in range(num_left)]
+        order = [mover_of.get(row, row) for row in range(num_left)]
+        if self.shared:
+            self.shared.prompt_of_row = self.shared.prompt_of_row[order]
+        return order
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What a pass brings to a block. tokens: those of the pass whose keys and values it gets; index: where to."""
+    """What a pass brings: keys and values of some of its tokens, which go where `index` says."""
+
+    vectors: Vectors
+    index: Tensor
+    tokens: Tensor | slice
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """How the rows of a block attend. bias: [rows, places]."""
 
     block: _Block
-    tokens: Tensor | slice
-    index: Tensor
+    rows: slice
+    bias: Tensor
+    sharing: Sharing | None
+
+    def attend(self, layer: int, query: Tensor, scaling: float) -> Tensor:
+        """query: [all rows, H, 1, D]. Returns [rows, H, 1, D]."""
+        keys, values = self.block.own.layers[layer][:, : self.block.num_rows]
+        own = query[self.rows]
+        if self.block.shared is None or self.sharing is None:
+            return grouped_attention(own, keys, values, scaling, self.bias[:, None, None, None])
+        of_prompts = self.block.shared.vectors.layers[layer]
+        return shared_attention(own, keys, values, scaling, self.bias, of_prompts[0], of_prompts[1], self.sharing)

@@ -13,11 +13,10 @@ from itertools import cycle, islice
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from accord.engine.blocks import are_better_as_one, blocks_of, places_for
 from accord.engine.config import TrainingConfig
 from accord.engine.imitation import Batches, apart, packed
+from accord.engine.played import PlayedCache
 from accord.engine.sizes import Records, Sizes
 from accord.models.cost import Dimensions
 from accord.text.batching import micro_batches, shared_prompts, shuffled_batches
@@ -188,23 +187,6 @@ def rollout_trees(
     return own, whole
 
 
-@dataclass(slots=True)
-class _Block:
-    """Of the cache. lengths, left: tokens that each row has, and tokens still to come."""
-
-    lengths: NDArray[np.int64]
-    left: NDArray[np.int64]
-    num_places: int
-    num_made: int
-
-    @property
-    def num_rows(self) -> int:
-        return len(self.left)
-
-    def keep(self, rows: NDArray[np.bool_]) -> None:
-        self.lengths, self.left = self.lengths[rows], self.left[rows]
-
-
 def sampling(
     trees: Sequence[Tree], dimensions: Dimensions, count: float = 1.0, num_slots: int = NUM_SLOTS
 ) -> tuple[list[Passes], int]:
@@ -217,64 +199,25 @@ def sampling(
     some = list(trees[: max(2, _NUM_PLAYED // len(trees[0].branches))])
     count *= len(trees) / len(some)
     waiting = sorted(some, key=lambda tree: len(tree.prompt_ids))[::-1]
-    blocks: list[_Block] = []
-    found, most = [], 0
-    while waiting or blocks:
-        free = slots - sum(block.num_rows for block in blocks)
-        if waiting and (not blocks or free >= max(slots // 4, len(waiting[-1].branches))):
+    cache, found = PlayedCache(dimensions.key_numbers), list[Passes]()
+    while waiting or cache.num_rows:
+        free = slots - cache.num_rows
+        if waiting and (not cache.num_rows or free >= max(slots // 4, len(waiting[-1].branches))):
             admitted: list[Tree] = []
             while waiting and len(waiting[-1].branches) <= free:
                 admitted.append(waiting.pop())
                 free -= len(admitted[-1].branches)
-            blocks += _admitted(admitted, dimensions.key_numbers)
-            prompts = [len(tree.prompt_ids) for tree in admitted]
-            own = np.array([places_of(num) for num in prompts])
+            own = np.array([places_of(len(tree.prompt_ids)) for tree in admitted])
             width = float((own**2).sum() / own.sum())
-            num_rows = sum(len(tree.branches) for tree in admitted)
-            found.append(Passes("prefill", int(own.sum()), width, num_rows, sum(prompts), count))
-            most = max(most, sum(block.num_made * block.num_places for block in blocks))
-        blocks = _merged(_left(blocks), dimensions.key_numbers)
-        for block in blocks:
-            block.num_places = max(block.num_places, places_for(int(block.lengths.max()) + 1))
-        if blocks:
-            most = max(most, sum(block.num_made * block.num_places for block in blocks))
-            num = sum(block.num_rows for block in blocks)
-            width = sum(block.num_rows * block.num_places for block in blocks) / num
-            found.append(Passes("decode", num, width, num, num, count))
-        for block in blocks:
-            block.lengths, block.left = block.lengths + 1, block.left - 1
-        blocks = _left(blocks)
-    return found, most
-
-
-def _admitted(trees: Sequence[Tree], numbers: int) -> list[_Block]:
-    """Whose responses have their first token."""
-    lengths = np.array([len(tree.prompt_ids) for tree in trees for _ in tree.branches])
-    left = np.array([len(branch.ids) - 1 for tree in trees for branch in tree.branches])
-    blocks, first = [], 0
-    for size in blocks_of(lengths.tolist(), numbers):
-        own = slice(first, first + size)
-        blocks.append(_Block(lengths[own], left[own], places_for(int(lengths[own].max())), size))
-        first += size
-    return blocks
-
-
-def _left(blocks: Sequence[_Block]) -> list[_Block]:
-    """Without the rows that have ended."""
-    for block in blocks:
-        block.keep(block.left > 0)
-    return [block for block in blocks if block.num_rows]
-
-
-def _merged(blocks: Sequence[_Block], numbers: int) -> list[_Block]:
-    merged: list[_Block] = []
-    for block in blocks:
-        if merged and are_better_as_one(merged[-1], block, numbers):
-            one = merged.pop()
-            lengths, left = np.concatenate([one.lengths, block.lengths]), np.concatenate([one.left, block.left])
-            block = _Block(lengths, left, max(one.num_places, block.num_places), len(left))
-        merged.append(block)
-    return merged
+            tokens, num = sum(len(tree.prompt_ids) for tree in admitted), sum(len(tree.branches) for tree in admitted)
+            found.append(Passes("prefill", int(own.sum()), width, num, tokens, count))
+            cache.begin_prefill(admitted)
+            cache.release()
+        if num := cache.num_rows:
+            found.append(Passes("decode", num, cache.begin_decode(), num, num, count))
+            cache.advance()
+            cache.release()
+    return found, cache.most_places
 
 
 def scoring(template: Template, trees: Sequence[Tree], count: float = 1.0) -> list[Passes]:

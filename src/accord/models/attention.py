@@ -9,6 +9,7 @@ kernel at these lengths.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -80,6 +81,64 @@ def grouped_attention(query: Tensor, key: Tensor, value: Tensor, scaling: float,
     weights = torch.softmax(scores, dim=-1)
     out = weights.view(num_rows, num_groups, share * num_queries, length) @ value
     return out.view(num_rows, num_heads, num_queries, width)
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """Which rows see the keys of which prompt. rows: [P, K], those of each prompt, filled up with row 0;
+    prompt_of_row, place_of_row: [B], where a row is among these; bias: [P, M], of the prompts' keys."""
+
+    rows: Tensor
+    prompt_of_row: Tensor
+    place_of_row: Tensor
+    bias: Tensor
+
+    @staticmethod
+    def of(prompt_of_row: Tensor, bias: Tensor) -> Sharing:
+        counts = torch.bincount(prompt_of_row, minlength=len(bias))
+        order = torch.argsort(prompt_of_row, stable=True)
+        every = torch.arange(len(prompt_of_row), device=order.device)
+        place_of_row = torch.empty_like(order)
+        place_of_row[order] = every - (counts.cumsum(0) - counts)[prompt_of_row[order]]
+        rows = torch.zeros(len(bias), int(counts.max()), dtype=torch.int64, device=order.device)
+        rows[prompt_of_row, place_of_row] = every
+        return Sharing(rows, prompt_of_row, place_of_row, bias)
+
+    def by_prompt(self, rows: Tensor) -> Tensor:
+        """[P, G, K * share, N] of [B, G, share, N]."""
+        return rows[self.rows].transpose(1, 2).flatten(2, 3)
+
+    def by_row(self, prompts: Tensor, share: int) -> Tensor:
+        """[B, G, share, N] of [P, G, K * share, N]."""
+        num_prompts, num_groups, _, width = prompts.shape
+        return prompts.view(num_prompts, num_groups, -1, share, width)[self.prompt_of_row, :, self.place_of_row]
+
+
+def shared_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scaling: float,
+    bias: Tensor,
+    prompt_key: Tensor,
+    prompt_value: Tensor,
+    sharing: Sharing,
+) -> Tensor:
+    """Of one token a row, to the keys of a prompt that several rows share, and then to the row's own.
+
+    query: [B, H, 1, D]; key, value: [B, G, L, D]; bias: [B, L]; prompt_key, prompt_value: [P, G, M, D]. Returns
+    [B, H, 1, D]. A prompt's keys are read once for all its rows, whose queries are the rows of one product.
+    """
+    num_rows, num_heads, _, width = query.shape
+    num_groups, num_prompt_keys = key.shape[1], prompt_key.shape[2]
+    share = num_heads // num_groups
+    rows = (query * scaling).view(num_rows, num_groups, share, width)
+    of_prompts = (sharing.by_prompt(rows) @ prompt_key.transpose(-1, -2)).add_(sharing.bias[:, None, None])
+    own = (rows @ key.transpose(-1, -2)).add_(bias[:, None, None])
+    weights = torch.softmax(torch.cat([sharing.by_row(of_prompts, share), own], dim=-1), dim=-1)
+    from_prompts = sharing.by_prompt(weights[..., :num_prompt_keys]) @ prompt_value
+    out = weights[..., num_prompt_keys:] @ value + sharing.by_row(from_prompts, share)
+    return out.view(num_rows, num_heads, 1, width)
 
 
 def _attention(
