@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 Settings = dict[str, Any]
 Kind = Literal["train", "policy", "sampling", "startup"]
-Make = Literal["pairs", "demonstrations", "rankings", "made_up", "prompts", "nothing"]
+Make = Literal["pairs", "demonstrations", "rankings", "made_up", "prompts", "conversations", "nothing"]
 
 
 @dataclass(frozen=True, slots=True)

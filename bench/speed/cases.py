@@ -64,11 +64,17 @@ def _train(
 
 
 def _prompted(
-    about: str, kind: Kind, contestants: Mapping[str, Contestant], settings: Settings, name: str = "", **more: Any
+    about: str,
+    kind: Kind,
+    contestants: Mapping[str, Contestant],
+    settings: Settings,
+    name: str = "",
+    make: Make = "prompts",
+    **more: Any,
 ) -> Case:
     """name: the kind of the step."""
     of = {"size": settings["num_prompts"]}
-    return Case(about, kind, contestants, "prompts", of, {**settings, "kind": name}, smoke=SMOKE_POLICY, **more)
+    return Case(about, kind, contestants, make, of, {**settings, "kind": name}, smoke=SMOKE_POLICY, **more)
 
 
 _CACHED = {name: DPO[name] for name in ("accord", "trl-bf16-cached")}
@@ -182,6 +188,17 @@ CASES: dict[str, Case] = {
     "reject": _prompted("best of 16 for 16 prompts, 48 tokens", "sampling", REJECT, _policy(16, 16, 48), rounds=3),
     "sampling-64x1": _prompted("64 prompts, 64 tokens", "sampling", SAMPLING, _policy(64, 1, 64, 3)),
     "sampling-8x16": _prompted("8 prompts, 16 samples, 64 tokens", "sampling", SAMPLING, _policy(8, 16, 64, 3)),
+    "sampling-conversations-64x1": _prompted(
+        "64 conversations, 64 tokens", "sampling", SAMPLING, _policy(64, 1, 64, 2), make="conversations", rounds=3
+    ),
+    "sampling-conversations-8x16": _prompted(
+        "8 conversations, 16 samples, 64 tokens",
+        "sampling",
+        SAMPLING,
+        _policy(8, 16, 64, 2),
+        make="conversations",
+        rounds=3,
+    ),
     "startup": Case(
         "what a command takes that computes nothing",
         "startup",

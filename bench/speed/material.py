@@ -118,7 +118,14 @@ class Material:
 
     def prompts(self, number: int, size: int, longest: int = 64) -> Batch:
         """Questions of HH-RLHF, which the model answers at length."""
-        found = ((row, self._sizes(row["prompt"], ())) for row in self._hh if len(row["prompt"]) == 1)
+        return self._asked([row for row in self._hh if len(row["prompt"]) == 1], number, size, longest)
+
+    def conversations(self, number: int, size: int, longest: int = 900) -> Batch:
+        """Its questions, and its conversations that have come to a question: of very unequal lengths."""
+        return self._asked(self._hh, number, size, longest)
+
+    def _asked(self, rows: Sequence[Row], number: int, size: int, longest: int) -> Batch:
+        found = ((row, self._sizes(row["prompt"], ())) for row in rows)
         chosen = _batch((both for both in found if both[1].prompt <= longest), number, size)
         return Batch([{"prompt": row["prompt"]} for row, _ in chosen], [example for _, example in chosen])
 
