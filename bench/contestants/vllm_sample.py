@@ -18,14 +18,11 @@ def main() -> None:
     asked, report = settings(), Report()
     prompts = [row["prompt"] for row in read_rows(asked["data"])]
     tokenizer = AutoTokenizer.from_pretrained(asked["model"])
-    model = LLM(asked["model"], dtype="bfloat16", enforce_eager=True, max_model_len=1024, seed=1)
+    model = LLM(asked["model"], dtype="bfloat16", enforce_eager=True, max_model_len=1024, seed=asked["seed"])
+    # With a seed for each request it fails on a processor as soon as it takes a prompt in pieces.
+    params = SamplingParams(n=asked["num_samples"], temperature=1.0, max_tokens=asked["max_response_tokens"])
     for call in range(1 + asked["num_timed"]):
-        params = SamplingParams(
-            n=asked["num_samples"],
-            temperature=1.0,
-            max_tokens=asked["max_response_tokens"],
-            seed=10 * asked["seed"] + call,
-        )
+        model.reset_prefix_cache()  # or the prompts of all calls but the first would be there already
         began = time.perf_counter()
         ids = tokenizer.apply_chat_template(prompts, add_generation_prompt=True, return_dict=False)
         outputs = model.generate([{"prompt_token_ids": one} for one in ids], params, use_tqdm=False)
