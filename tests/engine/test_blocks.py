@@ -68,8 +68,9 @@ def test_when_two_blocks_become_one() -> None:
 
 
 def test_when_prompts_are_shared() -> None:
-    """4 samples of 2 prompts: 6 rows need no places for a prompt of 40, that is 6 * 64."""
-    numbers = 2 * BLOCK_COST // (6 * 64)
+    """4 samples of 2 prompts of 9 and 40 tokens: 4 * (32 + 64) places apart, 2 * 64 shared."""
+    numbers = 2 * BLOCK_COST // (384 - 128)
     assert not are_better_shared([9, 40], 8, numbers)
     assert are_better_shared([9, 40], 8, numbers + 1)
     assert not are_better_shared([9, 400], 2, 10**9)
+    assert not are_better_shared([40] * 63 + [900], 128, 10**9)  # one long prompt would give all its places

@@ -2,14 +2,14 @@
 
 Attention reads all places of a block, used or not, and every block is a few calls more. Samples of one prompt may share
 its places; then a block's rows have places for what follows the prompt alone, so that their lengths are alike. Pure:
-`accord.engine.cache` holds the tensors, `accord.engine.workload` plays through them.
+`accord.engine.cache` holds the tensors, `accord.engine.played` plays through them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby, pairwise
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 # The numbers of keys that attention reads in the time that one more block takes.
 BLOCK_COST = 200_000
@@ -28,6 +28,9 @@ class Shape(Protocol):
     def prompt_places(self) -> int: ...
 
 
+B = TypeVar("B", bound=Shape)
+
+
 def places_for(length: int) -> int:
     """The places of a block whose longest sequence has `length` tokens.
 
@@ -39,9 +42,11 @@ def places_for(length: int) -> int:
 def are_better_shared(lengths: Sequence[int], num_rows: int, numbers: int) -> bool:
     """Whether rows had better share the places of their prompts, of these lengths. numbers: of a place's keys.
 
-    Queries have to be brought to their prompts and back, which takes the time of two blocks.
+    Apart, a row has the places that its own prompt needs; shared, every prompt has as many as the longest. Queries have
+    to be brought to their prompts and back, which takes the time of two blocks.
     """
-    return (num_rows - len(lengths)) * places_for(max(lengths)) * numbers > 2 * BLOCK_COST
+    apart = num_rows / len(lengths) * sum(places_for(length) for length in lengths)
+    return (apart - len(lengths) * places_for(max(lengths))) * numbers > 2 * BLOCK_COST
 
 
 def blocks_of(lengths: Sequence[int], numbers: int) -> list[int]:
@@ -60,6 +65,17 @@ def blocks_of(lengths: Sequence[int], numbers: int) -> list[int]:
     while bounds[-1]:
         bounds.append(best[bounds[-1]][1])
     return [sum(num for _, num in runs[start:end]) for start, end in pairwise(reversed(bounds))]
+
+
+def merged(blocks: Sequence[B], joined: Callable[[B, B], B], numbers: int) -> list[B]:
+    """With one block for neighbours that have become so small that two cost more."""
+    found: list[B] = []
+    for block in blocks:
+        if found and are_better_as_one(found[-1], block, numbers):
+            found[-1] = joined(found[-1], block)
+        else:
+            found.append(block)
+    return found
 
 
 def are_better_as_one(first: Shape, second: Shape, numbers: int) -> bool:

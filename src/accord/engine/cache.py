@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from accord.engine.blocks import are_better_as_one, are_better_shared, blocks_of, places_for
+from accord.engine.blocks import are_better_shared, blocks_of, merged, places_for
 from accord.engine.vectors import Size, Vectors
 from accord.models.attention import Layout, Sharing, TreeAttention, bias_of, grouped_attention, shared_attention
 from accord.models.compute import device_of, dtype_of
@@ -64,7 +64,7 @@ class SlotCache:
     def begin_decode(self, lengths: Tensor) -> None:
         """The next pass computes one token a row, at the place `lengths` [rows] of its sequence."""
         self._prompts, self._parts, self._steps = None, [], []
-        self._merge()
+        self._blocks = merged(self._blocks, _Block.joined, self._numbers)
         first = 0
         for block in self._blocks:
             rows = slice(first, first + block.num_rows)
@@ -104,16 +104,6 @@ class SlotCache:
             first += num
         self._blocks = [block for block in self._blocks if block.num_rows]
         return order
-
-    def _merge(self) -> None:
-        """Makes one of neighbours that have become so small that two cost more."""
-        merged: list[_Block] = []
-        for block in self._blocks:
-            if merged and are_better_as_one(merged[-1], block, self._numbers):
-                merged[-1] = _Block.joined(merged[-1], block)
-            else:
-                merged.append(block)
-        self._blocks = merged
 
 
 @dataclass(slots=True)

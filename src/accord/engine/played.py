@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accord.engine.blocks import are_better_as_one, are_better_shared, blocks_of, places_for
+from accord.engine.blocks import are_better_shared, blocks_of, merged, places_for
 from accord.text.tree import Tree
 
 Numbers = NDArray[np.int64]
@@ -44,17 +44,11 @@ class PlayedCache:
 
     def begin_decode(self) -> float:
         """The places that attention reads, in the mean of the rows."""
-        merged: list[_Block] = []
+        self._blocks = merged(self._blocks, _Block.joined, self._numbers)
         for block in self._blocks:
-            if merged and are_better_as_one(merged[-1], block, self._numbers):
-                merged[-1] = _Block.joined(merged[-1], block)
-            else:
-                merged.append(block)
-        self._blocks = merged
-        for block in merged:
             block.num_places = max(block.num_places, places_for(int(block.lengths.max()) + 1))
         self._count()
-        return sum(block.places(block.num_rows) for block in merged) / self.num_rows
+        return sum(block.places(block.num_rows) for block in self._blocks) / self.num_rows
 
     def advance(self) -> None:
         """Every row has a token more."""
