@@ -133,6 +133,11 @@ def to_row(kind: RecordKind, record: Any) -> dict[str, Any]:
     return _TO_ROW[kind](record)
 
 
+def from_row(kind: RecordKind, row: dict[str, Any]) -> Any:
+    """The record whose columns these are. Raises Defect."""
+    return _PARSERS[kind](row)
+
+
 # Reading: each function takes a row, and raises Defect for the first thing wrong with it.
 
 

@@ -1,0 +1,193 @@
+"""Campaigns: comparisons that people are asked about, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from accord.data.records import from_row, to_row
+from accord.labels import events
+from accord.labels.refusals import Conflict, Missing
+from accord.labels.schema import assignments, campaigns, guidelines, items, submissions
+from accord.strict import StrictModel
+from accord.types import Comparison
+
+DEFAULT_FLAGS = ("not a language I read", "personal data", "something is wrong with this item")
+
+
+class Settings(StrictModel):
+    """overlap: people who are asked about each item. num_answers: answers wanted in all (None: of every item as many as
+    overlap says). lease_minutes: for how long an item is one person's alone. strengths: of two responses ask by how
+    much one is better. safety: ask of each response whether it is safe. flags: what can be said of an item. gold_every:
+    one item in so many is one whose best response is known, if there are such (0: none)."""
+
+    overlap: int = Field(1, ge=1, le=100)
+    num_answers: int | None = Field(None, ge=1)
+    lease_minutes: float = Field(30.0, gt=0)
+    strengths: bool = True
+    safety: bool = False
+    flags: tuple[str, ...] = DEFAULT_FLAGS
+    gold_every: int = Field(10, ge=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    id: int
+    name: str
+    open: bool
+    settings: Settings
+    origin: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Guideline:
+    """version: 1 and up. text: Markdown."""
+
+    id: int
+    version: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """num_answers: that count. num_wanted: in all. num_annotators: who gave them."""
+
+    num_items: int
+    num_answers: int
+    num_wanted: int
+    num_annotators: int
+
+    @property
+    def complete(self) -> bool:
+        return self.num_answers >= self.num_wanted
+
+
+def create(
+    connection: Connection, now: float, name: str, settings: Settings, guideline: str = "", **origin: Any
+) -> Campaign:
+    """A new, open campaign. Raises Conflict when there is one of that name."""
+    if connection.execute(select(campaigns.c.id).where(campaigns.c.name == name)).first():
+        raise Conflict(f"there is a campaign {name!r} already")
+    values = {"name": name, "open": True, "settings": settings.model_dump(mode="json"), "origin": origin}
+    (number,) = connection.execute(insert(campaigns).values(created=now, **values)).inserted_primary_key or ()
+    events.record(connection, now, "campaign created", campaign=name)
+    if guideline:
+        set_guideline(connection, now, number, guideline)
+    return get(connection, number)
+
+
+def get(connection: Connection, campaign_id: int) -> Campaign:
+    """Raises Missing."""
+    row = connection.execute(select(campaigns).where(campaigns.c.id == campaign_id)).first()
+    if row is None:
+        raise Missing("there is no such campaign")
+    return _campaign(row)
+
+
+def named(connection: Connection, name: str) -> Campaign | None:
+    row = connection.execute(select(campaigns).where(campaigns.c.name == name)).first()
+    return None if row is None else _campaign(row)
+
+
+def every(connection: Connection) -> list[Campaign]:
+    """The newest first."""
+    return [_campaign(row) for row in connection.execute(select(campaigns).order_by(campaigns.c.id.desc()))]
+
+
+def set_open(connection: Connection, now: float, campaign_id: int, open: bool, user_id: int | None = None) -> None:
+    connection.execute(update(campaigns).where(campaigns.c.id == campaign_id).values(open=open))
+    events.record(connection, now, "campaign opened" if open else "campaign closed", user_id, campaign=campaign_id)
+
+
+def change(
+    connection: Connection, now: float, campaign_id: int, settings: Settings, user_id: int | None = None
+) -> None:
+    """From now on it asks so. What has been answered stays."""
+    values = settings.model_dump(mode="json")
+    connection.execute(update(campaigns).where(campaigns.c.id == campaign_id).values(settings=values))
+    events.record(connection, now, "campaign changed", user_id, campaign=campaign_id, settings=values)
+
+
+def set_guideline(connection: Connection, now: float, campaign_id: int, text: str, user_id: int | None = None) -> int:
+    """A new version, which answers name from now on. Returns its number; that of the last one when nothing changed."""
+    last = guideline(connection, campaign_id)
+    if last and last.text == text:
+        return last.version
+    version = last.version + 1 if last else 1
+    connection.execute(insert(guidelines).values(campaign_id=campaign_id, version=version, text=text, created=now))
+    events.record(connection, now, "guideline written", user_id, campaign=campaign_id, version=version)
+    return version
+
+
+def guideline(connection: Connection, campaign_id: int) -> Guideline | None:
+    """The newest version."""
+    of_campaign = select(guidelines).where(guidelines.c.campaign_id == campaign_id)
+    row = connection.execute(of_campaign.order_by(guidelines.c.version.desc()).limit(1)).first()
+    return None if row is None else Guideline(row.id, row.version, row.text)
+
+
+def add_items(
+    connection: Connection,
+    now: float,
+    campaign_id: int,
+    comparisons: Sequence[Comparison],
+    gold: Sequence[int | None] | None = None,
+) -> int:
+    """Adds those that are not there yet, known by their ids, and returns how many. gold: of each, the index of the
+    response that is known to be best. Raises Conflict when one of that id is there with other texts."""
+    of_campaign = select(items.c.key, items.c.content).where(items.c.campaign_id == campaign_id)
+    there = {row.key: row.content for row in connection.execute(of_campaign)}
+    new: list[dict[str, Any]] = []
+    for at, comparison in enumerate(comparisons):
+        content = to_row("comparisons", (comparison, ()))
+        if comparison.id not in there:
+            new.append({"key": comparison.id, "content": content, "gold": gold[at] if gold else None})
+        elif there[comparison.id] not in (content, None):  # None: it was erased, and stays so
+            raise Conflict(f"the campaign holds another item with the id {comparison.id!r}")
+    start = len(there)
+    common = {"campaign_id": campaign_id, "num_taken": 0, "num_answered": 0}
+    rows = [{**common, **row, "position": start + at} for at, row in enumerate(new)]
+    if rows:
+        connection.execute(insert(items), rows)
+        events.record(connection, now, "items added", campaign=campaign_id, num_items=len(rows))
+    return len(rows)
+
+
+def progress(connection: Connection, campaign: Campaign) -> Progress:
+    """Of items whose best response is not known beforehand."""
+    ordinary = (items.c.campaign_id == campaign.id) & items.c.gold.is_(None) & items.c.content.is_not(None)
+    counted = select(func.count(), func.coalesce(func.sum(items.c.num_answered), 0)).where(ordinary)
+    num_items, num_answers = connection.execute(counted).one()
+    answered = (
+        select(func.count(func.distinct(assignments.c.user_id)))
+        .join(items, items.c.id == assignments.c.item_id)
+        .where(ordinary, assignments.c.state == "answered")
+    )
+    wanted = num_items * campaign.settings.overlap
+    if campaign.settings.num_answers is not None:
+        wanted = min(wanted, campaign.settings.num_answers)
+    return Progress(num_items, int(num_answers), wanted, connection.execute(answered).scalar_one())
+
+
+def seconds_per_answer(connection: Connection, campaign_id: int) -> float | None:
+    """The mean of the time that people were active; None where nobody has answered."""
+    of_campaign = (
+        select(func.avg(submissions.c.active_seconds))
+        .join(assignments, assignments.c.id == submissions.c.assignment_id)
+        .join(items, items.c.id == assignments.c.item_id)
+        .where(items.c.campaign_id == campaign_id, submissions.c.kind == "answer")
+    )
+    return connection.execute(of_campaign).scalar()
+
+
+def comparison_of(content: dict[str, Any]) -> Comparison:
+    comparison, _ = from_row("comparisons", content)
+    return comparison
+
+
+def _campaign(row: Row[Any]) -> Campaign:
+    return Campaign(row.id, row.name, row.open, Settings.model_validate(row.settings), row.origin)

@@ -1,0 +1,134 @@
+"""From an older schema to this one.
+
+SQLite cannot change a schema within a transaction that other tools would trust, so a file is copied, the copy is
+changed and checked, and then takes the file's place; what was there before stays beside it. PostgreSQL does it in one
+transaction.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, create_engine
+
+from accord.errors import UserError
+from accord.labels.database import Database, sqlite_url
+from accord.labels.schema import REVISION
+from accord.store.atomic import disk_errors, files
+from accord.store.lock import lock
+
+
+def open_labels(url: str | Path, *, migrate: bool = False) -> Database:
+    """The database at a URL or in a file, made when it is not there.
+
+    migrate: bring an older one to this schema. Raises UserError for one that is older, or newer than this program.
+    """
+    database = Database(sqlite_url(url) if isinstance(url, Path) else url)
+    if database.is_sqlite:
+        path = Path(database.url.database or "")
+        with disk_errors(path), lock(path.with_name(f".{path.name}.lock"), f"the label database {path}", wait=True):
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _replace(path, None)
+            elif _is_old(database) and migrate:
+                database.close()
+                _replace(path, path)
+    else:
+        with database.writing() as connection:
+            if _revision(connection) is None or migrate:
+                _upgrade(connection)
+    _refuse_other(database)
+    return database
+
+
+def backup(database: Database, target: Path) -> None:
+    """Copies a SQLite database that may be in use, all of one moment. Raises UserError."""
+    if not database.is_sqlite:
+        remedy = "Use pg_dump, which knows how to."
+        raise UserError("Accord copies databases of SQLite only", where=str(target), remedy=remedy)
+    if target.exists():
+        raise UserError("there is a file of that name", where=str(target), remedy="Name another one.")
+    temp = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    with disk_errors(target):
+        try:
+            _copy(Path(database.url.database or ""), temp)
+            _check(temp, target)
+            _put(temp, target)
+        finally:
+            with suppress(OSError):
+                temp.unlink(missing_ok=True)
+
+
+def _replace(path: Path, source: Path | None) -> None:
+    """Makes `path` a database of this schema, from `source` or from nothing. Its older self stays as FILE.REVISION."""
+    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        if source is not None:
+            _copy(source, temp)
+        engine = create_engine(sqlite_url(temp))
+        with engine.begin() as connection:
+            before = _revision(connection)
+            _upgrade(connection)
+        engine.dispose()
+        _check(temp, path)
+        if source is not None:
+            kept = path.with_name(f"{path.name}.{before}")
+            _copy(source, kept)
+            files.fsync(kept)
+        _put(temp, path)
+    finally:
+        with suppress(OSError):
+            temp.unlink(missing_ok=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with closing(sqlite3.connect(source)) as ours, closing(sqlite3.connect(target)) as theirs:
+        ours.backup(theirs)
+
+
+def _check(path: Path, name: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        ((found,),) = connection.execute("PRAGMA integrity_check").fetchall()[:1]
+    if found != "ok":
+        raise UserError(f"the database is damaged: {found}", where=str(name), remedy="Take a backup of it instead.")
+
+
+def _put(temp: Path, path: Path) -> None:
+    files.fsync(temp)
+    files.rename(temp, path)
+    files.fsync(path.parent)
+
+
+def _upgrade(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", "accord.labels:migrations")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _is_old(database: Database) -> bool:
+    with database.reading() as connection:
+        return (_revision(connection) or "") < REVISION
+
+
+def _refuse_other(database: Database) -> None:
+    with database.reading() as connection:
+        found = _revision(connection)
+    if found == REVISION:
+        return
+    where = database.url.render_as_string(hide_password=True)
+    if found is not None and found > REVISION:
+        remedy = "Use the newer one, or another store."
+        raise UserError("a newer Accord has written this label database", where=where, remedy=remedy)
+    what = f"this label database has the schema {found or 'of another program'}, and {REVISION} is wanted"
+    raise UserError(what, where=where, remedy="Stop what uses it, then run `accord labels migrate`: a copy is kept.")

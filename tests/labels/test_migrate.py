@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+
+from accord.errors import UserError
+from accord.labels import migrate
+from accord.labels.database import Database, sqlite_url, wal_is_safe
+from accord.labels.migrate import backup, open_labels
+from accord.labels.schema import REVISION, metadata
+
+
+def test_the_migrations_make_the_schema(database: Database) -> None:
+    with database.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+        assert context.get_current_revision() == REVISION
+
+
+def test_what_was_committed_is_on_the_disk_in_the_way_that_this_sqlite_keeps_it(database: Database) -> None:
+    with database.reading() as connection:
+        found = {name: connection.execute(text(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "synchronous")}
+        assert connection.execute(text("PRAGMA foreign_keys")).scalar() == 1
+    safe = wal_is_safe(sqlite3.sqlite_version_info[:3])
+    assert found == ({"journal_mode": "wal", "synchronous": 2} if safe else {"journal_mode": "delete", "synchronous": 3})
+
+
+@pytest.mark.parametrize(
+    ("version", "safe"),
+    [
+        ((3, 6, 9), False),
+        ((3, 44, 5), False),
+        ((3, 44, 6), True),
+        ((3, 45, 9), False),
+        ((3, 50, 6), False),
+        ((3, 50, 7), True),
+        ((3, 51, 2), False),
+        ((3, 51, 3), True),
+        ((3, 52, 0), True),
+    ],
+)
+def test_versions_of_sqlite_that_lose_commits_are_known(version: tuple[int, int, int], safe: bool) -> None:
+    assert wal_is_safe(version) == safe
+
+
+def test_a_writer_has_the_lock_before_it_reads(database: Database) -> None:
+    other = Database(database.url)
+    with database.writing() as first:
+        first.execute(text("SELECT count(*) FROM items"))
+        raw = sqlite3.connect(database.url.database or "", timeout=0)
+        with closing(raw), pytest.raises(sqlite3.OperationalError, match="locked"):
+            raw.execute("BEGIN IMMEDIATE")
+        with other.reading() as second:  # readers go on
+            assert second.execute(text("SELECT count(*) FROM items")).scalar() == 0
+    other.close()
+
+
+def older(path: Path) -> None:
+    open_labels(path).close()
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("INSERT INTO campaigns VALUES (1, 'one', 1, '{}', '{}', 5.0)")
+        raw.execute("DROP TABLE drafts")
+        raw.execute("UPDATE alembic_version SET version_num = '0000'")
+        raw.commit()
+
+
+def test_an_older_database_is_refused_and_migrated_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As no older schema was ever published, the script is a stand-in."""
+    path = tmp_path / "labels.db"
+    older(path)
+    with pytest.raises(UserError, match=r"has the schema 0000, and .* is wanted\n.*accord labels migrate"):
+        open_labels(path)
+
+    def upgrade(connection: object) -> None:
+        metadata.create_all(connection)  # type: ignore[arg-type]
+        connection.execute(text(f"UPDATE alembic_version SET version_num = '{REVISION}'"))  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(migrate, "_upgrade", upgrade)
+    database = open_labels(path, migrate=True)
+    with database.reading() as connection:
+        assert connection.execute(text("SELECT name FROM campaigns")).scalars().all() == ["one"]
+        assert connection.execute(text("SELECT count(*) FROM drafts")).scalar() == 0
+    database.close()
+    with closing(sqlite3.connect(tmp_path / "labels.db.0000")) as kept:
+        assert kept.execute("SELECT name FROM campaigns").fetchall() == [("one",)]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["labels.db", "labels.db.0000"]
+
+
+def test_a_migration_that_fails_leaves_the_database_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "labels.db"
+    older(path)
+    before = path.read_bytes()
+
+    def upgrade(connection: object) -> None:
+        connection.execute(text("DELETE FROM campaigns"))  # type: ignore[attr-defined]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(migrate, "_upgrade", upgrade)
+    with pytest.raises(KeyboardInterrupt):
+        open_labels(path, migrate=True)
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["labels.db"]
+
+
+def test_a_newer_database_is_refused(tmp_path: Path) -> None:
+    open_labels(tmp_path / "labels.db").close()
+    with closing(sqlite3.connect(tmp_path / "labels.db")) as raw:
+        raw.execute("UPDATE alembic_version SET version_num = '9999'")
+        raw.commit()
+    with pytest.raises(UserError, match="a newer Accord has written"):
+        open_labels(tmp_path / "labels.db", migrate=True)
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "labels.db").write_text("not a database, and longer than a hundred bytes " * 4)
+    with pytest.raises(UserError, match="file is not a database"):
+        open_labels(tmp_path / "labels.db")
+
+
+def test_a_backup_is_whole_and_never_overwrites(database: Database, tmp_path: Path) -> None:
+    with database.writing() as connection:
+        connection.execute(text("INSERT INTO campaigns VALUES (1, 'one', 1, '{}', '{}', 5.0)"))
+    backup(database, tmp_path / "copy.db")
+    copy = Database(sqlite_url(tmp_path / "copy.db"))
+    with copy.reading() as connection:
+        assert connection.execute(text("SELECT name FROM campaigns")).scalars().all() == ["one"]
+    copy.close()
+    with pytest.raises(UserError, match="there is a file of that name"):
+        backup(database, tmp_path / "copy.db")
+
+
+@pytest.mark.parametrize(
+    ("url", "why"), [("nonsense", "no address of a database"), ("mysql://x/y", "not in 'mysql'")]
+)
+def test_other_databases_are_refused(url: str, why: str) -> None:
+    with pytest.raises(UserError, match=why):
+        Database(url)
