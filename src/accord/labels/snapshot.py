@@ -1,44 +1,75 @@
-"""What people said until now, as records: comparisons with their judgements, signed with pseudonyms."""
+"""What people said until now: the answer of each that counts, and all of it as comparisons with their judgements."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
 from accord.data.records import JudgedComparison
 from accord.labels import answers
+from accord.labels.answers import Answer
 from accord.labels.campaigns import comparison_of
 from accord.labels.schema import assignments, items, submissions, users
 from accord.types import Judgement
 
 
-def judged(connection: Connection, campaign_id: int) -> list[JudgedComparison]:
-    """Of the items whose best response was not known beforehand, in the order in which they were added. An item that
-    nobody answered has no judgements; one that was erased is left out. Judgements are in the order of their senders."""
-    latest = (
-        select(submissions.c.assignment_id, func.max(submissions.c.id).label("id"))
-        .group_by(submissions.c.assignment_id)
-        .subquery()
-    )
-    said = (
-        select(assignments.c.item_id, assignments.c.order, users.c.pseudonym, submissions.c.content)
-        .join(latest, latest.c.assignment_id == assignments.c.id)
-        .join(submissions, submissions.c.id == latest.c.id)
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The answer that counts of one person to one item. key: of the item; gold: the index of its response that is known
+    to be best. order: as in `accord.labels.answers.judgement`."""
+
+    item: int
+    key: str
+    gold: int | None
+    user: int
+    pseudonym: str
+    order: tuple[int, ...]
+    answer: Answer
+    active_seconds: float
+    at: float
+
+    @property
+    def judgement(self) -> Judgement:
+        return answers.judgement(self.answer, self.order, self.key, self.pseudonym)
+
+
+def said(connection: Connection, campaign_id: int) -> list[Said]:
+    """The last thing that each person sent of each item, where that is an answer; in the order of items and people."""
+    latest = select(func.max(submissions.c.id)).group_by(submissions.c.assignment_id)
+    columns = (items.c.id.label("item"), items.c.key, items.c.gold, users.c.id.label("user"), users.c.pseudonym)
+    found = (
+        select(*columns, assignments.c.order, submissions.c.content, submissions.c.active_seconds, submissions.c.at)
+        .join_from(submissions, assignments, assignments.c.id == submissions.c.assignment_id)
         .join(items, items.c.id == assignments.c.item_id)
         .join(users, users.c.id == assignments.c.user_id)
-        .where(items.c.campaign_id == campaign_id, submissions.c.kind == "answer", submissions.c.content.is_not(None))
-        .order_by(users.c.id)
+        .where(items.c.campaign_id == campaign_id, submissions.c.id.in_(latest))
+        .where(submissions.c.kind == "answer", submissions.c.content.is_not(None))
+        .order_by(items.c.position, users.c.id)
     )
-    of_item = defaultdict(list)
-    for row in connection.execute(said):
-        of_item[row.item_id].append(row)
+    return [
+        Said(
+            row.item,
+            row.key,
+            row.gold,
+            row.user,
+            row.pseudonym,
+            tuple(row.order),
+            Answer.model_validate(row.content),
+            row.active_seconds,
+            row.at,
+        )
+        for row in connection.execute(found)
+    ]
+
+
+def judged(connection: Connection, campaign_id: int) -> list[JudgedComparison]:
+    """Of the items whose best response was not known beforehand, in the order in which they were added. An item that
+    nobody answered has no judgements; one that was erased is left out."""
+    of_item: dict[int, list[Judgement]] = defaultdict(list)
+    for one in said(connection, campaign_id):
+        of_item[one.item].append(one.judgement)
     asked = select(items).where(items.c.campaign_id == campaign_id, items.c.gold.is_(None), items.c.content.is_not(None))
-    found = []
-    for item in connection.execute(asked.order_by(items.c.position)):
-        judgements: list[Judgement] = []
-        for row in of_item[item.id]:
-            answer = answers.Answer.model_validate(row.content)
-            judgements.append(answers.judgement(answer, row.order, item.key, row.pseudonym))
-        found.append((comparison_of(item.content), tuple(judgements)))
-    return found
+    rows = connection.execute(asked.order_by(items.c.position)).all()
+    return [(comparison_of(row.content), tuple(of_item[row.id])) for row in rows]

@@ -155,6 +155,8 @@ def change(
         raise Conflict("the last owner stays one")
     values: dict[str, Any] = {"role": role, "active": active}
     values = {key: value for key, value in values.items() if value is not None}
+    if not values:
+        return
     connection.execute(update(users).where(users.c.id == user_id).values(**values))
     if active is False:
         connection.execute(delete(sessions).where(sessions.c.user_id == user_id))

@@ -1,0 +1,56 @@
+"""web, labels: people in the loop."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from accord.cli.common import DEFAULT_STORE, StoreOption, say, user_errors
+from accord.errors import UserError
+
+LabelsOption = Annotated[
+    str | None,
+    typer.Option("--labels", metavar="URL", help="A PostgreSQL database; else labels.db in the store."),
+]
+
+
+def web(
+    store: StoreOption = DEFAULT_STORE,
+    labels: LabelsOption = None,
+    host: Annotated[str, typer.Option("--host", help="Where to listen; other machines reach 0.0.0.0.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: one that is free.")] = 8500,
+    names: Annotated[
+        list[str] | None, typer.Option("--name", metavar="NAME", help="A name by which others ask for it.")
+    ] = None,
+    https: Annotated[bool, typer.Option("--https", help="Something before it speaks https.")] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Made-up items, in a database that is gone afterwards.")] = False,
+) -> None:
+    """Open the pages on which people compare responses, on this machine."""
+    with user_errors():
+        from accord.labels.migrate import open_labels
+        from accord.web.demo import fill
+        from accord.web.serving import is_loopback, serve
+
+        if not is_loopback(host) and not names:
+            raise UserError(
+                f"other machines reach {host}, and would be turned away",
+                remedy="Add --name with the name by which they ask for it, and --https when a proxy speaks https.",
+            )
+        with tempfile.TemporaryDirectory() as folder:
+            database = open_labels(Path(folder) / "labels.db" if demo else labels_of(store, labels))
+            if demo:
+                fill(database)
+            try:
+                serve(database, host=host, port=port, names=names or [], https=https, say=say)
+            finally:
+                database.close()
+
+
+def labels_of(store: Path, labels: str | None) -> str | Path:
+    """Where the labels are."""
+    from accord.labels.database import FILE
+
+    return labels or store / FILE

@@ -1,0 +1,124 @@
+"""How good the answers of a campaign are: how far people agree, and what can be told of each of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import median
+
+import numpy as np
+from sqlalchemy import Connection, func, select
+
+from accord.algorithms.agreement import Floats, gwet_ac, krippendorff_alpha, pairwise_agreement
+from accord.algorithms.statistics import Interval, wilson
+from accord.labels.schema import assignments, items, users
+from accord.labels.snapshot import Said, said
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A share of `num`, with its interval."""
+
+    num: int
+    share: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class OfPerson:
+    """seconds: the median that an answer took. first: how often, of two responses of which one was called better, it was
+    the one that stood first; far from a half it is a habit. gold: how often the known best response was called best.
+    ties: how often two responses were called equal."""
+
+    user: int
+    name: str
+    pseudonym: str
+    num_answers: int
+    num_skips: int
+    seconds: float
+    first: Share
+    gold: Share
+    ties: Share
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """On which of two responses is better, or whether they are equal: of every two that an item has. pairwise: of every
+    two people [n, n], in the order of `people`; both: on how many. num_units: of two responses, with two answers."""
+
+    people: tuple[str, ...]
+    num_units: int
+    alpha: float
+    ac1: float
+    pairwise: Floats
+    both: Sequence[Sequence[int]]
+
+
+def of_people(connection: Connection, campaign_id: int) -> list[OfPerson]:
+    """Those who answered or skipped something, in the order in which they came."""
+    by_user: dict[int, list[Said]] = defaultdict(list)
+    for one in said(connection, campaign_id):
+        by_user[one.user].append(one)
+    skipped = (
+        select(assignments.c.user_id, func.count())
+        .join(items, items.c.id == assignments.c.item_id)
+        .where(items.c.campaign_id == campaign_id, assignments.c.state == "skipped")
+        .group_by(assignments.c.user_id)
+    )
+    num_skips = {user: num for user, num in connection.execute(skipped)}
+    rows = connection.execute(select(users).order_by(users.c.id)).all()
+    return [
+        _of_person(row.id, row.name or "(erased)", row.pseudonym, by_user[row.id], num_skips.get(row.id, 0))
+        for row in rows
+        if by_user[row.id] or num_skips.get(row.id)
+    ]
+
+
+def agreement(connection: Connection, campaign_id: int) -> Agreement:
+    answered = [one for one in said(connection, campaign_id) if one.gold is None]
+    people = sorted({one.pseudonym for one in answered})
+    units: dict[tuple[int, int, int], dict[str, float]] = defaultdict(dict)
+    for one in answered:
+        grades = one.judgement.grades
+        for first, second in combinations(range(len(grades)), 2):
+            a, b = grades[first], grades[second]
+            if a is not None and b is not None:
+                units[one.item, first, second][one.pseudonym] = float(np.sign(a - b))
+    ratings = np.array([[unit.get(person, np.nan) for person in people] for unit in units.values()])
+    ratings = ratings.reshape(len(units), len(people))
+    pairwise, both = pairwise_agreement(ratings)
+    num = int(((~np.isnan(ratings)).sum(axis=1) >= 2).sum())
+    if not num:
+        return Agreement(tuple(people), 0, float("nan"), float("nan"), pairwise, both.tolist())
+    alpha, ac1 = krippendorff_alpha(ratings), gwet_ac(ratings + 1, num_categories=3)
+    return Agreement(tuple(people), num, alpha, ac1, pairwise, both.tolist())
+
+
+def _of_person(user: int, name: str, pseudonym: str, answered: Sequence[Said], num_skips: int) -> OfPerson:
+    ordinary = [one for one in answered if one.gold is None]
+    pairs = [one.answer.ranks for one in ordinary if len(one.order) == 2]
+    clear = [ranks for ranks in pairs if ranks[0] != ranks[1]]
+    golden = [one for one in answered if one.gold is not None]
+    return OfPerson(
+        user,
+        name,
+        pseudonym,
+        len(ordinary),
+        num_skips,
+        median(one.active_seconds for one in answered) if answered else float("nan"),
+        _share([ranks == [1, 2] for ranks in clear]),
+        _share([_is_right(one) for one in golden]),
+        _share([ranks[0] == ranks[1] for ranks in pairs]),
+    )
+
+
+def _is_right(one: Said) -> bool:
+    """Whether the known best response, and no other, has the highest grade."""
+    grades = one.judgement.grades
+    best = max(grade for grade in grades if grade is not None)
+    return one.gold is not None and [i for i, grade in enumerate(grades) if grade == best] == [one.gold]
+
+
+def _share(found: Sequence[bool]) -> Share:
+    return Share(len(found), wilson(sum(found), len(found)))

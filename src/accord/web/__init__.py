@@ -1,0 +1,13 @@
+"""The pages on which people compare responses, and those on which an owner watches over it.
+
+    app         the application: pages, JSON for them, what is refused
+    guard       who may do what: sessions, roles, the origin of requests, headers
+    passwords   argon2id
+    entry       signing in and out, invitations
+    annotating  the annotation page and what it sends
+    owning      campaigns, people, agreement
+    serving     `accord web`: uvicorn on loopback, and a first link
+
+Pages are made by Jinja with everything escaped; what changes on them is done by small modules in static/, which write
+texts of models and people as text. Nothing comes from anywhere else, and nothing in a page is a script of its own.
+"""

@@ -1,0 +1,148 @@
+"""Who may do what: sessions, roles, where a request comes from, and what a browser is told to refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hmac import compare_digest
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Request
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from accord.labels import users
+from accord.labels.database import Database
+from accord.labels.refusals import Refused
+from accord.labels.users import Role, Session, User
+
+COOKIE: Final = "accord_session"
+MOST_BYTES: Final = 1 << 20  # of a request's body
+
+_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",  # with none at all, forms would come from the origin "null"
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+
+
+class NotSignedIn(Refused):
+    """A page sends such a person to sign in; JSON answers 401."""
+
+
+class Forbidden(Refused):
+    """Signed in, and not for this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What every request is answered with. secure: it is served over https, and cookies are for https alone."""
+
+    database: Database
+    secure: bool = False
+
+
+def site(request: Request) -> Site:
+    found: Site = request.app.state.site
+    return found
+
+
+def session_of(request: Request) -> Session | None:
+    token = request.cookies.get(COOKIE)
+    if not token:
+        return None
+    database = site(request).database
+    with database.reading() as connection:
+        return users.session(connection, database.now(), token)
+
+
+def signed_in(request: Request) -> Session:
+    """Raises NotSignedIn; Forbidden for a change that no page of ours has sent."""
+    session = session_of(request)
+    if session is None:
+        raise NotSignedIn("sign in first")
+    sent = request.headers.get("X-CSRF-Token", "")
+    if request.method not in ("GET", "HEAD") and not compare_digest(sent.encode(), session.csrf.encode()):
+        raise Forbidden("this page is out of date: load it again")
+    return session
+
+
+def only(*roles: Role) -> Callable[[Session], User]:
+    """A dependency: the user, of one of these roles. Raises Forbidden."""
+
+    def check(session: Annotated[Session, Depends(signed_in)]) -> User:
+        if session.user.role not in roles:
+            raise Forbidden(f"this is for {' and '.join(f'{role}s' for role in roles)}")
+        return session.user
+
+    return check
+
+
+Signed = Annotated[Session, Depends(signed_in)]
+Annotator = Annotated[User, Depends(only("annotator", "reviewer", "owner"))]
+Owner = Annotated[User, Depends(only("owner"))]
+Watcher = Annotated[User, Depends(only("owner", "reviewer"))]
+
+
+class Shield:
+    """Around everything: refuses what another site's page sends and bodies that are too long, and adds the headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def shielded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers[name] = value
+                if not scope["path"].startswith("/static/"):
+                    headers["Cache-Control"] = "no-store"
+            await send(message)
+
+        headers = Headers(scope=scope)
+        refused = _refusal(scope, headers)
+        if refused is not None:
+            await refused(scope, receive, shielded)
+            return
+        await self._app(scope, _counted(receive), shielded)
+
+
+def _refusal(scope: Scope, headers: Headers) -> JSONResponse | None:
+    origin = headers.get("origin")
+    if scope["method"] not in ("GET", "HEAD") and origin is not None:
+        if origin.partition("://")[2] != headers.get("host"):
+            return refusal(403, "another site's page sent this")
+    length = headers.get("content-length", "0")
+    if not length.isdecimal() or int(length) > MOST_BYTES:
+        return refusal(413, f"more than {MOST_BYTES:,} bytes were sent")
+    return None
+
+
+def _counted(receive: Receive) -> Receive:
+    """Ends a body that grows too long without having said so."""
+    num = 0
+
+    async def counted() -> Message:
+        nonlocal num
+        message = await receive()
+        num += len(message.get("body", b""))
+        if num > MOST_BYTES:
+            return {"type": "http.disconnect"}
+        return message
+
+    return counted
+
+
+def refusal(status: int, why: str, **more: Any) -> JSONResponse:
+    return JSONResponse({"error": why, **more}, status)

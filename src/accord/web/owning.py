@@ -1,0 +1,119 @@
+"""What there is to do, for everybody; and for owners and reviewers how it goes, who is asked, and who is let in."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Request
+from fastapi.responses import Response
+from pydantic import Field
+
+from accord.labels import campaigns, quality, queue, users
+from accord.labels.campaigns import Settings
+from accord.labels.quality import Share
+from accord.labels.users import ROLES, Role
+from accord.strict import StrictModel
+from accord.web.guard import Owner, Signed, Watcher, site
+from accord.web.templates import page
+
+router = APIRouter()
+Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
+
+
+class Invitation(StrictModel):
+    role: Role
+
+
+class UserChange(StrictModel):
+    """active: false takes somebody's sessions and lets them in no more; their answers stay."""
+
+    role: Role | None = None
+    active: bool | None = None
+
+
+class CampaignChange(StrictModel):
+    """What is not given stays as it is."""
+
+    open: bool | None = None
+    settings: Settings | None = None
+    guideline: str | None = Field(None, max_length=100_000)
+
+
+@router.get("/", include_in_schema=False)
+def home(request: Request, session: Signed) -> Response:
+    user = session.user
+    with site(request).database.reading() as connection:
+        rows = [
+            {
+                "campaign": campaign,
+                "progress": campaigns.progress(connection, campaign),
+                "own": queue.num_sent(connection, user.id, campaign.id),
+            }
+            for campaign in campaigns.every(connection)
+        ]
+    watches = user.role in ("owner", "reviewer")
+    annotates = user.role in ("owner", "reviewer", "annotator")
+    return page("home", session, campaigns=rows, watches=watches, annotates=annotates)
+
+
+@router.get("/campaigns/{campaign_id}", include_in_schema=False)
+def campaign_page(request: Request, campaign_id: Id, session: Signed, user: Watcher) -> Response:
+    with site(request).database.reading() as connection:
+        campaign = campaigns.get(connection, campaign_id)
+        values: dict[str, Any] = {
+            "campaign": campaign,
+            "guideline": campaigns.guideline(connection, campaign_id),
+            "progress": campaigns.progress(connection, campaign),
+            "people": quality.of_people(connection, campaign_id),
+            "agreement": quality.agreement(connection, campaign_id),
+        }
+    return page("campaign", session, share=_share, number=_number, **values)
+
+
+@router.patch("/api/campaigns/{campaign_id}", status_code=204)
+def change_campaign(request: Request, campaign_id: Id, user: Owner, change: CampaignChange) -> None:
+    database = site(request).database
+    with database.writing() as connection:
+        campaigns.get(connection, campaign_id)
+        now = database.now()
+        if change.settings is not None:
+            campaigns.change(connection, now, campaign_id, change.settings, user.id)
+        if change.guideline is not None:
+            campaigns.set_guideline(connection, now, campaign_id, change.guideline, user.id)
+        if change.open is not None:
+            campaigns.set_open(connection, now, campaign_id, change.open, user.id)
+
+
+@router.get("/people", include_in_schema=False)
+def people_page(request: Request, session: Signed, user: Owner) -> Response:
+    with site(request).database.reading() as connection:
+        people = users.every(connection)
+    return page("people", session, people=people, roles=ROLES)
+
+
+@router.post("/api/invitations")
+def invite(request: Request, user: Owner, asked: Invitation) -> dict[Literal["path"], str]:
+    """A link that lets somebody in once, within a week."""
+    database = site(request).database
+    with database.writing() as connection:
+        token = users.invite(connection, database.now(), asked.role, by=user.id)
+    return {"path": f"/join/{token}"}
+
+
+@router.patch("/api/users/{user_id}", status_code=204)
+def change_user(request: Request, user_id: Id, user: Owner, change: UserChange) -> None:
+    database = site(request).database
+    with database.writing() as connection:
+        users.change(connection, database.now(), user_id, by=user.id, role=change.role, active=change.active)
+
+
+def _share(found: Share) -> str:
+    if not found.num:
+        return "–"
+    share = found.share
+    return f"{share.value:.0%} ({share.low:.0%} to {share.high:.0%}) of {found.num}"
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.2f}"

@@ -1,0 +1,208 @@
+// The annotation page: fetches an item, shows it, keeps what is begun, and sends what is said.
+
+import { Activity } from "./activity.js";
+import { Outbox } from "./outbox.js";
+import { Ranking } from "./ranking.js";
+import { Responses, showConversation } from "./responses.js";
+import { Scale } from "./scale.js";
+import { Refused, send, uuid } from "./server.js";
+
+const { campaign, strengths, safety } = document.body.dataset;
+const user = document.querySelector('meta[name="user"]').content;
+const byId = (id) => document.getElementById(id);
+const form = byId("item");
+const activity = new Activity();
+let item = null; // as the server gave it
+let asked = null; // the Scale or Ranking of the item
+let responses = null;
+let draftTimer = 0;
+
+const outbox = new Outbox(`accord.outbox.${user}`, (waiting, error) => {
+  const refused = error instanceof Refused && !error.passing;
+  const wait = waiting === 1 ? "1 answer waits" : `${waiting} answers wait`;
+  show("notice", waiting && error ? `${error.message}: ${wait} in this browser and will be sent.` : "");
+  if (refused) show("problem", `An answer was not taken: ${error.message}. It is kept in this browser.`);
+});
+
+function show(id, text) {
+  byId(id).textContent = text;
+  byId(id).hidden = !text;
+}
+
+async function next() {
+  form.hidden = true;
+  await outbox.flush();
+  for (;;) {
+    try {
+      const found = await send("POST", `/api/campaigns/${campaign}/next`);
+      show("notice", "");
+      showProgress(found.progress);
+      if (found.item) begin(found.item);
+      else finish(found.progress);
+      return;
+    } catch (error) {
+      if (error instanceof Refused && !error.passing) {
+        show("problem", `${error.message}.`);
+        return;
+      }
+      show("notice", `${error.message}: trying again.`);
+      await new Promise((resolve) => setTimeout(resolve, 2000));
+    }
+  }
+}
+
+function showProgress({ own, answers, wanted }) {
+  byId("progress").textContent = `${own} by you · ${answers} of ${wanted}`;
+  byId("bar").max = Math.max(wanted, 1);
+  byId("bar").value = answers;
+}
+
+function finish({ open, answers, wanted }) {
+  item = null;
+  const why = !open ? "The campaign is closed." : answers >= wanted ? "All answers are in." : "Others have the items that are left; skipped ones of theirs may come to you.";
+  byId("done-text").textContent = why;
+  byId("done").hidden = false;
+}
+
+function begin(found) {
+  item = found;
+  byId("done").hidden = true;
+  showConversation(byId("conversation"), item.messages);
+  const num = item.responses.length;
+  responses = new Responses(byId("responses"), item.responses, safety === "yes", changed);
+  byId("scale").hidden = num !== 2;
+  byId("ranking").hidden = num === 2;
+  asked = num === 2 ? new Scale(byId("scale-options"), strengths === "yes", changed) : new Ranking(byId("ranking"), num, changed, (at) => responses.mark(at));
+  const kept = newest(read(), item.draft) ?? item.earlier ?? {};
+  asked.value = kept;
+  responses.value = kept.safe;
+  byId("comment").value = kept.comment ?? "";
+  for (const box of flagBoxes()) box.checked = (kept.flags ?? []).includes(box.value);
+  form.querySelector("details").open = Boolean(kept.comment || kept.flags?.length);
+  activity.begin(kept.active_seconds ?? 0);
+  byId("skipping").hidden = true;
+  byId("reason").value = kept.reason ?? "";
+  form.hidden = false;
+  scrollTo(0, 0);
+  ready();
+}
+
+const flagBoxes = () => [...form.querySelectorAll('input[name="flag"]')];
+const newest = (one, other) => ((one?.at ?? 0) >= (other?.at ?? 0) ? one : other);
+
+// What is chosen and typed so far.
+function state() {
+  return {
+    ...(asked.value ?? { ranks: asked.ranks ?? null, strength: null }),
+    safe: responses.safe,
+    flags: flagBoxes().filter((box) => box.checked).map((box) => box.value),
+    comment: byId("comment").value,
+    reason: byId("reason").value,
+  };
+}
+
+const draftName = () => `accord.draft.${user}.${item.assignment}`;
+const read = () => JSON.parse(localStorage.getItem(draftName()) ?? "null");
+
+// Keeps what is begun: here at once, and on the server soon.
+function changed() {
+  if (!item) return;
+  const draft = { ...state(), active_seconds: activity.read(), at: Date.now() };
+  localStorage.setItem(draftName(), JSON.stringify(draft));
+  clearTimeout(draftTimer);
+  const { assignment } = item;
+  draftTimer = setTimeout(() => send("PUT", `/api/assignments/${assignment}/draft`, { content: draft }).catch(() => {}), 1000);
+  ready();
+}
+
+const complete = () => asked?.value && responses.value !== null;
+const ready = () => byId("send").setAttribute("aria-disabled", String(!complete()));
+
+function post(kind, body) {
+  clearTimeout(draftTimer);
+  outbox.add(`/api/assignments/${item.assignment}/${kind}`, { key: uuid(), active_seconds: activity.read(), ...body });
+  localStorage.removeItem(draftName());
+  item = null;
+  show("problem", "");
+  next();
+}
+
+function sendAnswer() {
+  if (!item) return;
+  if (!complete()) {
+    show("problem", !asked.value ? "Choose first which is better." : "Say first of each response whether it is safe.");
+    return;
+  }
+  const { ranks, strength, safe, flags, comment } = state();
+  post("answer", { content: { ranks, strength, safe, flags, comment } });
+}
+
+function skip(reason) {
+  if (item && reason.trim()) post("skip", { reason: reason.trim() });
+  else byId("reason").focus();
+}
+
+async function undo() {
+  if (item) changed();
+  await outbox.flush();
+  try {
+    await send("POST", `/api/campaigns/${campaign}/undo`, { key: uuid() });
+    show("problem", "");
+  } catch (error) {
+    show("problem", `${error.message}.`);
+    return;
+  }
+  next();
+}
+
+function toggle(button, panel) {
+  byId(panel).hidden = !byId(panel).hidden;
+  byId(button).setAttribute("aria-expanded", String(!byId(panel).hidden));
+}
+
+function comment() {
+  form.querySelector("details").open = true;
+  byId("comment").focus();
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  sendAnswer();
+});
+form.addEventListener("input", changed);
+byId("undo").addEventListener("click", undo);
+byId("skip").addEventListener("click", () => toggle("skip", "skipping"));
+byId("skip-now").addEventListener("click", () => skip(byId("reason").value));
+for (const button of document.querySelectorAll(".reason")) button.addEventListener("click", () => skip(button.dataset.reason));
+byId("guideline-button").addEventListener("click", () => toggle("guideline-button", "guideline"));
+byId("look-again").addEventListener("click", next);
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  const typing = event.target.closest("textarea, input:not([type=checkbox])");
+  if (typing) {
+    if (event.key === "Escape") event.target.blur();
+    if (event.key === "Enter" && event.target.id === "reason") {
+      event.preventDefault();
+      skip(event.target.value);
+    }
+    return;
+  }
+  if (event.key === "Enter" && event.target.closest("button, summary, a") && !event.target.matches(".options button, .bins button, .chip")) return;
+  const keys = {
+    Enter: sendAnswer,
+    s: () => toggle("skip", "skipping"),
+    u: undo,
+    c: comment,
+    g: () => toggle("guideline-button", "guideline"),
+  };
+  // A letter of a response goes before the other meanings of its key.
+  const ours = item && (asked.key(event.key) || responses.key(event.key));
+  const done = ours || keys[event.key];
+  if (!done) return;
+  event.preventDefault();
+  if (!ours) keys[event.key]();
+});
+
+addEventListener("pagehide", () => item && changed());
+next();

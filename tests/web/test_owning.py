@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from accord.labels import campaigns
+from accord.labels.database import Database
+from tests.labels.people import campaign
+from tests.web.conftest import Browser
+
+Visit = Callable[..., Browser]
+
+
+def answer_all(browser: Browser, better: str | None) -> None:
+    """better: the text that is called better wherever it stands; None: both are equal."""
+    while (item := browser.next()["item"]) is not None:
+        place = item["responses"].index(better) if better else 0
+        content = {"ranks": [1, 2] if place == 0 else [2, 1], "strength": "better"} if better else {"ranks": [1, 1]}
+        assert browser.answer(item["assignment"], **content).status_code == 200
+
+
+def test_an_owner_sees_how_far_people_agree(database: Database, visit: Visit) -> None:
+    campaign(database, 4, overlap=3)
+    for name, better in (("ana", "Answer 0."), ("ben", "Answer 0."), ("cleo", None)):
+        answer_all(visit(name), better)
+    owner = visit("olga", "owner")
+    text = " ".join(owner.get("/campaigns/1").text.split())
+    assert "12 of 12 answers to 4 items, by 3 people" in text
+    # Ana and Ben agree on all four, Cleo with nobody. By hand: a third of all pairs agree; of 12 answers 8 are one
+    # category, 4 the other. alpha = 1 - (2/3) / (2 * 8 * 4 / (12 * 11)); AC1 = (1/3 - 2/9) / (1 - 2/9) with q = 3.
+    alpha, ac1 = re.findall(r"(?:alpha|AC1) (-?[\d.]+),", text)
+    assert float(alpha) == pytest.approx(1 - (2 / 3) / (64 / 132), abs=0.006)
+    assert float(ac1) == pytest.approx((1 / 3 - 2 / 9) / (1 - 2 / 9), abs=0.006)
+    assert '1.00 <span class="hint">of 4</span>' in text
+    assert "100% (51% to 100%) of 4" in text  # Cleo's ties
+
+
+def test_an_owner_opens_closes_and_writes_the_guideline(database: Database, visit: Visit) -> None:
+    of = campaign(database, 2)
+    owner, ana = visit("olga", "owner"), visit("ana")
+    assert owner.ask("PATCH", "/api/campaigns/1", {"guideline": "Prefer <short> answers."}).status_code == 204
+    assert owner.ask("PATCH", "/api/campaigns/1", {"open": False}).status_code == 204
+    assert ana.next() == {"item": None, "progress": {"own": 0, "answers": 0, "wanted": 2, "open": False}}
+    assert owner.ask("PATCH", "/api/campaigns/1", {"open": True}).status_code == 204
+    assert ana.next()["item"]
+    page = ana.get("/campaigns/1/annotate").text
+    assert "Guideline, version 2" in page
+    assert "Prefer &lt;short&gt; answers." in page
+    settings = {"overlap": 2, "safety": True}
+    assert owner.ask("PATCH", "/api/campaigns/1", {"settings": settings}).status_code == 204
+    with database.reading() as connection:
+        assert campaigns.get(connection, of.id).settings.safety
+    assert owner.ask("PATCH", "/api/campaigns/9", {"open": True}).status_code == 404
+    assert owner.ask("PATCH", "/api/campaigns/1", {"settings": {"overlap": 0}}).status_code == 422
+
+
+def test_an_owner_invites_changes_and_lets_in_no_more(database: Database, visit: Visit) -> None:
+    owner = visit("olga", "owner")
+    path = owner.ask("POST", "/api/invitations", {"role": "reviewer"}).json()["path"]
+    ben = visit()
+    ben.post(path, data={"name": "ben", "password": "correct horse battery"})
+    assert ben.get("/").status_code == 200
+    assert "ben" in owner.get("/people").text
+    assert owner.ask("PATCH", "/api/users/2", {"role": "annotator"}).status_code == 204
+    assert ben.get("/campaigns/1").status_code == 403
+    assert owner.ask("PATCH", "/api/users/2", {"active": False}).status_code == 204
+    assert ben.get("/", follow_redirects=False).status_code == 303
+    last = owner.ask("PATCH", "/api/users/1", {"active": False})
+    assert (last.status_code, last.json()["error"]) == (409, "the last owner stays one")
+
+
+def test_people_of_whom_little_is_known(database: Database, visit: Visit) -> None:
+    campaign(database, 3, gold=1, gold_every=1)
+    answer_all(visit("ana"), "Answer 0.")
+    text = " ".join(visit("olga", "owner").get("/campaigns/1").text.split())
+    assert "No pair of responses has two answers yet" in text
+    assert "100% (21% to 100%) of 1" in text  # the known best was found
