@@ -25,6 +25,10 @@ class Interrupted(Exception):
     """The user asked for a stop, and the state of the work has been saved."""
 
 
+class Waiting(Interrupted):
+    """People were asked and have not answered yet. Its text says how far they are, and where they do it."""
+
+
 def first_line(error: Exception) -> str:
     """What an error of a library says, in one line; its type where it says nothing.
 

@@ -67,13 +67,14 @@ def run_recipe(
     brief: bool = False,
     min_free_bytes: int = MIN_FREE_BYTES,
     min_checkpoint_seconds: float = 120.0,
+    wait: bool = True,
 ) -> Path:
     """Bring every step of a recipe, or those up to the step `until`, into the store. Returns the run's folder.
 
     name: of the run's folder, by default as the recipe's file is named. finish: called at the end with the run's folder
     and what was done. inspect: called once the model and the data are in the store, if a step is left to run, with the
     plan up to `until`; it raises what speaks against running it. say: prints one line. brief: nothing is said of the
-    plan, its cautions and what is cached. Raises UserError for what the user can mend, Interrupted after a first Ctrl-C
+    plan, its cautions and what is cached. wait: stay where people are asked; else Waiting is raised. Raises UserError for what the user can mend, Interrupted after a first Ctrl-C
     once the work is saved, KeyboardInterrupt after a second.
     """
     plan = make_plan(recipe, registry)
@@ -95,7 +96,7 @@ def run_recipe(
                 inspect(replace(plan, steps=tuple(steps)))
                 inspect = None
             try:
-                records.append(_bring(step, registry, store, stop, say, min_checkpoint_seconds, brief=brief))
+                records.append(_bring(step, registry, store, stop, say, min_checkpoint_seconds, brief=brief, wait=wait))
             except UserError as error:
                 raise plan.located(error, step.name) from error
             _write_run(run_dir, store, plan, records)
@@ -151,6 +152,7 @@ def _bring(
     min_checkpoint_seconds: float,
     *,
     brief: bool,
+    wait: bool,
 ) -> StepRecord:
     artifact = store.find(step.kind, step.key)
     folder = store.work_folder(step.kind, step.key)
@@ -162,7 +164,7 @@ def _bring(
             if cached:  # it was published, and killed before its work folder was removed
                 shutil.rmtree(folder, ignore_errors=True)
             else:
-                artifact = _run_step(step, registry, store, folder, stop, say, min_checkpoint_seconds)
+                artifact = _run_step(step, registry, store, folder, stop, say, min_checkpoint_seconds, wait=wait)
     assert artifact is not None
     counts = "".join(f"; {count}" for count in counts_of(artifact))
     if not (brief and cached):
@@ -203,6 +205,8 @@ def _run_step(
     stop: threading.Event,
     say: Say,
     min_checkpoint_seconds: float,
+    *,
+    wait: bool,
 ) -> Artifact:
     inputs = {field: tuple(_input(store, link) for link in links) for field, links in step.parents.items()}
     work = Workspace(
@@ -210,6 +214,7 @@ def _run_step(
         min_checkpoint_seconds=min_checkpoint_seconds,
         stop=stop.is_set,
         conditions=_conditions(registry[step.kind]),
+        waits=wait,
     )
     say(f"{step.name}: " + ("going on from its last checkpoint" if work.checkpoints.any() else "running"))
     with atomic.disk_errors(folder):

@@ -113,7 +113,7 @@ def test_simulated_judgements_train_a_reward_model(folder: Path, tiny_model: Pat
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ("{comparisons: mine.pairs}", "name who judges: either file and function, or reward"),
+        ("{comparisons: mine.pairs}", "name who judges: either `annotator: human`, or file and function, or reward"),
         ("{comparisons: mine.pairs, file: judge.py}", "file and function go together"),
         ("{comparisons: mine.pairs, reward: r, file: judge.py, function: judge}", "name who judges: either"),
         ("{comparisons: mine.pairs, file: judge.py, function: judge, noise: 0.1}", "noise is for an annotator that is"),

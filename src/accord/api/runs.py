@@ -143,14 +143,16 @@ def run_recipe(
     until: str | None = None,
     name: str = "run",
     force: bool = False,
+    wait: bool = True,
     say: Callable[[str], None] = print,
 ) -> Run:
     """Run a recipe, or go on with it; steps that are in the store are not run again.
 
     recipe: the path of a YAML file, or its content as a dictionary. overrides: {"ppo.kl_target": 3}, or as the
     command's --set takes them, ["ppo.kl_target=3"]. until: the last step to run. name: of the run, for a dictionary; a
-    file's run has its name. force: run what is not expected to fit into memory or on the disk, too. say: gets a line of
-    text for each step. Raises UserError for what you can mend, and Interrupted after Ctrl-C, once the work is saved.
+    file's run has its name. force: run what is not expected to fit into memory or on the disk, too. wait: stay where
+    people are asked; else Waiting is raised. say: gets a line of text for each step. Raises UserError for what you can
+    mend, and Interrupted after Ctrl-C, once the work is saved.
     """
     from accord.estimate.check import refuse
     from accord.results import write_report
@@ -166,6 +168,7 @@ def run_recipe(
             finish=lambda at, _: write_report(at, place),
             inspect=None if force else lambda plan: refuse(plan, STEPS, place),
             say=say,
+            wait=wait,
         )
     return open_run(folder, place.root)
 

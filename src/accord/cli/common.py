@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from accord.errors import Interrupted, UserError, did_you_mean
+from accord.errors import Interrupted, UserError, Waiting, did_you_mean
 from accord.printable import printable
 
 RecipeArgument = Annotated[
@@ -23,6 +23,7 @@ SetOption = Annotated[
 ]
 
 DEFAULT_STORE = Path("accord-store")
+WAITING = 75  # the status of a command that has done what it can for now
 
 
 def shipped_recipe(name: str) -> Path:
@@ -78,6 +79,9 @@ def user_errors() -> Iterator[None]:
         text = f"error: {error}".encode(errors="backslashreplace").decode()  # a file name may hold halves of characters
         print(printable(text, "�"), file=sys.stderr)
         raise typer.Exit(2) from None
+    except Waiting as waiting:
+        print(f"waiting: {printable(str(waiting))}\n  The same command goes on when they are there.", file=sys.stderr)
+        raise typer.Exit(WAITING) from None
     except (Interrupted, KeyboardInterrupt) as stop:
         how = "stopped, and saved" if isinstance(stop, Interrupted) else "stopped"
         print(f"\n{how}; the same command goes on from the last finished step or checkpoint", file=sys.stderr)

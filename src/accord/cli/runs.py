@@ -34,10 +34,13 @@ def run(
     store: StoreOption = DEFAULT_STORE,
     overrides: SetOption = None,
     force: Annotated[bool, typer.Option("--force", help="Run even what seems not to fit.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Stay where people are asked, or leave with status 75.")
+    ] = True,
 ) -> None:
     """Run a recipe, or go on with it. Steps that are in the store are not run again."""
     with user_errors():
-        _run(recipe_file(recipe), store, overrides, force=force)
+        _run(recipe_file(recipe), store, overrides, force=force, wait=wait)
 
 
 def check(
@@ -105,7 +108,7 @@ def fetch() -> None:
             typer.echo(path)
 
 
-def _run(path: Path, store_root: Path, overrides: list[str] | None, *, force: bool = False) -> None:
+def _run(path: Path, store_root: Path, overrides: list[str] | None, *, force: bool = False, wait: bool = True) -> None:
     from accord.recipe import apply_overrides, load_recipe
     from accord.results import write_report
     from accord.run import run_recipe
@@ -128,5 +131,6 @@ def _run(path: Path, store_root: Path, overrides: list[str] | None, *, force: bo
         finish=lambda run_dir, _: write_report(run_dir, store),
         inspect=None if force else inspect,
         say=say,
+        wait=wait,
     )
     typer.echo(f"the run is in {run_dir}")

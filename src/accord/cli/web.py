@@ -1,4 +1,4 @@
-"""web, labels: people in the loop."""
+"""web: people in the loop."""
 
 from __future__ import annotations
 
@@ -11,15 +11,9 @@ import typer
 from accord.cli.common import DEFAULT_STORE, StoreOption, say, user_errors
 from accord.errors import UserError
 
-LabelsOption = Annotated[
-    str | None,
-    typer.Option("--labels", metavar="URL", help="A PostgreSQL database; else labels.db in the store."),
-]
-
 
 def web(
     store: StoreOption = DEFAULT_STORE,
-    labels: LabelsOption = None,
     host: Annotated[str, typer.Option("--host", help="Where to listen; other machines reach 0.0.0.0.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: one that is free.")] = 8500,
     names: Annotated[
@@ -30,7 +24,7 @@ def web(
 ) -> None:
     """Open the pages on which people compare responses, on this machine."""
     with user_errors():
-        from accord.labels.migrate import open_labels
+        from accord.labels.migrate import labels_of_store, open_labels
         from accord.web.demo import fill
         from accord.web.serving import is_loopback, serve
 
@@ -40,17 +34,10 @@ def web(
                 remedy="Add --name with the name by which they ask for it, and --https when a proxy speaks https.",
             )
         with tempfile.TemporaryDirectory() as folder:
-            database = open_labels(Path(folder) / "labels.db" if demo else labels_of(store, labels))
+            database = open_labels(Path(folder) / "labels.db") if demo else labels_of_store(store)
             if demo:
                 fill(database)
             try:
                 serve(database, host=host, port=port, names=names or [], https=https, say=say)
             finally:
                 database.close()
-
-
-def labels_of(store: Path, labels: str | None) -> str | Path:
-    """Where the labels are."""
-    from accord.labels.database import FILE
-
-    return labels or store / FILE

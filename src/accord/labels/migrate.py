@@ -11,6 +11,7 @@ import os
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Final
 
 from alembic import command
 from alembic.config import Config
@@ -18,10 +19,12 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, create_engine
 
 from accord.errors import UserError
-from accord.labels.database import Database, sqlite_url
+from accord.labels.database import FILE, Database, sqlite_url
 from accord.labels.schema import REVISION
 from accord.store.atomic import disk_errors, files
 from accord.store.lock import lock
+
+LABELS: Final = "ACCORD_LABELS"  # names a PostgreSQL database in place of the store's file
 
 
 def open_labels(url: str | Path, *, migrate: bool = False) -> Database:
@@ -45,6 +48,11 @@ def open_labels(url: str | Path, *, migrate: bool = False) -> Database:
                 _upgrade(connection)
     _refuse_other(database)
     return database
+
+
+def labels_of_store(store: Path, *, migrate: bool = False) -> Database:
+    """The labels that go with a store: in its `labels.db`, or where ACCORD_LABELS says. Raises UserError."""
+    return open_labels(os.environ.get(LABELS) or store / FILE, migrate=migrate)
 
 
 def backup(database: Database, target: Path) -> None:

@@ -1,20 +1,26 @@
-"""Judgements of comparisons, by a function of the user's own (a judge), or simulated from a reward.
+"""Judgements of comparisons: by people, by a function of the user's own (a judge), or simulated from a reward.
 
-The function's file is treated as that of a `reward_function`; what it is given and returns stands in
-`accord.collect.annotator`. Judgements that the comparisons hold already are kept.
+People are asked in `accord web`, where the step publishes its comparisons as a campaign; it waits until they have
+answered, and what they said by then is frozen in its artifact. The function's file is treated as that of a
+`reward_function`; what it is given and returns stands in `accord.collect.annotator`. Judgements that the comparisons
+hold already are kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
-from accord.data.records import RecordKind, write_records
-from accord.errors import UserError
+from accord.data.records import JudgedComparison, RecordKind, write_records
+from accord.errors import Interrupted, UserError, Waiting, first_line
 from accord.steps.base import ComparisonsRef, Job, RewardRef, StepConfig, StepKind
-from accord.types import Judgement
+from accord.store.progress import Progress
+from accord.types import Comparison, Judgement
 from accord.user_code import Source, with_fingerprint
 
 if TYPE_CHECKING:
@@ -26,15 +32,22 @@ if TYPE_CHECKING:
 
 PART = "train"
 CODE = "annotator.py"
+PEOPLE = "human"  # as an annotator
+_POLLS, _POLL_SECONDS = 10, 0.2  # between two looks at what people have answered
 KEYWORDS = ("prompts", "responses", "prefills", "comparison_ids")  # of collect.annotator
 
 
 class Config(StepConfig):
     """comparisons: what is judged. num_comparisons: the first so many of them (null: all). file, function: a Python
-    file and the function in it that gives grades. annotator: how its judgements are signed (null: the function's
-    name). reward: the reward whose scores are the grades, in place of a function; its judgements are signed as
-    simulated. noise: the share of comparisons that a simulated annotator judges in reverse. batch_size: comparisons
-    that are judged at once; what was judged before a stop is kept."""
+    file and the function in it that gives grades. annotator: `human` for people; else how the function's judgements are
+    signed (null: the function's name). reward: the reward whose scores are the grades, in place of a function; its
+    judgements are signed as simulated. noise: the share of comparisons that a simulated annotator judges in reverse.
+    batch_size: comparisons that are judged at once; what was judged before a stop is kept.
+
+    Of people: campaign: its name in `accord web` (null: one of the step's name and its comparisons). overlap: people
+    who are asked about each comparison. num_answers: answers wanted in all (null: overlap of each). strengths: ask by
+    how much one of two responses is better. safety: ask of each response whether it is safe. guideline: a text file
+    that tells them how to judge."""
 
     comparisons: ComparisonsRef
     num_comparisons: int | None = Field(None, gt=0)
@@ -44,6 +57,12 @@ class Config(StepConfig):
     reward: RewardRef | None = None
     noise: float = Field(0.0, ge=0, le=0.5)
     batch_size: int = Field(16, gt=0)
+    campaign: str | None = Field(None, min_length=1, max_length=100)
+    overlap: int = Field(1, ge=1, le=100)
+    num_answers: int | None = Field(None, gt=0)
+    strengths: bool = True
+    safety: bool = False
+    guideline: str | None = Field(None, min_length=1)
     fingerprint: str = ""
 
     @model_validator(mode="before")
@@ -55,12 +74,16 @@ class Config(StepConfig):
     def _check(self) -> Self:
         if (self.file is None) != (self.function is None):
             raise ValueError("file and function go together: the file, and the function in it")
-        if (self.file is None) == (self.reward is None):
-            raise ValueError("name who judges: either file and function, or reward")
+        people = self.annotator == PEOPLE
+        if (self.file is not None) + (self.reward is not None) + people != 1:
+            raise ValueError("name who judges: either `annotator: human`, or file and function, or reward")
         if self.reward is None and self.noise:
             raise ValueError("noise is for an annotator that is simulated from a reward")
         if self.reward is not None and self.annotator is not None:
             raise ValueError("a simulated annotator signs as simulated: leave `annotator` out")
+        of_people = {"campaign", "overlap", "num_answers", "strengths", "safety", "guideline"} & self.model_fields_set
+        if of_people and not people:
+            raise ValueError(f"{min(of_people)} is for people: set `annotator: human`, or leave it out")
         return self
 
     @staticmethod
@@ -71,8 +94,28 @@ class Config(StepConfig):
 def run(job: Job) -> None:
     """Writes train.jsonl, the comparisons with a judgement; summary.json; and annotator.py, a copy of the file."""
     config: Config = job.config
-    checkpoint = job.work.resume()
     given = job.input("comparisons").read("comparisons")[: config.num_comparisons]
+    comparisons = [comparison for comparison, _ in given]
+    if config.annotator == PEOPLE:
+        new, more = _people(job, comparisons)
+    else:
+        new, more = _program(job, comparisons)
+    of_comparison: dict[str, tuple[Judgement, ...]] = {}
+    for judgement in new:
+        of_comparison[judgement.comparison_id] = (*of_comparison.get(judgement.comparison_id, ()), judgement)
+    judged: list[JudgedComparison] = [(one, (*old, *of_comparison.get(one.id, ()))) for one, old in given]
+    kept = [record for record in judged if record[1]]
+    if not kept:
+        raise UserError(f"none of the {len(given)} comparisons was answered", where=job.name)
+    write_records(job.work.out / f"{PART}.jsonl", "comparisons", kept)
+    num = len(of_comparison)
+    job.write_json("summary.json", {**more, "num_judged": num, "num_unanswered": len(given) - num})
+
+
+def _program(job: Job, comparisons: Sequence[Comparison]) -> tuple[list[Judgement], dict[str, Any]]:
+    """Batch by batch, from where it was before a stop."""
+    config: Config = job.config
+    checkpoint = job.work.resume()
     annotator = _annotator(job)
     rows: list[list[Any]] = checkpoint.state["judged"] if checkpoint else []  # [comparison's id, grades]
     done = checkpoint.iteration if checkpoint else 0
@@ -80,21 +123,69 @@ def run(job: Job) -> None:
     def state() -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
         return {}, {"judged": rows}
 
-    with job.work.progress(f"{job.name}: judging", len(given), "comparisons", start=done) as progress:
-        while done < len(given):
-            batch = [comparison for comparison, _ in given[done : done + config.batch_size]]
+    with job.work.progress(f"{job.name}: judging", len(comparisons), "comparisons", start=done) as progress:
+        while done < len(comparisons):
+            batch = comparisons[done : done + config.batch_size]
             rows += [[judgement.comparison_id, list(judgement.grades)] for judgement in annotator.judge(batch)]
             done += len(batch)
             progress.advance(len(batch))
             job.work.checkpoint_or_stop(done, state)
-    new = {name: Judgement(name, annotator.name, tuple(grades)) for name, grades in rows}
-    judged = [(one, (*old, new[one.id]) if one.id in new else old) for one, old in given]
-    kept = [record for record in judged if record[1]]
-    if not kept:
-        raise UserError(f"none of the {len(given)} comparisons was answered", where=job.name)
-    write_records(job.work.out / f"{PART}.jsonl", "comparisons", kept)
-    summary = {"annotator": annotator.name, "num_judged": len(new), "num_unanswered": len(given) - len(new)}
-    job.write_json("summary.json", summary)
+    new = [Judgement(name, annotator.name, tuple(grades)) for name, grades in rows]
+    return new, {"annotator": annotator.name}
+
+
+def _people(job: Job, comparisons: Sequence[Comparison]) -> tuple[list[Judgement], dict[str, Any]]:
+    """Publishes the comparisons, and waits. The label database holds all that there is to go on with."""
+    from accord.collect.human import HumanAnnotator
+    from accord.labels.campaigns import Settings
+    from accord.labels.migrate import labels_of_store
+
+    config: Config = job.config
+    assert job.store is not None, "a recipe has a store"
+    name = config.campaign or f"{job.name}-{job.input('comparisons').artifact.manifest['key'][:8]}"
+    settings = Settings(
+        overlap=config.overlap, num_answers=config.num_answers, strengths=config.strengths, safety=config.safety
+    )
+    guideline = _text(config.guideline) if config.guideline else ""
+    database = labels_of_store(job.store.root)
+    try:
+        with _waiting(job, name) as wait:
+            people = HumanAnnotator(database, name, settings, guideline, wait)
+            return people.judge(comparisons), {"annotator": PEOPLE, **people.summary()}
+    finally:
+        database.close()
+
+
+@contextmanager
+def _waiting(job: Job, campaign: str) -> Iterator[Callable[[int, int], None]]:
+    """A function that shows how far people are, and waits a little."""
+    assert job.store is not None
+    where = "accord web" if str(job.store.root) == "accord-store" else f"accord web --store {job.store.root}"
+    shown: Progress | None = None
+    with ExitStack() as stack:
+
+        def wait(num_answers: int, num_wanted: int) -> None:
+            nonlocal shown
+            if not job.work.waits:
+                raise Waiting(f"{num_answers} of {num_wanted} answers are in; people give them in `{where}`, {campaign!r}")
+            label = f"{job.name}: people are asked in `{where}`, campaign {campaign!r}"
+            if shown is None:
+                shown = stack.enter_context(job.work.progress(label, num_wanted, "answers", start=num_answers))
+            shown.advance(num_answers - shown.done)
+            for _ in range(_POLLS):
+                if job.work.stop_requested():
+                    raise Interrupted
+                time.sleep(_POLL_SECONDS)
+
+        yield wait
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        what = f"the guideline cannot be read: {first_line(error)}"
+        raise UserError(what, where=path, remedy="Name a text file.") from error
 
 
 def _annotator(job: Job) -> Annotator:

@@ -85,7 +85,8 @@ class Workspace:
 
     Opening it clears what an attempt without a checkpoint left in `out`, so that a step either resumes from a
     checkpoint or starts from nothing. conditions: what the result depends on beside the step's key, by name, such as
-    {"dtype": "bfloat16"}. The artifact's manifest has them, and work begun under others is not gone on with.
+    {"dtype": "bfloat16"}. The artifact's manifest has them, and work begun under others is not gone on with. waits:
+    whether a step that asks people stays until they have answered; else it raises Waiting.
     """
 
     def __init__(
@@ -95,10 +96,11 @@ class Workspace:
         min_checkpoint_seconds: float = 120.0,
         stop: Callable[[], bool] = lambda: False,
         conditions: Mapping[str, str] | None = None,
+        waits: bool = True,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.folder, self.out = folder, folder / "out"
+        self.folder, self.out, self.waits = folder, folder / "out", waits
         self.checkpoints = Checkpoints(folder / "checkpoints", min_checkpoint_seconds, 2, clock, conditions)
         self.metrics = MetricsLog(self.out / METRICS)
         self._stop, self._stream, self._clock = stop, stream, clock

@@ -1,0 +1,219 @@
+"""accord labels: what people are asked and what they said, in and out of the label database."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from accord.cli.common import DEFAULT_STORE, StoreOption, say, user_errors
+from accord.cli.data import SOURCE_HELP, ColumnOption, FormatOption
+from accord.cli.readings import read_options
+from accord.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from accord.labels.campaigns import Campaign
+    from accord.labels.database import Database
+
+app = typer.Typer(help="What people are asked and what they said: labels.db in the store, or where ACCORD_LABELS says.", no_args_is_help=True)
+CampaignArgument = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Its name.")]
+
+
+@app.command(name="list")
+def list_(store: StoreOption = DEFAULT_STORE) -> None:
+    """The campaigns, and how far they are."""
+    with _labels(store) as database:
+        from accord.labels import campaigns
+
+        with database.reading() as connection:
+            for one in campaigns.every(connection):
+                progress = campaigns.progress(connection, one)
+                state = "open" if one.open else "closed"
+                answers = f"{progress.num_answers} of {progress.num_wanted} answers"
+                say(f"{one.name}: {state}, {answers} to {progress.num_items} items by {progress.num_annotators} people")
+
+
+@app.command(name="import")
+def import_(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help=f"Comparisons: {SOURCE_HELP}")],
+    campaign: Annotated[str, typer.Option("--campaign", metavar="NAME", help="A new one, or one to add to.")],
+    overlap: Annotated[int, typer.Option("--overlap", min=1, max=100, help="People who are asked about each.")] = 1,
+    safety: Annotated[bool, typer.Option("--safety", help="Ask of each response whether it is safe.")] = False,
+    strengths: Annotated[
+        bool, typer.Option("--strengths/--no-strengths", help="Of two, ask by how much one is better.")
+    ] = True,
+    guideline: Annotated[Path | None, typer.Option("--guideline", metavar="FILE", help="What they are told.")] = None,
+    gold: Annotated[bool, typer.Option("--gold", help="Their best response is known: they check who answers.")] = False,
+    form: FormatOption = "auto",
+    columns: ColumnOption = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Put comparisons before people. Judgements that they have are not taken along."""
+    with _labels(store) as database:
+        from accord.data.derive import mean_grades
+        from accord.data.formats.readers import read_source
+        from accord.labels import campaigns
+        from accord.labels.campaigns import Settings
+        from accord.monitor.data_text import left_out_lines
+
+        reading = read_source(source, read_options(form, "comparisons", columns))
+        text = _text(guideline) if guideline else ""
+        known = [_best(mean_grades(said, len(one.responses))) for one, said in reading.records] if gold else None
+        if known and None in known:
+            what = f"{known.count(None)} of {len(known)} comparisons have no single best response"
+            raise UserError(what, where=source, remedy="Leave them out, or leave out --gold.")
+        now = database.now()
+        with database.writing() as connection:
+            settings = Settings(overlap=overlap, safety=safety, strengths=strengths)
+            to = campaigns.named(connection, campaign) or campaigns.create(connection, now, campaign, settings)
+            if text:
+                campaigns.set_guideline(connection, now, to.id, text)
+            comparisons = [one for one, _ in reading.records]
+            num = campaigns.add_items(connection, now, to.id, comparisons, known)
+        for line in left_out_lines(reading):
+            say(line)
+        there = len(comparisons) - num
+        say(f"{num} items are new in {campaign!r}" + (f", and {there} were there" if there else ""))
+
+
+@app.command()
+def export(
+    campaign: CampaignArgument,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A .jsonl, .csv or .parquet file; also .jsonl.gz.")],
+    form: Annotated[Literal["trl", "accord"], typer.Option("--form", help="TRL's columns, or Accord's own.")] = "trl",
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write what people said until now, signed with pseudonyms."""
+    with _labels(store) as database:
+        from accord.data.writers import write_source
+        from accord.labels.snapshot import judged
+
+        if out.exists():
+            raise UserError("there is a file already", where=str(out), remedy="Name another one, or remove it.")
+        with database.reading() as connection:
+            records = [one for one in judged(connection, _campaign(connection, campaign).id) if one[1]]
+        if not records:
+            raise UserError(f"nobody has answered in {campaign!r} yet")
+        written = write_source(out, "comparisons", records, form=form)
+        ties = f" ({written.num_ties} without an order were left out)" if written.num_ties else ""
+        say(f"{written.num_rows} rows are in {out}{ties}")
+
+
+@app.command()
+def erase(
+    user: Annotated[str | None, typer.Option("--user", metavar="NAME", help="A person, and all they said.")] = None,
+    item: Annotated[str | None, typer.Option("--item", metavar="ID", help="An item, and all that was said of it.")] = None,
+    campaign: Annotated[str | None, typer.Option("--campaign", metavar="NAME", help="Of the item.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Replace a person, or an item, by a tombstone; and list what was made from it before."""
+    with _labels(store) as database:
+        from accord.labels.erase import erase_item, erase_user, holders
+
+        if (user is None) == (item is None) or (item is None) != (campaign is None):
+            raise UserError("name what is erased", remedy="Give --user NAME, or --item ID with --campaign NAME.")
+        with database.writing() as connection:
+            if user is not None:
+                word = erase_user(connection, database.now(), user)
+            else:
+                word = item or ""
+                erase_item(connection, database.now(), _campaign(connection, campaign or "").id, word)
+        say("erased; new snapshots and exports lack it")
+        found = holders(store, word)
+        for line in found:
+            say(f"  {line}")
+        say("delete these to erase it there, too" if found else "nothing else in this store holds it")
+
+
+@app.command()
+def backup(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A file that is not there yet.")],
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Copy the database, also while it is used."""
+    with _labels(store) as database:
+        from accord.labels.migrate import backup as copy
+
+        copy(database, out)
+        say(f"the labels are in {out}")
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="What `accord labels backup` wrote.")],
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Make a copy the store's database. One that is there is never overwritten."""
+    with user_errors():
+        from accord.labels.database import FILE
+        from accord.labels.migrate import open_labels
+
+        target = store / FILE
+        if target.exists():
+            what = "the store has labels already"
+            raise UserError(what, where=str(target), remedy="Move that file away, or name another --store.")
+        if not source.is_file():
+            raise UserError("there is no such file", where=str(source), remedy="Check the path.")
+        open_labels(source, migrate=False).close()  # that it is whole, and of this schema
+        store.mkdir(parents=True, exist_ok=True)
+        temp = target.with_name(f".{FILE}.restored")
+        shutil.copyfile(source, temp)
+        temp.rename(target)
+        say(f"the labels are in {target}")
+
+
+@app.command()
+def migrate(store: StoreOption = DEFAULT_STORE) -> None:
+    """Bring an older database to this version's schema. A copy of it is kept."""
+    with user_errors():
+        from accord.labels.migrate import labels_of_store
+
+        labels_of_store(store, migrate=True).close()
+        say("the labels have this version's schema")
+
+
+@contextmanager
+def _labels(store: Path) -> Iterator[Database]:
+    """The store's database. What it refuses is an error of the user's."""
+    with user_errors():
+        from accord.labels.migrate import labels_of_store
+        from accord.labels.refusals import Refused
+
+        database = labels_of_store(store)
+        try:
+            yield database
+        except Refused as refused:
+            raise UserError(str(refused)) from refused
+        finally:
+            database.close()
+
+
+def _campaign(connection: Connection, name: str) -> Campaign:
+    from accord.labels import campaigns
+
+    found = campaigns.named(connection, name)
+    if found is None:
+        known = [one.name for one in campaigns.every(connection)]
+        remedy = did_you_mean(name, known) if known else "Import comparisons, or run a recipe that asks people."
+        raise UserError(f"there is no campaign {name!r}", remedy=remedy)
+    return found
+
+
+def _best(grades: list[float | None]) -> int | None:
+    """The response with the highest grade, if it is the only one."""
+    known = [grade for grade in grades if grade is not None]
+    best = [i for i, grade in enumerate(grades) if known and grade == max(known)]
+    return best[0] if len(best) == 1 and len(known) > 1 else None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"the guideline cannot be read: {error}", where=str(path), remedy="Name a text file.") from error

@@ -1,0 +1,89 @@
+"""What somebody wants gone: a person, or an item. A tombstone stays in its place, so that the history is whole.
+
+Artifacts are immutable, and copies of the database are others' files: what holds it there is listed, for the owner.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, delete, select, update
+
+from accord.labels import events
+from accord.labels.database import FILE
+from accord.labels.refusals import Missing
+from accord.labels.schema import assignments, drafts, items, sessions, submissions, users
+from accord.store.digests import MANIFEST
+
+
+def erase_user(connection: Connection, now: float, name: str) -> str:
+    """Takes a person's name and password, and all that they said; their items go to others. Returns the pseudonym,
+    which stays. Raises Missing."""
+    row = connection.execute(select(users).where(users.c.name == name)).first()
+    if row is None:
+        raise Missing(f"nobody is called {name!r}")
+    own = select(assignments.c.id).where(assignments.c.user_id == row.id)
+    for one in connection.execute(select(assignments).where(assignments.c.user_id == row.id)).all():
+        taken, answered = one.state in ("leased", "answered"), one.state == "answered"
+        counts = {"num_taken": items.c.num_taken - int(taken), "num_answered": items.c.num_answered - int(answered)}
+        connection.execute(update(items).where(items.c.id == one.item_id).values(**counts))
+    connection.execute(update(assignments).where(assignments.c.user_id == row.id).values(state="skipped"))
+    connection.execute(update(submissions).where(submissions.c.assignment_id.in_(own)).values(content=None))
+    connection.execute(delete(drafts).where(drafts.c.assignment_id.in_(own)))
+    connection.execute(delete(sessions).where(sessions.c.user_id == row.id))
+    connection.execute(update(users).where(users.c.id == row.id).values(name=None, password=None, active=False))
+    events.record(connection, now, "user erased", row.id)
+    pseudonym: str = row.pseudonym
+    return pseudonym
+
+
+def erase_item(connection: Connection, now: float, campaign_id: int, key: str) -> None:
+    """Takes an item's texts and all that was said of it; nobody is asked about it any more. Raises Missing."""
+    found = select(items.c.id).where(items.c.campaign_id == campaign_id, items.c.key == key)
+    number = connection.execute(found).scalar()
+    if number is None:
+        raise Missing(f"the campaign has no item {key!r}")
+    own = select(assignments.c.id).where(assignments.c.item_id == number)
+    connection.execute(update(submissions).where(submissions.c.assignment_id.in_(own)).values(content=None))
+    connection.execute(delete(drafts).where(drafts.c.assignment_id.in_(own)))
+    connection.execute(update(assignments).where(assignments.c.item_id == number).values(state="skipped"))
+    connection.execute(update(items).where(items.c.id == number).values(content=None, num_taken=0, num_answered=0))
+    events.record(connection, now, "item erased", campaign=campaign_id, key=key)
+
+
+def holders(store: Path, word: str) -> list[str]:
+    """Where in a store a pseudonym, or the id of an item, still stands: artifacts of data that hold it, what was made
+    from these, and copies of the database. Of each the path, and why."""
+    manifests = {path.parent: _manifest(path) for path in sorted((store / "artifacts").glob(f"*/{MANIFEST}"))}
+    holding = {folder for folder, manifest in manifests.items() if _holds(folder, manifest, word)}
+    made_from = set(holding)
+    keys = {manifests[folder].get("key") for folder in holding}
+    while more := {f for f, m in manifests.items() if f not in made_from and keys & set(_parents(m))}:
+        made_from |= more
+        keys |= {manifests[folder].get("key") for folder in more}
+    found = [f"{folder}: holds it" for folder in sorted(holding)]
+    found += [f"{folder}: was made from it" for folder in sorted(made_from - holding)]
+    return found + [f"{path}: an older database" for path in sorted(store.glob(f"{FILE}.*"))]
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _parents(manifest: dict[str, Any]) -> Iterator[str]:
+    for of_field in manifest.get("parents", {}).values():
+        for parent in of_field:
+            yield parent["key"]
+
+
+def _holds(folder: Path, manifest: dict[str, Any], word: str) -> bool:
+    quoted = json.dumps(word, ensure_ascii=False).encode()
+    names = [name for name in manifest.get("files", {}) if name.endswith((".jsonl", ".json"))]
+    return any(quoted in (folder / name).read_bytes() for name in names if (folder / name).is_file())

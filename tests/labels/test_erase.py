@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from accord.labels.database import Database
+from accord.labels.erase import erase_item, erase_user, holders
+from accord.labels.refusals import Missing
+from accord.labels.schema import drafts, events, items, submissions, users
+from accord.labels.snapshot import judged
+from tests.labels.people import campaign, user
+from tests.labels.test_queue import answer, counts, ids, lease
+
+
+def everything(database: Database) -> str:
+    with database.reading() as connection:
+        return json.dumps([[str(row) for row in connection.execute(select(t))] for t in (users, items, submissions, drafts, events)])
+
+
+def test_a_person_leaves_a_tombstone_and_their_items_go_to_others(database: Database) -> None:
+    of = campaign(database, 2)
+    ana, ben = user(database, "ana"), user(database, "ben")
+    answer(database, ana, lease(database, ana, of), "a", {"ranks": [1, 1], "comment": "my secret"})
+    assert lease(database, ana, of) is not None
+    with database.writing() as connection:
+        assert erase_user(connection, 5.0, "ana") == ana.pseudonym
+    assert "my secret" not in everything(database)
+    assert "'ana'" not in everything(database)
+    assert ids(database, of) == {"c0": 0, "c1": 0}
+    assert counts(database) == [(0, 0), (0, 0)]
+    with database.reading() as connection:
+        assert len(connection.execute(select(submissions)).all()) == 1  # the history is whole
+    for key in "bc":
+        answer(database, ben, lease(database, ben, of), key)
+    assert ids(database, of) == {"c0": 1, "c1": 1}
+    with database.writing() as connection, pytest.raises(Missing, match="nobody is called 'ana'"):
+        erase_user(connection, 5.0, "ana")
+
+
+def test_an_item_leaves_a_tombstone(database: Database) -> None:
+    of, ana = campaign(database, 2), user(database)
+    answer(database, ana, lease(database, ana, of), "a", {"ranks": [1, 1], "comment": "about that"})
+    with database.writing() as connection:
+        erase_item(connection, 5.0, of.id, "c0")
+        assert [one.id for one, _ in judged(connection, of.id)] == ["c1"]
+        with pytest.raises(Missing, match="no item 'c9'"):
+            erase_item(connection, 5.0, of.id, "c9")
+    assert "Question 0?" not in everything(database)
+    assert "about that" not in everything(database)
+    given = lease(database, ana, of)
+    assert given is not None
+    assert given.comparison.id == "c1"
+
+
+def test_what_was_made_from_it_is_listed(tmp_path: Path) -> None:
+    def artifact(name: str, parents: list[str], text: str = "") -> None:
+        folder = tmp_path / "artifacts" / name
+        folder.mkdir(parents=True)
+        (folder / "train.jsonl").write_text(text)
+        links = {"data": [{"key": key} for key in parents]}
+        (folder / "manifest.json").write_text(json.dumps({"key": name, "parents": links, "files": {"train.jsonl": {}}}))
+
+    artifact("collect", [], '{"annotator": "a-12345678"}')
+    artifact("other", [], '{"annotator": "a-123456789"}')
+    artifact("reward", ["collect"])
+    artifact("ppo", ["reward", "other"])
+    artifact("sft", ["other"])
+    (tmp_path / "labels.db.0001").write_text("")
+    found = holders(tmp_path, "a-12345678")
+    assert [line.replace(str(tmp_path), "") for line in found] == [
+        "/artifacts/collect: holds it",
+        "/artifacts/ppo: was made from it",
+        "/artifacts/reward: was made from it",
+        "/labels.db.0001: an older database",
+    ]
