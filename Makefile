@@ -7,7 +7,7 @@ PARITY_VENV := .parity-venv
 PIP_ARGS ?=
 DEMO_ARGS ?=
 
-.PHONY: install demo test check docs format parity bench bench-sentiment bench-reward-models clean
+.PHONY: install demo test test-browser test-postgres soak-labels check docs format parity bench bench-sentiment bench-reward-models clean
 
 install: $(VENV)/.installed
 
@@ -22,6 +22,22 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+
+# The pages in a real browser: Debian's chromium, or another one that is called so.
+test-browser: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt --editable '.[browser]'
+	ACCORD_REQUIRE_BROWSER=1 $(BIN)/python -m pytest tests/browser
+
+# Labels and pages on PostgreSQL: Debian's `postgresql`, started in a temporary folder.
+test-postgres: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt --editable '.[postgres]'
+	$(BIN)/python -m tests.on_postgres
+
+# 32 annotators x 1,000 labels, the server killed ten times: what bench/results/labels holds.
+SOAK_FOLDER ?= build/soak
+soak-labels: install
+	rm -rf $(SOAK_FOLDER) && mkdir -p $(SOAK_FOLDER)
+	$(BIN)/python -m tests.labels.load 32 1000 10 1 $(SOAK_FOLDER)
 
 check: install docs
 	$(BIN)/ruff check .

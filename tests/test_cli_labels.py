@@ -12,9 +12,7 @@ from accord.labels.database import Database
 from accord.labels.migrate import open_labels
 from tests.labels.test_queue import answer, lease
 
-PAIRS = [
-    {"prompt": f"Question {i}?", "chosen": f"Yes, {i} is so.", "rejected": f"No, {i} is not."} for i in range(3)
-]
+PAIRS = [{"prompt": f"Question {i}?", "chosen": f"Yes, {i} is so.", "rejected": f"No, {i} is not."} for i in range(3)]
 
 
 @pytest.fixture(autouse=True)

@@ -74,8 +74,9 @@ def run_recipe(
     name: of the run's folder, by default as the recipe's file is named. finish: called at the end with the run's folder
     and what was done. inspect: called once the model and the data are in the store, if a step is left to run, with the
     plan up to `until`; it raises what speaks against running it. say: prints one line. brief: nothing is said of the
-    plan, its cautions and what is cached. wait: stay where people are asked; else Waiting is raised. Raises UserError for what the user can mend, Interrupted after a first Ctrl-C
-    once the work is saved, KeyboardInterrupt after a second.
+    plan, its cautions and what is cached. wait: stay where people are asked; else Waiting is raised. Raises UserError
+    for what the user can mend, Interrupted after a first Ctrl-C once the work is saved, KeyboardInterrupt after a
+    second.
     """
     plan = make_plan(recipe, registry)
     last = plan.step(until) if until is not None else plan.steps[-1]

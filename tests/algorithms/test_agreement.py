@@ -10,7 +10,9 @@ from hypothesis.extra.numpy import arrays
 from accord.algorithms.agreement import gwet_ac, krippendorff_alpha, pairwise_agreement
 
 NAN = float("nan")
-RATINGS = arrays(np.float64, st.tuples(st.integers(2, 12), st.integers(2, 5)), elements=st.sampled_from([0.0, 1, 2, 4, NAN]))
+RATINGS = arrays(
+    np.float64, st.tuples(st.integers(2, 12), st.integers(2, 5)), elements=st.sampled_from([0.0, 1, 2, 4, NAN])
+)
 
 
 def skewed() -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -35,7 +36,9 @@ class Server:
     def start(self) -> None:
         listening = _listen("127.0.0.1", self.port)
         self.port = listening.getsockname()[1]
-        config = uvicorn.Config(create_app(self.database), log_level="error", lifespan="off", timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            create_app(self.database), log_level="error", lifespan="off", timeout_graceful_shutdown=1
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listening]}, daemon=True)
         self._thread.start()
@@ -63,9 +66,13 @@ def server(database: Database) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: make test-browser")
+    missing = pytest.fail if os.environ.get("ACCORD_REQUIRE_BROWSER") else pytest.skip
+    try:
+        from playwright import sync_api as playwright
+    except ImportError:
+        missing("Playwright is not installed: make test-browser")
     if CHROMIUM is None:
-        pytest.skip("there is no chromium on this machine: install Debian's, then make test-browser")
+        missing("there is no chromium on this machine: install Debian's, then make test-browser")
     with playwright.sync_playwright() as running:
         browser = running.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
@@ -88,7 +95,9 @@ def enter(chromium: Any, server: Server) -> Iterator[Callable[..., Any]]:
         page.on(
             "request",
             lambda request: (
-                None if request.url.startswith((server.address, "data:", "blob:")) else problems.append(f"request: {request.url}")
+                None
+                if request.url.startswith((server.address, "data:", "blob:"))
+                else problems.append(f"request: {request.url}")
             ),
         )
         page.on(

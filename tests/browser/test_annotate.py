@@ -124,7 +124,10 @@ def test_an_answer_that_the_server_never_heard_waits_in_the_browser(
     wait_for_answers(page, 1)
     (one,) = all_said(database)
     assert one.answer.strength == "significantly"
-    assert page.evaluate("JSON.parse(localStorage.getItem(Object.keys(localStorage).find((k) => k.includes('outbox'))))") == []
+    assert (
+        page.evaluate("JSON.parse(localStorage.getItem(Object.keys(localStorage).find((k) => k.includes('outbox'))))")
+        == []
+    )
 
 
 def test_an_acknowledgement_that_is_lost_makes_no_second_label(database: Database, enter: Enter) -> None:
@@ -215,7 +218,9 @@ def test_hostile_texts_run_nothing(database: Database, enter: Enter) -> None:
     with database.writing() as connection:
         made = campaigns.create(connection, 1.0, hostile[0], Settings(flags=(hostile[1],)), hostile[4])
         items = [
-            Comparison(f"i{i}", Prompt(f"i{i}", (Message("user", text),)), (Response(text), Response(text[::-1] + text)))
+            Comparison(
+                f"i{i}", Prompt(f"i{i}", (Message("user", text),)), (Response(text), Response(text[::-1] + text))
+            )
             for i, text in enumerate(hostile)
         ]
         campaigns.add_items(connection, 1.0, made.id, items)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from accord.labels.database import Database
-from accord.labels.migrate import open_labels
+from tests.fixtures.databases import new_database
 
 
 class Clock:
@@ -24,7 +24,6 @@ def clock() -> Clock:
 
 @pytest.fixture
 def database(tmp_path: Path, clock: Clock) -> Iterator[Database]:
-    database = open_labels(tmp_path / "labels.db")
-    database.now = clock
-    yield database
-    database.close()
+    with new_database(tmp_path) as database:
+        database.now = clock
+        yield database

@@ -15,7 +15,13 @@ def comparison(number: int, num_responses: int = 2) -> Comparison:
 
 
 def campaign(
-    database: Database, num_items: int = 3, *, name: str = "film", gold: int = 0, num_responses: int = 2, **settings: object
+    database: Database,
+    num_items: int = 3,
+    *,
+    name: str = "film",
+    gold: int = 0,
+    num_responses: int = 2,
+    **settings: object,
 ) -> Campaign:
     """gold: how many of the items have a known best response, their first."""
     with database.writing() as connection:

@@ -17,7 +17,9 @@ from tests.labels.test_queue import answer, counts, ids, lease
 
 def everything(database: Database) -> str:
     with database.reading() as connection:
-        return json.dumps([[str(row) for row in connection.execute(select(t))] for t in (users, items, submissions, drafts, events)])
+        return json.dumps(
+            [[str(row) for row in connection.execute(select(t))] for t in (users, items, submissions, drafts, events)]
+        )
 
 
 def test_a_person_leaves_a_tombstone_and_their_items_go_to_others(database: Database) -> None:

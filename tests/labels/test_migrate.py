@@ -23,12 +23,15 @@ def test_the_migrations_make_the_schema(database: Database) -> None:
         assert context.get_current_revision() == REVISION
 
 
+@pytest.mark.sqlite
 def test_what_was_committed_is_on_the_disk_in_the_way_that_this_sqlite_keeps_it(database: Database) -> None:
     with database.reading() as connection:
         found = {name: connection.execute(text(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "synchronous")}
         assert connection.execute(text("PRAGMA foreign_keys")).scalar() == 1
     safe = wal_is_safe(sqlite3.sqlite_version_info[:3])
-    assert found == ({"journal_mode": "wal", "synchronous": 2} if safe else {"journal_mode": "delete", "synchronous": 3})
+    assert found == (
+        {"journal_mode": "wal", "synchronous": 2} if safe else {"journal_mode": "delete", "synchronous": 3}
+    )
 
 
 @pytest.mark.parametrize(
@@ -49,6 +52,7 @@ def test_versions_of_sqlite_that_lose_commits_are_known(version: tuple[int, int,
     assert wal_is_safe(version) == safe
 
 
+@pytest.mark.sqlite
 def test_a_writer_has_the_lock_before_it_reads(database: Database) -> None:
     other = Database(database.url)
     with database.writing() as first:
@@ -123,6 +127,7 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
         open_labels(tmp_path / "labels.db")
 
 
+@pytest.mark.sqlite
 def test_a_backup_is_whole_and_never_overwrites(database: Database, tmp_path: Path) -> None:
     with database.writing() as connection:
         connection.execute(text("INSERT INTO campaigns VALUES (1, 'one', 1, '{}', '{}', 5.0)"))
@@ -135,9 +140,7 @@ def test_a_backup_is_whole_and_never_overwrites(database: Database, tmp_path: Pa
         backup(database, tmp_path / "copy.db")
 
 
-@pytest.mark.parametrize(
-    ("url", "why"), [("nonsense", "no address of a database"), ("mysql://x/y", "not in 'mysql'")]
-)
+@pytest.mark.parametrize(("url", "why"), [("nonsense", "no address of a database"), ("mysql://x/y", "not in 'mysql'")])
 def test_other_databases_are_refused(url: str, why: str) -> None:
     with pytest.raises(UserError, match=why):
         Database(url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy import select
 
 from accord.labels import campaigns, queue
-from accord.labels.migrate import open_labels
 from accord.labels.queue import Given, Sent
 from accord.labels.schema import items
 from accord.labels.snapshot import judged
+from tests.fixtures.databases import new_database
 from tests.labels.people import campaign, user
 
 OVERLAP = 2
@@ -26,8 +27,9 @@ PEOPLE = st.integers(0, 3)
 class Queue(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.database = open_labels(Path(self.folder.name) / "labels.db")
+        self.opened = ExitStack()
+        folder = self.opened.enter_context(tempfile.TemporaryDirectory())
+        self.database = self.opened.enter_context(new_database(Path(folder)))
         self.now = 1000.0
         self.database.now = lambda: self.now
         self.campaign = campaign(self.database, 4, overlap=OVERLAP, lease_minutes=1, strengths=False)
@@ -39,8 +41,7 @@ class Queue(RuleBasedStateMachine):
         self.late: set[str] = set()
 
     def teardown(self) -> None:
-        self.database.close()
-        self.folder.cleanup()
+        self.opened.close()
 
     def _send(self, who: int, assignment: int, sent: Sent) -> Any:
         with self.database.writing() as connection:
@@ -100,9 +101,7 @@ class Queue(RuleBasedStateMachine):
             rows = connection.execute(select(items).order_by(items.c.position)).all()
             progress = campaigns.progress(connection, self.campaign)
         pseudonyms = {person.pseudonym: i for i, person in enumerate(self.people)}
-        seen = {
-            (pseudonyms[one.annotator], comparison.id): one.grades for comparison, said in found for one in said
-        }
+        seen = {(pseudonyms[one.annotator], comparison.id): one.grades for comparison, said in found for one in said}
         assert sorted(seen) == sorted(self.said)
         for key, (first, second) in self.said.items():
             grades = seen[key]

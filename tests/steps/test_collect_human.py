@@ -148,7 +148,7 @@ def test_a_campaign_with_other_texts_is_refused(folder: Path, tiny_model: Path) 
     with database.writing() as connection:
         made = campaigns.create(connection, 1.0, "lines", Settings())
         campaigns.add_items(connection, 1.0, made.id, [other])
-    with pytest.raises(UserError, match="'lines' cannot be gone on with: the campaign holds another item.*'c0'"):
+    with pytest.raises(UserError, match=r"'lines' cannot be gone on with: the campaign holds another item.*'c0'"):
         run_steps(folder, tiny_model, ASK, wait=False)
     with database.reading() as connection:
         assert campaigns.progress(connection, made).num_items == 1

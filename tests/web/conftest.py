@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from starlette.testclient import TestClient
 
 from accord.labels import users
 from accord.labels.database import Database
-from accord.labels.migrate import open_labels
 from accord.labels.users import Role
+from accord.web import passwords
 from accord.web.app import create_app
+from tests.fixtures.databases import new_database
 
 BASE = "http://127.0.0.1:8500"
 
@@ -41,18 +43,19 @@ class Browser(TestClient):
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    database = open_labels(tmp_path / "labels.db")
-    yield database
-    database.close()
+    with new_database(tmp_path) as database:
+        yield database
 
 
 @pytest.fixture
-def visit(database: Database) -> Iterator[Callable[..., Browser]]:
+def visit(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Browser]]:
     """Makes somebody's browser: visit() is nobody's yet, visit("ana", "annotator") is signed in."""
     opened: list[Browser] = []
+    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    app = create_app(database)
 
     def enter(name: str = "", role: Role = "annotator") -> Browser:
-        browser = Browser(create_app(database), base_url=BASE, raise_server_exceptions=False)
+        browser = Browser(app, base_url=BASE, raise_server_exceptions=False)
         opened.append(browser)
         if name:
             with database.writing() as connection:

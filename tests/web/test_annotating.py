@@ -99,7 +99,10 @@ def test_others_items_closed_campaigns_and_what_is_not_there(database: Database,
     with database.writing() as connection:
         campaigns.set_open(connection, 1.0, of.id, False)
     answer = ana.answer(assignment, **BETTER)
-    assert (answer.status_code, answer.json()["error"]) == (409, "this campaign is closed: nothing can be sent any more")
+    assert (answer.status_code, answer.json()["error"]) == (
+        409,
+        "this campaign is closed: nothing can be sent any more",
+    )
 
 
 def test_texts_lose_what_a_page_would_obey_and_keep_what_looks_like_markup(database: Database, visit: Visit) -> None:

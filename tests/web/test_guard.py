@@ -136,7 +136,9 @@ def test_what_is_too_long_is_refused(visit: Visit) -> None:
     assert ana.post("/api/campaigns/1/next", headers=headers, content=b"").status_code == 413
 
 
-@pytest.mark.parametrize("path", ["/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py", "/static//etc/passwd"])
+@pytest.mark.parametrize(
+    "path", ["/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py", "/static//etc/passwd"]
+)
 def test_files_are_those_of_the_folder_alone(visit: Visit, path: str) -> None:
     answer = visit().get(path)
     assert answer.status_code == 404

@@ -37,7 +37,8 @@ def krippendorff_alpha(ratings: Floats, level: Level = "nominal") -> float:
 
 def _distances(values: Floats, of_value: Floats, level: Level) -> Floats:
     if level == "nominal":
-        return (values[:, None] != values).astype(np.float64)
+        other: Floats = (values[:, None] != values).astype(np.float64)
+        return other
     if level == "interval":
         squares: Floats = (values[:, None] - values) ** 2
         return squares

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from accord.labels.campaigns import Campaign
     from accord.labels.database import Database
 
-app = typer.Typer(help="What people are asked and what they said: labels.db in the store, or where ACCORD_LABELS says.", no_args_is_help=True)
+app = typer.Typer(
+    help="What people are asked and what they said: labels.db in the store, or where ACCORD_LABELS says.",
+    no_args_is_help=True,
+)
 CampaignArgument = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Its name.")]
 
 
@@ -108,7 +111,9 @@ def export(
 @app.command()
 def erase(
     user: Annotated[str | None, typer.Option("--user", metavar="NAME", help="A person, and all they said.")] = None,
-    item: Annotated[str | None, typer.Option("--item", metavar="ID", help="An item, and all that was said of it.")] = None,
+    item: Annotated[
+        str | None, typer.Option("--item", metavar="ID", help="An item, and all that was said of it.")
+    ] = None,
     campaign: Annotated[str | None, typer.Option("--campaign", metavar="NAME", help="Of the item.")] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
@@ -216,4 +221,6 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"the guideline cannot be read: {error}", where=str(path), remedy="Name a text file.") from error
+        raise UserError(
+            f"the guideline cannot be read: {error}", where=str(path), remedy="Name a text file."
+        ) from error

@@ -11,7 +11,6 @@ from accord.labels.campaigns import Progress, Settings
 from accord.labels.database import Database
 from accord.labels.refusals import Conflict
 from accord.labels.snapshot import judged
-
 from accord.types import Comparison, Judgement
 
 

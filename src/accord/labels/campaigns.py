@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 
 from accord.data.records import from_row, to_row
 from accord.labels import events
+from accord.labels.database import inserted
 from accord.labels.refusals import Conflict, Missing
 from accord.labels.schema import assignments, campaigns, guidelines, items, submissions
 from accord.strict import StrictModel
@@ -25,13 +26,13 @@ class Settings(StrictModel):
     much one is better. safety: ask of each response whether it is safe. flags: what can be said of an item. gold_every:
     one item in so many is one whose best response is known, if there are such (0: none)."""
 
-    overlap: int = Field(1, ge=1, le=100)
-    num_answers: int | None = Field(None, ge=1)
-    lease_minutes: float = Field(30.0, gt=0)
+    overlap: int = Field(default=1, ge=1, le=100)
+    num_answers: int | None = Field(default=None, ge=1)
+    lease_minutes: float = Field(default=30.0, gt=0)
     strengths: bool = True
     safety: bool = False
     flags: tuple[str, ...] = DEFAULT_FLAGS
-    gold_every: int = Field(10, ge=0)
+    gold_every: int = Field(default=10, ge=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def create(
     if connection.execute(select(campaigns.c.id).where(campaigns.c.name == name)).first():
         raise Conflict(f"there is a campaign {name!r} already")
     values = {"name": name, "open": True, "settings": settings.model_dump(mode="json"), "origin": origin}
-    (number,) = connection.execute(insert(campaigns).values(created=now, **values)).inserted_primary_key or ()
+    number = inserted(connection, campaigns, created=now, **values)
     events.record(connection, now, "campaign created", campaign=name)
     if guideline:
         set_guideline(connection, now, number, guideline)
@@ -185,7 +186,7 @@ def seconds_per_answer(connection: Connection, campaign_id: int) -> float | None
 
 
 def comparison_of(content: dict[str, Any]) -> Comparison:
-    comparison, _ = from_row("comparisons", content)
+    comparison: Comparison = from_row("comparisons", content)[0]
     return comparison
 
 

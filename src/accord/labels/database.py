@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event, insert
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import QueuePool
@@ -53,9 +53,9 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that may write. Once it has ended without an error, what it wrote is on the disk."""
-        with self._errors(), self.engine.connect().execution_options(accord_writes=True) as connection:
-            with connection.begin():
-                yield connection
+        options = self.engine.execution_options(accord_writes=True)
+        with self._errors(), options.connect() as connection, connection.begin():
+            yield connection
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -79,6 +79,13 @@ class Database:
                 where=self.url.render_as_string(hide_password=True),
                 remedy="Check that it is there, that its disk has room and that you may write to it.",
             ) from error
+
+
+def inserted(connection: Connection, table: Table, **values: Any) -> int:
+    """Adds a row, and returns its id."""
+    key = connection.execute(insert(table).values(**values)).inserted_primary_key
+    assert key is not None
+    return int(key[0])
 
 
 def _url(given: str | URL) -> URL:
@@ -111,7 +118,7 @@ def _engine(url: URL) -> Engine:
 def _sqlite_engine(url: URL) -> Engine:
     options = {"timeout": _BUSY_SECONDS, "check_same_thread": False}
     engine = create_engine(url, connect_args=options, poolclass=QueuePool, pool_size=20, max_overflow=40)
-    journal = "WAL" if wal_is_safe(sqlite3.sqlite_version_info[:3]) else "DELETE"  # type: ignore[arg-type]
+    journal = "WAL" if wal_is_safe(sqlite3.sqlite_version_info[:3]) else "DELETE"
     synchronous = "FULL" if journal == "WAL" else "EXTRA"
 
     @event.listens_for(engine, "connect")
@@ -126,5 +133,3 @@ def _sqlite_engine(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
-
-

@@ -27,8 +27,8 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class OfPerson:
-    """seconds: the median that an answer took. first: how often, of two responses of which one was called better, it was
-    the one that stood first; far from a half it is a habit. gold: how often the known best response was called best.
+    """seconds: the median that an answer took. first: how often, of two responses of which one was called better, that
+    was the one that stood first; far from a half it is a habit. gold: how often the known best response was called best.
     ties: how often two responses were called equal."""
 
     user: int
@@ -66,7 +66,7 @@ def of_people(connection: Connection, campaign_id: int) -> list[OfPerson]:
         .where(items.c.campaign_id == campaign_id, assignments.c.state == "skipped")
         .group_by(assignments.c.user_id)
     )
-    num_skips = {user: num for user, num in connection.execute(skipped)}
+    num_skips = {row[0]: row[1] for row in connection.execute(skipped)}
     rows = connection.execute(select(users).order_by(users.c.id)).all()
     return [
         _of_person(row.id, row.name or "(erased)", row.pseudonym, by_user[row.id], num_skips.get(row.id, 0))

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, and_, delete, exists, func, insert, sele
 
 from accord.labels import answers, campaigns
 from accord.labels.campaigns import Campaign
+from accord.labels.database import inserted
 from accord.labels.refusals import Conflict, Missing, Unfit
 from accord.labels.schema import assignments, drafts, items, submissions
 from accord.seeds import derive_seed
@@ -101,7 +102,7 @@ def submit(connection: Connection, now: float, user_id: int, assignment_id: int,
         "late": late,
         "at": now,
     }
-    (number,) = connection.execute(insert(submissions).values(**values)).inserted_primary_key or ()
+    number = inserted(connection, submissions, **values)
     state = _STATE_AFTER[sent.kind]
     expires = _lease_end(now, campaign) if state == "leased" else row.expires
     leased = now if state == "leased" else row.leased
@@ -159,9 +160,7 @@ def _check(sent: Sent, row: Row[Any], campaign: Campaign) -> None:
         return
     settings = campaign.settings
     answer = answers.Answer.model_validate(sent.content)
-    answers.check(
-        answer, len(row.order), strengths=settings.strengths, safety=settings.safety, flags=settings.flags
-    )
+    answers.check(answer, len(row.order), strengths=settings.strengths, safety=settings.safety, flags=settings.flags)
 
 
 def _repeated(connection: Connection, assignment_id: int, sent: Sent) -> Receipt | None:
@@ -187,7 +186,7 @@ def _expire(connection: Connection, now: float, campaign: Campaign) -> None:
 
 
 def _next_item(connection: Connection, user_id: int, campaign: Campaign) -> Row[Any] | None:
-    """One that this person has not had. Those that others have begun come first, so that items get all their answers."""
+    """One that this person has not had. What others have begun comes first, so that items get all their answers."""
     own = and_(assignments.c.item_id == items.c.id, assignments.c.user_id == user_id)
     seen = exists().where(own, assignments.c.state != "expired")
     there = select(items).where(items.c.campaign_id == campaign.id, items.c.content.is_not(None), ~seen)

@@ -70,6 +70,8 @@ def judged(connection: Connection, campaign_id: int) -> list[JudgedComparison]:
     of_item: dict[int, list[Judgement]] = defaultdict(list)
     for one in said(connection, campaign_id):
         of_item[one.item].append(one.judgement)
-    asked = select(items).where(items.c.campaign_id == campaign_id, items.c.gold.is_(None), items.c.content.is_not(None))
+    asked = select(items).where(
+        items.c.campaign_id == campaign_id, items.c.gold.is_(None), items.c.content.is_not(None)
+    )
     rows = connection.execute(asked.order_by(items.c.position)).all()
     return [(comparison_of(row.content), tuple(of_item[row.id])) for row in rows]

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, get_args
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from accord.labels import events
+from accord.labels.database import inserted
 from accord.labels.refusals import Conflict, Missing, Refused
 from accord.labels.schema import failures, invites, sessions, users
 
@@ -62,7 +63,7 @@ def create(connection: Connection, now: float, name: str, role: Role, password: 
         raise Conflict(f"the name {name!r} is taken")
     pseudonym = f"a-{secrets.token_hex(4)}"
     values = {"name": name, "pseudonym": pseudonym, "role": role, "password": password, "active": True}
-    (number,) = connection.execute(insert(users).values(created=now, **values)).inserted_primary_key or ()
+    number = inserted(connection, users, created=now, **values)
     events.record(connection, now, "user created", number, role=role)
     return User(number, name, pseudonym, role)
 

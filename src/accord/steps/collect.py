@@ -167,7 +167,9 @@ def _waiting(job: Job, campaign: str) -> Iterator[Callable[[int, int], None]]:
         def wait(num_answers: int, num_wanted: int) -> None:
             nonlocal shown
             if not job.work.waits:
-                raise Waiting(f"{num_answers} of {num_wanted} answers are in; people give them in `{where}`, {campaign!r}")
+                raise Waiting(
+                    f"{num_answers} of {num_wanted} answers are in; people give them in `{where}`, {campaign!r}"
+                )
             label = f"{job.name}: people are asked in `{where}`, campaign {campaign!r}"
             if shown is None:
                 shown = stack.enter_context(job.work.progress(label, num_wanted, "answers", start=num_answers))

@@ -80,7 +80,9 @@ def keep_draft(request: Request, assignment_id: Id, user: Annotator, draft: Draf
 @router.post("/api/assignments/{assignment_id}/answer")
 def answer(request: Request, assignment_id: Id, user: Annotator, sent: AnswerSent) -> dict[str, Any]:
     """Stores an answer once; what has this key already stays as it is."""
-    return _store(request, user, assignment_id, Sent(sent.key, "answer", sent.content.model_dump(), sent.active_seconds))
+    return _store(
+        request, user, assignment_id, Sent(sent.key, "answer", sent.content.model_dump(), sent.active_seconds)
+    )
 
 
 @router.post("/api/assignments/{assignment_id}/skip")

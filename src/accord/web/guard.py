@@ -120,9 +120,9 @@ class Shield:
 
 def _refusal(scope: Scope, headers: Headers) -> JSONResponse | None:
     origin = headers.get("origin")
-    if scope["method"] not in ("GET", "HEAD") and origin is not None:
-        if origin.partition("://")[2] != headers.get("host"):
-            return refusal(403, "another site's page sent this")
+    foreign = origin is not None and origin.partition("://")[2] != headers.get("host")
+    if foreign and scope["method"] not in ("GET", "HEAD"):
+        return refusal(403, "another site's page sent this")
     length = headers.get("content-length", "0")
     if not length.isdecimal() or int(length) > MOST_BYTES:
         return refusal(413, f"more than {MOST_BYTES:,} bytes were sent")

@@ -18,6 +18,7 @@ from accord.web.guard import Owner, Signed, Watcher, site
 from accord.web.templates import page
 
 router = APIRouter()
+NOTHING = "-"
 Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 
@@ -110,10 +111,10 @@ def change_user(request: Request, user_id: Id, user: Owner, change: UserChange) 
 
 def _share(found: Share) -> str:
     if not found.num:
-        return "–"
+        return NOTHING
     share = found.share
     return f"{share.value:.0%} ({share.low:.0%} to {share.high:.0%}) of {found.num}"
 
 
 def _number(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.2f}"
+    return NOTHING if math.isnan(value) else f"{value:.2f}"
