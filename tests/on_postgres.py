@@ -1,4 +1,4 @@
-"""The tests of labels and pages on a PostgreSQL server of their own: `python -m tests.on_postgres [pytest's arguments]`."""
+"""Tests of labels and pages on a PostgreSQL server of their own: `python -m tests.on_postgres [ARGUMENTS]`."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ import uvicorn
 from accord.labels import users
 from accord.labels.database import Database
 from accord.labels.migrate import open_labels
+from accord.ports import listen
 from accord.web.app import create_app
-from accord.web.serving import _listen
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
@@ -34,7 +34,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        listening = _listen("127.0.0.1", self.port)
+        listening = listen("127.0.0.1", self.port)
         self.port = listening.getsockname()[1]
         config = uvicorn.Config(
             create_app(self.database), log_level="error", lifespan="off", timeout_graceful_shutdown=1

@@ -100,8 +100,38 @@ def test_requests_can_be_submitted_while_others_run(policy: Policy) -> None:
     sampler = Sampler(policy, num_slots=4, max_response_tokens=9)
     sampler.submit(REQUESTS[0])
     ended = sampler.step()
-    number = sampler.submit(REQUESTS[1])
+    sampler.submit(REQUESTS[1], 1)
     while sampler.busy:
         ended += sampler.step()
     expected = sample_all(policy, REQUESTS[:2], max_response_tokens=9)
-    assert sorted((s.k, s.ids) for s in ended if s.request == number) == [(s.k, s.ids) for s in expected[1]]
+    assert sorted((s.k, s.ids) for s in ended if s.request == 1) == [(s.k, s.ids) for s in expected[1]]
+
+
+def test_requests_have_limits_and_temperatures_of_their_own(policy: Policy) -> None:
+    """And draw what they draw alone, in the same step as others."""
+    some = [
+        Request(PROMPTS[0], 2, (1,), 3),
+        Request(PROMPTS[1], 1, (2,), temperature=0),
+        Request(PROMPTS[2], 2, (3,), 12, 0.5),
+    ]
+    together = sample_all(policy, some, max_response_tokens=7)
+    alone = [sample_all(policy, [one], max_response_tokens=7)[0] for one in some]
+    assert [[s.ids for s in r] for r in together] == [[s.ids for s in r] for r in alone]
+    assert [max(len(s.ids) for s in r) for r in together] == [3, 7, 12]
+    plain = sample_all(policy, [Request(PROMPTS[2], 2, (3,))], max_response_tokens=12, temperature=0.5)
+    assert [s.ids for s in together[2]] == [s.ids for s in plain[0]]
+
+
+def test_a_cancelled_request_ends_and_leaves_the_others_whole(policy: Policy) -> None:
+    sampler = Sampler(policy, num_slots=6, max_response_tokens=9)
+    for number, request in enumerate(REQUESTS[:3]):
+        sampler.submit(request, number)
+    ended = sampler.step()
+    sampler.cancel(0)  # is being written
+    sampler.cancel(2)  # waits
+    while sampler.busy:
+        ended += sampler.step()
+    expected = sample_all(policy, [REQUESTS[1]], max_response_tokens=9)[0]
+    assert sorted((s.k, s.ids) for s in ended if s.request == 1) == [(s.k, s.ids) for s in expected]
+    assert all(len(s.ids) <= 3 for s in ended if s.request == 0)
+    assert not [s for s in ended if s.request == 2]

@@ -88,8 +88,8 @@ def test_slots_are_played_as_the_sampler_fills_them(
     monkeypatch.setattr(SlotCache, "begin_prefill", admit)
     monkeypatch.setattr(sampler_module, "hidden_states", watch)
     sampler = Sampler(policy, num_slots=num_slots, max_response_tokens=8)
-    for i in order:
-        sampler.submit(Request(trees[i].prompt_ids, 2, (i,)))
+    for at, i in enumerate(order):
+        sampler.submit(Request(trees[i].prompt_ids, 2, (i,)), at)
     while sampler.busy:
         sampler.step()
 

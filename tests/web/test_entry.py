@@ -5,8 +5,9 @@ from collections.abc import Callable
 from accord.labels import users
 from accord.labels.database import Database
 from accord.labels.users import MOST_FAILURES
+from accord.ports import is_loopback
 from accord.web.passwords import hashed, is_password
-from accord.web.serving import first_link, is_loopback
+from accord.web.serving import first_link
 from tests.web.conftest import Browser
 
 Visit = Callable[..., Browser]

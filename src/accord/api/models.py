@@ -64,6 +64,11 @@ class Policy:
     def __init__(self, policy: EnginePolicy, folder: Path) -> None:
         self._policy, self.folder = policy, folder
 
+    @property
+    def engine(self) -> EnginePolicy:
+        """What it is a shell of."""
+        return self._policy
+
     def __repr__(self) -> str:
         return f"<accord.Policy {str(self.folder)!r}>"
 

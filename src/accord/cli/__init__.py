@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from accord.cli import chat, data, labels, models, runs, setup, sweep, web
+from accord.cli import chat, data, labels, models, runs, serve, setup, sweep, web
 from accord.cli.common import shipped_recipe
 
 __all__ = ["app", "shipped_recipe"]
@@ -34,7 +34,7 @@ def _main(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 for command in (
     *(setup.init, runs.check, runs.run, sweep.sweep, setup.status, runs.report, runs.demo, runs.fetch),
-    *(models.models, models.export, chat.chat, web.web, setup.doctor),
+    *(models.models, models.export, chat.chat, serve.serve, web.web, setup.doctor),
 ):
     app.command()(command)
 app.add_typer(data.app, name="data")

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from accord.cli.common import DEFAULT_STORE, StoreOption, say, user_errors
-from accord.errors import UserError
 
 
 def web(
@@ -25,14 +24,11 @@ def web(
     """Open the pages on which people compare responses, on this machine."""
     with user_errors():
         from accord.labels.migrate import labels_of_store, open_labels
+        from accord.ports import refuse_unnamed
         from accord.web.demo import fill
-        from accord.web.serving import is_loopback, serve
+        from accord.web.serving import serve
 
-        if not is_loopback(host) and not names:
-            raise UserError(
-                f"other machines reach {host}, and would be turned away",
-                remedy="Add --name with the name by which they ask for it, and --https when a proxy speaks https.",
-            )
+        refuse_unnamed(host, names or [])
         with tempfile.TemporaryDirectory() as folder:
             database = open_labels(Path(folder) / "labels.db") if demo else labels_of_store(store)
             if demo:

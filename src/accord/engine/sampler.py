@@ -26,11 +26,14 @@ from accord.text.prompts import PromptBatch
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """K samples of one prompt. `key`: what the draws are seeded by, for example (seed, "ppo", 3, prompt id)."""
+    """K samples of one prompt. `key`: what the draws are seeded by, for example (seed, "ppo", 3, prompt id).
+    max_response_tokens, temperature: in place of the sampler's."""
 
     prompt_ids: tuple[int, ...]
     num_samples: int
     key: tuple[int | str, ...]
+    max_response_tokens: int | None = None
+    temperature: float | None = None
 
 
 @dataclass(slots=True)
@@ -39,7 +42,8 @@ class Sample:
 
     request: int
     k: int
-    uniforms: np.ndarray
+    uniforms: np.ndarray  # as many as it may have tokens
+    temperature: float
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     finished: bool = False
@@ -66,16 +70,20 @@ class Sampler:
         self._num_slots = num_slots
         self._waiting: deque[tuple[int, Request]] = deque()
         self._active: list[Sample] = []
+        self._cancelled: set[int] = set()
         self._last_ids = torch.zeros(num_slots, dtype=torch.int64)
         self._lengths = torch.zeros(num_slots, dtype=torch.int64)
-        self._num_submitted = 0
 
-    def submit(self, request: Request) -> int:
-        """Queues a request and returns its number, by which its samples can be told."""
+    def submit(self, request: Request, number: int = 0) -> None:
+        """Queues a request. number: by which its samples can be told, and it can be cancelled."""
         assert 0 < request.num_samples <= self._num_slots
-        self._waiting.append((self._num_submitted, request))
-        self._num_submitted += 1
-        return self._num_submitted - 1
+        self._waiting.append((number, request))
+
+    def cancel(self, number: int) -> None:
+        """Ends the samples of a request; those that are being written with their next token."""
+        self._waiting = deque(one for one in self._waiting if one[0] != number)
+        if any(sample.request == number for sample in self._active):
+            self._cancelled.add(number)
 
     @torch.no_grad()
     def step(self) -> list[Sample]:
@@ -117,7 +125,9 @@ class Sampler:
                 self._lengths[first + len(prompt_of_slot)] = len(request.prompt_ids)
                 prompt_of_slot.append(at)
                 generator = np.random.Generator(np.random.Philox(key=derive_seed(*request.key, k)))
-                self._active.append(Sample(number, k, generator.random(self._max_tokens)))
+                uniforms = generator.random(request.max_response_tokens or self._max_tokens)
+                temperature = self._temperature if request.temperature is None else request.temperature
+                self._active.append(Sample(number, k, uniforms, temperature))
         batch = PromptBatch.of([request.prompt_ids for _, request in admitted], self._policy.template.pad_id)
         self._cache.begin_prefill(batch, prompt_of_slot)
         hidden = self._hidden(batch.ids[None], batch.positions[None])
@@ -132,26 +142,37 @@ class Sampler:
     def _draw(self, hidden: Tensor, slots: range) -> None:
         """One token for each of the slots, from hidden states [len(slots), d]."""
         logits = self._linears.head(hidden).float()
-        if self._temperature == 0:
-            drawn = logits.argmax(dim=1)
-            logprobs = torch.zeros(len(drawn))
-        else:
-            uniforms = [self._active[s].uniforms[len(self._active[s].ids)] for s in slots]
-            uniforms_b = torch.tensor(uniforms, dtype=torch.float64, device=self._device)
-            drawn, logprobs = draw(logits, uniforms_b, self._temperature)
-        tokens = drawn.cpu()
-        self._last_ids[slots.start : slots.stop] = tokens
-        for slot, token, logprob in zip(slots, tokens.tolist(), logprobs.tolist(), strict=True):
-            sample = self._active[slot]
-            sample.ids.append(token)
-            sample.logprobs.append(logprob)
-            sample.finished = token == self._policy.template.end_id
+        samples = self._active[slots.start : slots.stop]
+        temperatures = {sample.temperature for sample in samples}
+        for temperature in temperatures:
+            if len(temperatures) == 1:
+                rows, own = list(range(len(samples))), logits
+            else:
+                rows = [row for row, sample in enumerate(samples) if sample.temperature == temperature]
+                own = logits[rows]
+            tokens, logprobs = self._drawn(own, [samples[row] for row in rows], temperature)
+            for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
+                sample = samples[row]
+                sample.ids.append(token)
+                sample.logprobs.append(logprob)
+                sample.finished = token == self._policy.template.end_id
+        self._last_ids[slots.start : slots.stop] = torch.tensor([sample.ids[-1] for sample in samples])
+
+    def _drawn(self, logits: Tensor, samples: list[Sample], temperature: float) -> tuple[list[int], list[float]]:
+        """The next token of each of the samples, and its logprob."""
+        if temperature == 0:
+            return logits.argmax(dim=1).tolist(), [0.0] * len(samples)
+        uniforms = [sample.uniforms[len(sample.ids)] for sample in samples]
+        uniforms_b = torch.tensor(uniforms, dtype=torch.float64, device=self._device)
+        drawn, logprobs = draw(logits, uniforms_b, temperature)
+        return drawn.tolist(), logprobs.tolist()
 
     def _release(self) -> list[Sample]:
         """Takes ended samples out of their slots."""
-        over = [s.finished or len(s.ids) >= self._max_tokens for s in self._active]
+        over = [s.finished or len(s.ids) >= len(s.uniforms) or s.request in self._cancelled for s in self._active]
         if not any(over):
             return []
+        self._cancelled.clear()
         ended = [sample for sample, done in zip(self._active, over, strict=True) if done]
         left = self._cache.release(over)
         self._active = [self._active[slot] for slot in left]
@@ -181,12 +202,12 @@ def sample_all(
     )
     order = sorted(range(len(requests)), key=lambda i: (len(requests[i].prompt_ids), i))
     for i in order:
-        sampler.submit(requests[i])
+        sampler.submit(requests[i], i)
     samples: list[list[Sample]] = [[] for _ in requests]
     while sampler.busy:
         ended = sampler.step()
         for sample in ended:
-            samples[order[sample.request]].append(sample)
+            samples[sample.request].append(sample)
         if advance and ended:
             advance(len(ended))
     return [sorted(of_request, key=lambda sample: sample.k) for of_request in samples]

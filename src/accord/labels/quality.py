@@ -28,7 +28,7 @@ class Share:
 @dataclass(frozen=True, slots=True)
 class OfPerson:
     """seconds: the median that an answer took. first: how often, of two responses of which one was called better, that
-    was the one that stood first; far from a half it is a habit. gold: how often the known best response was called best.
+    was the one that stood first; far from a half it is a habit. gold: how often the known best one was called best.
     ties: how often two responses were called equal."""
 
     user: int

@@ -1,0 +1,48 @@
+"""Ports of this machine to listen on."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import ip_address
+
+from accord.errors import UserError
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that is listened on. port: 0 for one that is free. Raises UserError."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(512)
+    except (OSError, OverflowError) as error:
+        what = f"cannot listen on {host}, port {port}: {getattr(error, 'strerror', None) or error}"
+        raise UserError(what, remedy="Name another --port, or stop what uses it.") from error
+    return listening
+
+
+def address(host: str, port: int) -> str:
+    """As it is typed into a browser.
+
+    >>> address("::1", 8500)
+    'http://[::1]:8500'
+    """
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody on another machine can reach it."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def refuse_unnamed(host: str, names: list[str]) -> None:
+    """Raises UserError where other machines could ask, and would be turned away: they are known by no name."""
+    if not is_loopback(host) and not names:
+        raise UserError(
+            f"other machines reach {host}, and would be turned away",
+            remedy="Add --name with the name by which they ask for it.",
+        )

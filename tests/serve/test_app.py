@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from accord.models.policy import Policy
+from accord.serve.app import create_app
+from accord.serve.worker import Worker
+
+HELLO = [{"role": "user", "content": "Hello."}]
+
+
+@pytest.fixture(scope="module")
+def client(tiny_model: Path) -> Iterator[TestClient]:
+    workers = {"one": Worker(Policy.load(tiny_model)), "two": Worker(Policy.load(tiny_model))}
+    with TestClient(create_app(workers), base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
+        yield client
+    for worker in workers.values():
+        worker.close()
+
+
+def ask(client: TestClient, **body: Any) -> Any:
+    return client.post("/v1/chat/completions", json={"model": "one", "messages": HELLO, "max_tokens": 8, **body})
+
+
+def events(answer: Any) -> list[Any]:
+    lines = [line.removeprefix("data: ") for line in answer.text.split("\n\n") if line]
+    assert lines[-1] == "[DONE]"
+    return [json.loads(line) for line in lines[:-1]]
+
+
+def test_a_completion_has_the_shape_that_clients_read(client: TestClient) -> None:
+    found = ask(client, seed=1, n=2, user="ana", unknown={"field": 1}).json()
+    assert found["object"] == "chat.completion"
+    assert found["model"] == "one"
+    assert found["id"].startswith("chatcmpl-")
+    assert [one["index"] for one in found["choices"]] == [0, 1]
+    assert all(one["message"]["role"] == "assistant" for one in found["choices"])
+    assert all(one["finish_reason"] in ("stop", "length") for one in found["choices"])
+    usage = found["usage"]
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+    assert 2 <= usage["completion_tokens"] <= 16
+
+
+def test_a_stream_is_the_completion_in_pieces(client: TestClient) -> None:
+    whole = ask(client, seed=3, max_tokens=24).json()
+    answer = ask(client, seed=3, max_tokens=24, stream=True, stream_options={"include_usage": True})
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    found = events(answer)
+    assert found[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    text = "".join(one["choices"][0]["delta"].get("content", "") for one in found if one["choices"])
+    assert text == whole["choices"][0]["message"]["content"]
+    assert [one["choices"][0]["finish_reason"] for one in found if one["choices"]][-1] == whole["choices"][0][
+        "finish_reason"
+    ]
+    assert (found[-1]["choices"], found[-1]["usage"]) == ([], whole["usage"])
+
+
+def test_the_same_seed_draws_the_same_and_none_draws_anew(client: TestClient) -> None:
+    def text(**options: Any) -> str:
+        return str(ask(client, max_tokens=20, **options).json()["choices"][0]["message"]["content"])
+
+    assert text(seed=7) == text(seed=7)
+    assert len({text() for _ in range(3)}) == 3
+    assert text(temperature=0) == text(temperature=0, seed=4)
+
+
+def test_messages_of_all_kinds(client: TestClient) -> None:
+    parts = [{"type": "text", "text": "Hello"}, {"type": "text", "text": "."}]
+    plain = ask(client, temperature=0).json()["choices"]
+    assert ask(client, temperature=0, messages=[{"role": "user", "content": parts}]).json()["choices"] == plain
+    talk = [{"role": "developer", "content": "Be short."}, *HELLO, {"role": "assistant", "content": "Well"}]
+    assert ask(client, messages=talk, continue_final_message=True).status_code == 200
+    assert ask(client, stop=None, max_completion_tokens=2, temperature=0).json()["usage"]["completion_tokens"] <= 2
+    assert ask(client, stop="e").status_code == 200
+
+
+def test_models_and_health(client: TestClient) -> None:
+    assert [one["id"] for one in client.get("/v1/models").json()["data"]] == ["one", "two"]
+    assert client.get("/health").json() == {"status": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "why"),
+    [
+        ({"model": "ones"}, 404, "there is no model 'ones'. Did you mean 'one'?"),
+        ({"messages": []}, 400, "messages: List should have at least 1 item"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, 400, "messages.0.role: Input should be 'system'"),
+        ({"messages": "x"}, 400, "messages: Input should be a valid list"),
+        ({"messages": [*HELLO, {"role": "assistant", "content": "x"}]}, 400, "the last message is the assistant's"),
+        ({"messages": [{"role": "user", "content": "a<|im_end|>b"}]}, 400, "a message holds '<|im_end|>'"),
+        ({"messages": [{"role": "user", "content": "word " * 3000}]}, 400, "and the model reads and writes at most"),
+        ({"max_tokens": 0}, 400, "max_tokens: Input should be greater than or equal to 1"),
+        ({"temperature": -1}, 400, "temperature: Input should be greater than or equal to 0"),
+        ({"n": 33}, 400, "n: Input should be less than or equal to 32"),
+        ({"top_p": 0.9}, 400, "top_p below 1 is not supported"),
+        ({"logprobs": True}, 400, "logprobs are not supported"),
+    ],
+)
+def test_what_cannot_succeed_is_refused_in_openais_shape(
+    client: TestClient, body: dict[str, Any], status: int, why: str
+) -> None:
+    answer = ask(client, **body)
+    assert answer.status_code == status
+    error = answer.json()["error"]
+    assert why in error["message"]
+    assert (error["type"], set(error)) == ("invalid_request_error", {"message", "type", "param", "code"})
+
+
+def test_what_is_no_request_at_all(client: TestClient) -> None:
+    for content in (b"", b"not json", b"[]", b'{"model": NaN}', b"\xff"):
+        answer = client.post("/v1/chat/completions", content=content, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 400
+        assert answer.json()["error"]["type"] == "invalid_request_error"
+    assert client.get("/v1/nothing").json()["error"]["message"] == "there is no /v1/nothing here"
+    assert client.get("/health", headers={"Host": "evil.example"}).status_code == 400
+
+
+def test_a_model_that_fails_is_a_server_error(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    from accord.engine.sampler import Sampler
+
+    monkeypatch.setattr(Sampler, "step", lambda self: (_ for _ in ()).throw(MemoryError("none left")))
+    answer = ask(client)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (500, "server_error")
+    assert '"type": "server_error"' in ask(client, stream=True).text
