@@ -27,6 +27,7 @@ class Server:
 
     def __init__(self, database: Database) -> None:
         self.database, self.port = database, 0
+        self.app = create_app(database)
         self.start()
 
     @property
@@ -36,9 +37,7 @@ class Server:
     def start(self) -> None:
         listening = listen("127.0.0.1", self.port)
         self.port = listening.getsockname()[1]
-        config = uvicorn.Config(
-            create_app(self.database), log_level="error", lifespan="off", timeout_graceful_shutdown=1
-        )
+        config = uvicorn.Config(self.app, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listening]}, daemon=True)
         self._thread.start()

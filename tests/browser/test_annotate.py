@@ -8,6 +8,8 @@ from accord.labels.campaigns import Settings
 from accord.labels.database import Database
 from accord.labels.snapshot import Said, judged, said
 from accord.types import Comparison, Message, Prompt, Response
+from accord.web.guard import Site
+from accord.web.policies import Written
 from tests.browser.conftest import Server
 from tests.labels.people import campaign
 
@@ -250,3 +252,38 @@ def test_owner_invites_somebody(database: Database, server: Server, enter: Enter
     assert f"{server.address}/join/" in owner.inner_text("#link")
     owner.click("#sign-out")
     owner.wait_for_url("**/sign-in")
+
+
+def test_a_person_writes_and_goes_on(database: Database, server: Server, enter: Enter) -> None:
+    class Echo:
+        def answers(self, messages: list[Message], key: str) -> list[Written]:
+            return [Written(f"{by}: {messages[-1].content} ({len(messages)})", by) for by in ("first", "second")]
+
+    campaign(database, 0, live=True)
+    server.app.state.site = Site(database, policies=Echo())  # type: ignore[arg-type]
+    page = enter()
+    page.click("text=Annotate")
+    page.fill("#text", "What is <b>rain</b>?")
+    page.reload()
+    assert page.input_value("#text") == "What is <b>rain</b>?"  # kept
+    page.click("#ask")
+    page.wait_for_selector("#item:not([hidden])")
+    assert sorted(shown(page)) == ["first: What is <b>rain</b>? (1)", "second: What is <b>rain</b>? (1)"]
+    page.keyboard.press("2")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#write:not([hidden])")
+    assert page.is_checked("#go-on")
+    page.fill("#text", "And snow?")
+    page.click("#ask")
+    page.wait_for_selector("#item:not([hidden])")
+    assert sorted(shown(page)) == ["first: And snow? (3)", "second: And snow? (3)"]
+    assert page.locator("#conversation .turn").count() == 3
+    page.keyboard.press("5")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#write:not([hidden])")
+    page.uncheck("#go-on")
+    page.fill("#text", "My card is 4111 1111 1111 1111, and ann.smith@mail.org is me.")
+    page.click("#ask")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert "take it out" in page.inner_text("#problem")
+    assert "4111" in page.input_value("#text")

@@ -28,6 +28,7 @@ ALLOWED = {
     ("POST", "/api/assignments/{assignment_id}/answer"): ANNOTATORS,
     ("POST", "/api/assignments/{assignment_id}/skip"): ANNOTATORS,
     ("POST", "/api/campaigns/{campaign_id}/undo"): ANNOTATORS,
+    ("POST", "/api/campaigns/{campaign_id}/write"): ANNOTATORS,
     ("GET", "/campaigns/{campaign_id}"): WATCHERS,
     ("PATCH", "/api/campaigns/{campaign_id}"): OWNERS,
     ("GET", "/people"): OWNERS,

@@ -86,6 +86,24 @@ def import_(
 
 
 @app.command()
+def live(
+    campaign: CampaignArgument,
+    safety: Annotated[bool, typer.Option("--safety", help="Ask of each response whether it is safe.")] = False,
+    guideline: Annotated[Path | None, typer.Option("--guideline", metavar="FILE", help="What they are told.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """A campaign in which people write the prompts, and the policies of `accord web --policy` answer."""
+    with _labels(store) as database:
+        from accord.labels import campaigns
+        from accord.labels.campaigns import Settings
+
+        text = _text(guideline) if guideline else ""
+        with database.writing() as connection:
+            campaigns.create(connection, database.now(), campaign, Settings(safety=safety, live=True), text)
+        say(f"people can write in {campaign!r}")
+
+
+@app.command()
 def export(
     campaign: CampaignArgument,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A .jsonl, .csv or .parquet file; also .jsonl.gz.")],

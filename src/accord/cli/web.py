@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,10 @@ def web(
         list[str] | None, typer.Option("--name", metavar="NAME", help="A name by which others ask for it.")
     ] = None,
     https: Annotated[bool, typer.Option("--https", help="Something before it speaks https.")] = False,
+    policies: Annotated[
+        list[str] | None,
+        typer.Option("--policy", metavar="MODEL", help="One that people can talk to, as `accord serve` names it."),
+    ] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Made-up items, in a database that is gone afterwards.")] = False,
 ) -> None:
     """Open the pages on which people compare responses, on this machine."""
@@ -26,14 +31,14 @@ def web(
         from accord.labels.migrate import labels_of_store, open_labels
         from accord.ports import refuse_unnamed
         from accord.web.demo import fill
+        from accord.web.policies import served
         from accord.web.serving import serve
 
         refuse_unnamed(host, names or [])
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
             database = open_labels(Path(folder) / "labels.db") if demo else labels_of_store(store)
+            opened.callback(database.close)
+            talking = opened.enter_context(served(policies, str(store))) if policies else None
             if demo:
-                fill(database)
-            try:
-                serve(database, host=host, port=port, names=names or [], https=https, say=say)
-            finally:
-                database.close()
+                fill(database, live=talking is not None)
+            serve(database, host=host, port=port, names=names or [], https=https, policies=talking, say=say)

@@ -24,7 +24,8 @@ class Settings(StrictModel):
     """overlap: people who are asked about each item. num_answers: answers wanted in all (None: of every item as many as
     overlap says). lease_minutes: for how long an item is one person's alone. strengths: of two responses ask by how
     much one is better. safety: ask of each response whether it is safe. flags: what can be said of an item. gold_every:
-    one item in so many is one whose best response is known, if there are such (0: none)."""
+    one item in so many is one whose best response is known, if there are such (0: none). live: people write the
+    prompts, and policies answer at once."""
 
     overlap: int = Field(default=1, ge=1, le=100)
     num_answers: int | None = Field(default=None, ge=1)
@@ -33,6 +34,7 @@ class Settings(StrictModel):
     safety: bool = False
     flags: tuple[str, ...] = DEFAULT_FLAGS
     gold_every: int = Field(default=10, ge=0)
+    live: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +139,16 @@ def add_items(
     campaign_id: int,
     comparisons: Sequence[Comparison],
     gold: Sequence[int | None] | None = None,
+    **more: Any,
 ) -> int:
     """Adds those that are not there yet, known by their ids, and returns how many. gold: of each, the index of the
-    response that is known to be best. Raises Conflict when one of that id is there with other texts."""
+    response that is known to be best. more: what else is kept of each. Raises Conflict when one of that id is there
+    with other texts."""
     of_campaign = select(items.c.key, items.c.content).where(items.c.campaign_id == campaign_id)
     there = {row.key: row.content for row in connection.execute(of_campaign)}
     new: list[dict[str, Any]] = []
     for at, comparison in enumerate(comparisons):
-        content = to_row("comparisons", (comparison, ()))
+        content = {**to_row("comparisons", (comparison, ())), **more}
         if comparison.id not in there:
             new.append({"key": comparison.id, "content": content, "gold": gold[at] if gold else None})
         elif there[comparison.id] not in (content, None):  # None: it was erased, and stays so

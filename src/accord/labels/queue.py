@@ -76,6 +76,15 @@ def lease(connection: Connection, now: float, user_id: int, campaign: Campaign) 
     return _given(connection, held)
 
 
+def give(connection: Connection, now: float, user_id: int, campaign: Campaign, key: str) -> Given:
+    """A lease of one item, known by its id, to this person. Raises Missing."""
+    found = select(items).where(items.c.campaign_id == campaign.id, items.c.key == key)
+    item = connection.execute(found).first()
+    if item is None or item.content is None:
+        raise Missing("there is no such item")
+    return _given(connection, _take(connection, now, user_id, campaign, item))
+
+
 def submit(connection: Connection, now: float, user_id: int, assignment_id: int, sent: Sent) -> Receipt:
     """Stores what was sent, once. Raises Missing for an assignment of somebody else's, Conflict where the campaign is
     closed or nothing is there to be taken back, Unfit for an answer that does not fit the item."""

@@ -1,4 +1,4 @@
-"""What a request for a chat completion says, as OpenAI's clients write it. Fields that nobody here knows are ignored."""
+"""What a request for a chat completion says, as OpenAI's clients write it. Fields that are not known are ignored."""
 
 from __future__ import annotations
 

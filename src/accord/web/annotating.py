@@ -67,7 +67,7 @@ def next_item(request: Request, campaign_id: Id, user: Annotator) -> dict[str, A
         campaign = campaigns.get(connection, campaign_id)
         given = queue.lease(connection, database.now(), user.id, campaign)
         progress = _progress(connection, user, campaign)
-    return {"item": _item(given) if given else None, "progress": progress}
+    return {"item": shown(given) if given else None, "progress": progress}
 
 
 @router.put("/api/assignments/{assignment_id}/draft", status_code=204)
@@ -108,7 +108,7 @@ def _store(request: Request, user: User, assignment_id: int, sent: Sent) -> dict
     return _receipt(receipt)
 
 
-def _item(given: Given) -> dict[str, Any]:
+def shown(given: Given) -> dict[str, Any]:
     """As it is shown: texts in the order of the screen, without a word of who wrote them."""
     prompt = given.comparison.prompt
     return {

@@ -16,6 +16,7 @@ from accord.labels import users
 from accord.labels.database import Database
 from accord.labels.refusals import Refused
 from accord.labels.users import Role, Session, User
+from accord.web.policies import Policies
 
 COOKIE: Final = "accord_session"
 MOST_BYTES: Final = 1 << 20  # of a request's body
@@ -42,10 +43,12 @@ class Forbidden(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What every request is answered with. secure: it is served over https, and cookies are for https alone."""
+    """What every request is answered with. secure: it is served over https, and cookies are for https alone. policies:
+    that people can talk to."""
 
     database: Database
     secure: bool = False
+    policies: Policies | None = None
 
 
 def site(request: Request) -> Site:

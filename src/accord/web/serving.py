@@ -12,18 +12,26 @@ from accord.labels.database import Database
 from accord.labels.users import User
 from accord.ports import address, listen
 from accord.web.app import LOOPBACK, create_app
+from accord.web.policies import Policies
 
 LINK_SECONDS = 86_400.0
 FIRST_OWNER = "owner"
 
 
 def serve(
-    database: Database, *, host: str, port: int, names: Sequence[str], https: bool, say: Callable[[str], None]
+    database: Database,
+    *,
+    host: str,
+    port: int,
+    names: Sequence[str],
+    https: bool,
+    policies: Policies | None,
+    say: Callable[[str], None],
 ) -> None:
     """Serves until it is stopped. port: 0 for one that is free. names: by which it is asked, beside the loopback's and
     `host`. https: something before it speaks https. say: prints a line. Raises UserError."""
     with closing(listen(host, port)) as listening:
-        app = create_app(database, hosts=[*LOOPBACK, *names, host], secure=https)
+        app = create_app(database, hosts=[*LOOPBACK, *names, host], secure=https, policies=policies)
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="off")
         own = address(host, listening.getsockname()[1])
         base = f"https://{names[0]}" if https and names else own

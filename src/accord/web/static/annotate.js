@@ -6,8 +6,9 @@ import { Ranking } from "./ranking.js";
 import { Responses, showConversation } from "./responses.js";
 import { Scale } from "./scale.js";
 import { Refused, send, uuid } from "./server.js";
+import { Writer } from "./writer.js";
 
-const { campaign, strengths, safety } = document.body.dataset;
+const { campaign, strengths, safety, live } = document.body.dataset;
 const user = document.querySelector('meta[name="user"]').content;
 const byId = (id) => document.getElementById(id);
 const form = byId("item");
@@ -16,6 +17,9 @@ let item = null; // as the server gave it
 let asked = null; // the Scale or Ranking of the item
 let responses = null;
 let draftTimer = 0;
+let last = null; // the assignment that was answered last
+
+const writer = live === "yes" ? new Writer(campaign, user, (found) => begin(found), (text) => show("problem", text)) : null;
 
 const outbox = new Outbox(`accord.outbox.${user}`, (waiting, error) => {
   const refused = error instanceof Refused && !error.passing;
@@ -38,6 +42,7 @@ async function next() {
       show("notice", "");
       showProgress(found.progress);
       if (found.item) begin(found.item);
+      else if (live === "yes" && found.progress.open) writer.show(last);
       else finish(found.progress);
       return;
     } catch (error) {
@@ -66,6 +71,7 @@ function finish({ open, answers, wanted }) {
 
 function begin(found) {
   item = found;
+  writer?.hide();
   byId("done").hidden = true;
   showConversation(byId("conversation"), item.messages);
   const num = item.responses.length;
@@ -122,6 +128,7 @@ function post(kind, body) {
   clearTimeout(draftTimer);
   outbox.add(`/api/assignments/${item.assignment}/${kind}`, { key: uuid(), active_seconds: activity.read(), ...body });
   localStorage.removeItem(draftName());
+  last = kind === "answer" ? item.assignment : last;
   item = null;
   show("problem", "");
   next();

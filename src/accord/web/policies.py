@@ -1,0 +1,96 @@
+"""The policies that people talk to: names behind an OpenAI-compatible endpoint, asked over HTTP and nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from accord.errors import UserError
+from accord.rewards.http_json import Server
+from accord.seeds import derive_seed
+from accord.types import Message
+
+TEMPERATURES = (0.7, 1.0, 1.3)
+MOST_TOKENS = 400
+TIMEOUT = 120.0  # seconds for one answer
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A response. by: the policy and its temperature."""
+
+    text: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """endpoint: up to and with /v1. names: of models there, at least one."""
+
+    endpoint: str
+    names: tuple[str, ...]
+
+    def answers(self, messages: Sequence[Message], key: str) -> list[Written]:
+        """Two, by two policies where there are two, at temperatures of their own. Who writes what depends on the key.
+
+        Raises UserError when the endpoint does not answer.
+        """
+        generator = np.random.Generator(np.random.Philox(key=derive_seed("live", key)))
+        count = len(self.names)
+        two = generator.permutation(count)[:2] if count > 1 else np.zeros(2, dtype=int)
+        temperatures = generator.choice(TEMPERATURES, size=2, replace=False)
+        return [
+            self._answer(messages, self.names[int(i)], float(temperature), derive_seed("live", key, place))
+            for place, (i, temperature) in enumerate(zip(two, temperatures, strict=True))
+        ]
+
+    def _answer(self, messages: Sequence[Message], name: str, temperature: float, seed: int) -> Written:
+        server = Server(f"{self.endpoint}/chat/completions", timeout=TIMEOUT, retries=1)
+        asked = {
+            "model": name,
+            "messages": [{"role": one.role, "content": one.content} for one in messages],
+            "temperature": temperature,
+            "max_tokens": MOST_TOKENS,
+            "seed": seed,
+        }
+        text = _text_of(server.ask(asked))
+        if text is None:
+            raise server.wrong("answered with what is no chat completion")
+        return Written(text, f"{name} at {temperature:g}")
+
+
+def _text_of(answer: Any) -> str | None:
+    try:
+        text = answer["choices"][0]["message"]["content"]
+    except (LookupError, TypeError):
+        return None
+    return text if isinstance(text, str) else None
+
+
+@contextmanager
+def served(sources: Sequence[str], store: str) -> Iterator[Policies]:
+    """Policies served by a child, on a free port of the loopback, until this is over. Raises UserError."""
+    command = [sys.executable, "-c", "from accord.cli import app; app()", "serve", *sources, "--port", "0"]
+    with subprocess.Popen([*command, "--store", store], stdout=subprocess.PIPE, text=True) as child:
+        try:
+            yield _announced(child)
+        finally:
+            child.terminate()
+
+
+def _announced(child: subprocess.Popen[str]) -> Policies:
+    """What `accord serve` prints once it answers. Raises UserError when it ends before."""
+    assert child.stdout is not None
+    names: tuple[str, ...] = ()
+    for line in child.stdout:
+        if line.startswith("models: "):
+            names = tuple(line.removeprefix("models: ").strip().split(", "))
+        if line.startswith("serving "):
+            return Policies(line.split()[1].rstrip(";"), names)
+    raise UserError("the policies are not served", remedy="What `accord serve` said stands above.")
