@@ -7,7 +7,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import uvicorn
@@ -20,6 +20,13 @@ from accord.web.app import create_app
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+def missing(what: str, *, allow_module_level: bool = False) -> NoReturn:
+    """Skips, or fails where everything was installed for these tests."""
+    if os.environ.get("ACCORD_REQUIRE_BROWSER"):
+        pytest.fail(what)
+    pytest.skip(what, allow_module_level=allow_module_level)
 
 
 class Server:
@@ -65,7 +72,6 @@ def server(database: Database) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
-    missing = pytest.fail if os.environ.get("ACCORD_REQUIRE_BROWSER") else pytest.skip
     try:
         from playwright import sync_api as playwright
     except ImportError:
