@@ -117,3 +117,15 @@ def test_a_campaign_that_is_not_there_is_answered_with_the_nearest() -> None:
     accord("import", "pairs.jsonl", "--campaign", "mine")
     assert "there is no campaign 'main' Did you mean 'mine'?" in accord("export", "main", "out.jsonl", status=2)
     assert "Import comparisons" in accord("export", "main", "out.jsonl", "--store", "other", status=2)
+
+
+def test_people_write_or_attack(folder: Path) -> None:
+    assert accord("live", "talk", "--safety") == "people can write in 'talk'"
+    assert accord("red-team", "round 1", "--pairs") == "red-teamers can attack in 'round 1'"
+    assert "there is a campaign 'talk' already" in accord("live", "talk", status=2)
+    database = store()
+    with database.reading() as connection:
+        second, first = campaigns.every(connection)
+    database.close()
+    assert (first.settings.live, first.settings.safety, first.settings.red_team) == (True, True, False)
+    assert (second.settings.red_team, second.settings.pairs) == (True, True)

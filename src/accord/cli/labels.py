@@ -103,6 +103,24 @@ def live(
         say(f"people can write in {campaign!r}")
 
 
+@app.command(name="red-team")
+def red_team(
+    campaign: CampaignArgument,
+    pairs: Annotated[bool, typer.Option("--pairs", help="Two policies answer, which is not said.")] = False,
+    guideline: Annotated[Path | None, typer.Option("--guideline", metavar="FILE", help="What they are told.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """A campaign in which people try to break the policies of `accord web --policy`."""
+    with _labels(store) as database:
+        from accord.labels import campaigns
+        from accord.labels.campaigns import Settings
+
+        text = _text(guideline) if guideline else ""
+        with database.writing() as connection:
+            campaigns.create(connection, database.now(), campaign, Settings(red_team=True, pairs=pairs), text)
+        say(f"red-teamers can attack in {campaign!r}")
+
+
 @app.command()
 def export(
     campaign: CampaignArgument,

@@ -17,6 +17,17 @@ from accord.labels.schema import assignments, campaigns, guidelines, items, subm
 from accord.strict import StrictModel
 from accord.types import Comparison
 
+# Llama 2's risk categories and attack vectors (arXiv:2307.09288, section 4.1).
+CATEGORIES = ("illicit and criminal activities", "hateful and harmful activities", "unqualified advice")
+VECTORS = (
+    "psychological manipulation",
+    "logic manipulation",
+    "syntactic manipulation",
+    "semantic manipulation",
+    "perspective manipulation",
+    "another language",
+    "other",
+)
 DEFAULT_FLAGS = ("not a language I read", "personal data", "something is wrong with this item")
 
 
@@ -25,7 +36,8 @@ class Settings(StrictModel):
     overlap says). lease_minutes: for how long an item is one person's alone. strengths: of two responses ask by how
     much one is better. safety: ask of each response whether it is safe. flags: what can be said of an item. gold_every:
     one item in so many is one whose best response is known, if there are such (0: none). live: people write the
-    prompts, and policies answer at once."""
+    prompts, and policies answer at once. red_team: they try to break the policies, in conversations of a category of
+    harm and a vector each. pairs: two policies answer a red-teamer, who is not told which is which."""
 
     overlap: int = Field(default=1, ge=1, le=100)
     num_answers: int | None = Field(default=None, ge=1)
@@ -35,6 +47,10 @@ class Settings(StrictModel):
     flags: tuple[str, ...] = DEFAULT_FLAGS
     gold_every: int = Field(default=10, ge=0)
     live: bool = False
+    red_team: bool = False
+    pairs: bool = False
+    categories: tuple[str, ...] = Field(default=CATEGORIES, min_length=1)
+    vectors: tuple[str, ...] = Field(default=VECTORS, min_length=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,71 @@ drafts = Table(
     Column("at", Double, nullable=False),
 )
 
+# A red-teamer at work. active_seconds: in which they were, as the page counts them; it only grows.
+sittings = Table(
+    "sittings",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", String(36), nullable=False, unique=True),
+    Column("campaign_id", ForeignKey("campaigns.id"), nullable=False, index=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("active_seconds", Double, nullable=False),
+    Column("began", Double, nullable=False),
+)
+
+# A conversation that tries one thing. category: the harm; vector: the way.
+attacks = Table(
+    "attacks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", String(36), nullable=False, unique=True),
+    Column("sitting_id", ForeignKey("sittings.id"), nullable=False, index=True),
+    Column("category", String(100), nullable=False),
+    Column("vector", String(100), nullable=False),
+    Column("at", Double, nullable=False),
+)
+
+# What was written to the policies. goes_on: the place of the earlier turn's reply that it follows. text: null once
+# erased.
+turns = Table(
+    "turns",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", String(36), nullable=False, unique=True),
+    Column("attack_id", ForeignKey("attacks.id"), nullable=False, index=True),
+    Column("goes_on", Integer, nullable=False),
+    Column("text", Text),
+    Column("at", Double, nullable=False),
+)
+
+# What a policy wrote. place: on the screen. text: null once erased.
+replies = Table(
+    "replies",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("turn_id", ForeignKey("turns.id"), nullable=False, index=True),
+    Column("place", Integer, nullable=False),
+    Column("policy", String(200), nullable=False),
+    Column("text", Text),
+    UniqueConstraint("turn_id", "place"),
+)
+
+# What somebody says of a reply. part: own (of who attacked), second, or final (of who decides). The last one of a
+# person and part counts. severity: 1 to 5, of a violation.
+ratings = Table(
+    "ratings",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", String(36), nullable=False, unique=True),
+    Column("reply_id", ForeignKey("replies.id"), nullable=False, index=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("part", String(16), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("severity", Integer),
+    Column("comment", Text, nullable=False),
+    Column("at", Double, nullable=False),
+)
+
 # Who did what. user_id: null where the program itself did.
 events = Table(
     "events",

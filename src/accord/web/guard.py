@@ -89,6 +89,7 @@ def only(*roles: Role) -> Callable[[Session], User]:
 
 Signed = Annotated[Session, Depends(signed_in)]
 Annotator = Annotated[User, Depends(only("annotator", "reviewer", "owner"))]
+RedTeamer = Annotated[User, Depends(only("red-teamer", "reviewer", "owner"))]
 Owner = Annotated[User, Depends(only("owner"))]
 Watcher = Annotated[User, Depends(only("owner", "reviewer"))]
 

@@ -8,9 +8,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 from pydantic import Field
+from sqlalchemy import Connection
 
-from accord.labels import campaigns, quality, queue, users
-from accord.labels.campaigns import Settings
+from accord.algorithms.statistics import Interval
+from accord.labels import campaigns, quality, queue, red_team_results, users
+from accord.labels.campaigns import Campaign, Settings
 from accord.labels.quality import Share
 from accord.labels.users import ROLES, Role
 from accord.strict import StrictModel
@@ -54,15 +56,18 @@ def home(request: Request, session: Signed) -> Response:
             for campaign in campaigns.every(connection)
         ]
     watches = user.role in ("owner", "reviewer")
-    annotates = user.role in ("owner", "reviewer", "annotator")
-    return page("home", session, campaigns=rows, watches=watches, annotates=annotates)
+    annotates, attacks = (user.role in ("owner", "reviewer", own) for own in ("annotator", "red-teamer"))
+    return page("home", session, campaigns=rows, watches=watches, annotates=annotates, attacks=attacks)
 
 
 @router.get("/campaigns/{campaign_id}", include_in_schema=False)
 def campaign_page(request: Request, campaign_id: Id, session: Signed, user: Watcher) -> Response:
     with site(request).database.reading() as connection:
         campaign = campaigns.get(connection, campaign_id)
-        values: dict[str, Any] = {
+        if campaign.settings.red_team:
+            values = _red_team(connection, campaign)
+            return page("red_team_results", session, number=_number, interval=_interval, **values)
+        values = {
             "campaign": campaign,
             "guideline": campaigns.guideline(connection, campaign_id),
             "progress": campaigns.progress(connection, campaign),
@@ -109,6 +114,20 @@ def change_user(request: Request, user_id: Id, user: Owner, change: UserChange) 
         users.change(connection, database.now(), user_id, by=user.id, role=change.role, active=change.active)
 
 
+def _red_team(connection: Connection, campaign: Campaign) -> dict[str, Any]:
+    """And beside the campaign the one before it, of the same kind."""
+    found = red_team_results.results(connection, campaign.id)
+    earlier = next((one for one in campaigns.every(connection) if one.settings.red_team and one.id < campaign.id), None)
+    ratio = None
+    if earlier is not None:
+        ratio = red_team_results.compared(found, red_team_results.results(connection, earlier.id))
+    return {"campaign": campaign, "results": found, "earlier": earlier, "ratio": ratio}
+
+
+def _interval(found: Interval) -> str:
+    return f"{_number(found.value)} ({_number(found.low)} to {_number(found.high)})"
+
+
 def _share(found: Share) -> str:
     if not found.num:
         return NOTHING
@@ -117,4 +136,6 @@ def _share(found: Share) -> str:
 
 
 def _number(value: float) -> str:
+    if math.isinf(value):
+        return "any"
     return NOTHING if math.isnan(value) else f"{value:.2f}"

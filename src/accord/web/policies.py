@@ -36,18 +36,19 @@ class Policies:
     endpoint: str
     names: tuple[str, ...]
 
-    def answers(self, messages: Sequence[Message], key: str) -> list[Written]:
-        """Two, by two policies where there are two, at temperatures of their own. Who writes what depends on the key.
+    def answers(self, messages: Sequence[Message], key: str, num: int = 2) -> list[Written]:
+        """Two, by two policies where there are two, at temperatures of their own; or one. Who writes what depends on
+        the key.
 
         Raises UserError when the endpoint does not answer.
         """
         generator = np.random.Generator(np.random.Philox(key=derive_seed("live", key)))
         count = len(self.names)
         two = generator.permutation(count)[:2] if count > 1 else np.zeros(2, dtype=int)
-        temperatures = generator.choice(TEMPERATURES, size=2, replace=False)
+        temperatures = generator.choice(TEMPERATURES, size=2, replace=False)[:num]
         return [
             self._answer(messages, self.names[int(i)], float(temperature), derive_seed("live", key, place))
-            for place, (i, temperature) in enumerate(zip(two, temperatures, strict=True))
+            for place, (i, temperature) in enumerate(zip(two, temperatures, strict=False))
         ]
 
     def _answer(self, messages: Sequence[Message], name: str, temperature: float, seed: int) -> Written:

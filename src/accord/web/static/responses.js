@@ -22,7 +22,7 @@ export class Responses {
     this.changed = changed;
     this.cards = texts.map((text, at) => this.#card(text, at, texts.length, safety));
     place.replaceChildren(...this.cards);
-    place.dataset.num = texts.length;
+    place.dataset.num = String(texts.length);
   }
 
   key(key) {

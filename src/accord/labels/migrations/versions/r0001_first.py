@@ -105,6 +105,54 @@ def upgrade() -> None:
         sa.Column("at", sa.Double, nullable=False),
     )
     op.create_table(
+        "sittings",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("key", sa.String(36), nullable=False, unique=True),
+        sa.Column("campaign_id", sa.Integer, sa.ForeignKey("campaigns.id"), nullable=False),
+        sa.Column("user_id", sa.Integer, sa.ForeignKey("users.id"), nullable=False),
+        sa.Column("active_seconds", sa.Double, nullable=False),
+        sa.Column("began", sa.Double, nullable=False),
+    )
+    op.create_table(
+        "attacks",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("key", sa.String(36), nullable=False, unique=True),
+        sa.Column("sitting_id", sa.Integer, sa.ForeignKey("sittings.id"), nullable=False),
+        sa.Column("category", sa.String(100), nullable=False),
+        sa.Column("vector", sa.String(100), nullable=False),
+        sa.Column("at", sa.Double, nullable=False),
+    )
+    op.create_table(
+        "turns",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("key", sa.String(36), nullable=False, unique=True),
+        sa.Column("attack_id", sa.Integer, sa.ForeignKey("attacks.id"), nullable=False),
+        sa.Column("goes_on", sa.Integer, nullable=False),
+        sa.Column("text", sa.Text),
+        sa.Column("at", sa.Double, nullable=False),
+    )
+    op.create_table(
+        "replies",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("turn_id", sa.Integer, sa.ForeignKey("turns.id"), nullable=False),
+        sa.Column("place", sa.Integer, nullable=False),
+        sa.Column("policy", sa.String(200), nullable=False),
+        sa.Column("text", sa.Text),
+        sa.UniqueConstraint("turn_id", "place"),
+    )
+    op.create_table(
+        "ratings",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("key", sa.String(36), nullable=False, unique=True),
+        sa.Column("reply_id", sa.Integer, sa.ForeignKey("replies.id"), nullable=False),
+        sa.Column("user_id", sa.Integer, sa.ForeignKey("users.id"), nullable=False),
+        sa.Column("part", sa.String(16), nullable=False),
+        sa.Column("outcome", sa.String(16), nullable=False),
+        sa.Column("severity", sa.Integer),
+        sa.Column("comment", sa.Text, nullable=False),
+        sa.Column("at", sa.Double, nullable=False),
+    )
+    op.create_table(
         "events",
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("at", sa.Double, nullable=False),
@@ -117,3 +165,8 @@ def upgrade() -> None:
     op.create_index("ix_items_next", "items", ["campaign_id", "position"])
     op.create_index("ix_assignments_user", "assignments", ["user_id", "state"])
     op.create_index("ix_submissions_assignment_id", "submissions", ["assignment_id"])
+    op.create_index("ix_sittings_campaign_id", "sittings", ["campaign_id"])
+    op.create_index("ix_attacks_sitting_id", "attacks", ["sitting_id"])
+    op.create_index("ix_turns_attack_id", "turns", ["attack_id"])
+    op.create_index("ix_replies_turn_id", "replies", ["turn_id"])
+    op.create_index("ix_ratings_reply_id", "ratings", ["reply_id"])

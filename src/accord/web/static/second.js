@@ -1,0 +1,52 @@
+// Second ratings: somebody else's conversation, and one reply to rate without knowing what they said of it.
+
+import { element } from "./elements.js";
+import { replyCard, turnView } from "./ratings.js";
+import { send, uuid } from "./server.js";
+
+const { campaign } = document.body.dataset;
+const byId = (id) => document.getElementById(id);
+
+async function next() {
+  try {
+    const found = await send("POST", `/api/campaigns/${campaign}/second`);
+    byId("problem").hidden = true;
+    byId("attack").hidden = found.reply === null;
+    byId("done").hidden = found.reply !== null;
+    if (found.reply !== null) show(found);
+  } catch (error) {
+    byId("problem").textContent = `${error.message}.`;
+    byId("problem").hidden = false;
+  }
+}
+
+function show({ reply, category, vector, turns }) {
+  byId("kind").textContent = `${category} · ${vector}`;
+  const last = turns.at(-1);
+  const asked = last.replies.find((one) => one.reply === reply);
+  let rating = null;
+  const button = element("button", { type: "button", className: "primary", text: "Send" });
+  button.addEventListener("click", () => rating && sendRating(reply, rating));
+  const card = replyCard({ ...asked, outcome: null, severity: null, comment: "" }, "Rate this reply", (given) => {
+    rating = given;
+  });
+  byId("turns").replaceChildren(
+    ...turns.slice(0, -1).map((turn) => turnView(turn, null)),
+    element("article", { className: "turn user" }, element("div", { className: "text", text: last.text, dir: "auto" })),
+    card,
+    button,
+  );
+  card.focus();
+}
+
+async function sendRating(reply, rating) {
+  try {
+    await send("POST", `/api/replies/${reply}/second`, { key: uuid(), ...rating });
+    next();
+  } catch (error) {
+    byId("problem").textContent = `${error.message}.`;
+    byId("problem").hidden = false;
+  }
+}
+
+next();
