@@ -11,6 +11,7 @@ from accord.labels import campaigns, users
 from accord.labels.database import Database
 from accord.labels.migrate import open_labels
 from tests.labels.test_queue import answer, lease
+from tests.labels.test_red_team import Team
 
 PAIRS = [{"prompt": f"Question {i}?", "chosen": f"Yes, {i} is so.", "rejected": f"No, {i} is not."} for i in range(3)]
 
@@ -129,3 +130,23 @@ def test_people_write_or_attack(folder: Path) -> None:
     database.close()
     assert (first.settings.live, first.settings.safety, first.settings.red_team) == (True, True, False)
     assert (second.settings.red_team, second.settings.pairs) == (True, True)
+
+
+def test_what_a_red_team_found_is_written(folder: Path) -> None:
+    accord("red-team", "mine", "--pairs")
+    assert "has nothing of that kind yet" in accord("red-team-export", "mine", "out.jsonl", "--as", "sft", status=2)
+    database = store()
+    with database.reading() as connection:
+        of = campaigns.named(connection, "mine")
+    assert of is not None
+    with database.writing() as connection:
+        who = users.create(connection, 1.0, "rob", "red-teamer")
+    rob = Team(database, of, who)
+    turn = rob.turn(rob.attack(), "text", "old", "new")
+    for reply, outcome in zip(turn.replies, ("violation", "compliant"), strict=True):
+        rob.rate(reply.id, outcome)  # type: ignore[arg-type]
+    database.close()
+    assert accord("red-team-export", "mine", "out.jsonl", "--as", "pairs") == "1 rows are in out.jsonl"
+    (row,) = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
+    assert row["chosen"][0]["content"] == "new to text"
+    assert (row["chosen_safe"], row["rejected_safe"]) == (True, False)

@@ -144,6 +144,31 @@ def export(
         say(f"{written.num_rows} rows are in {out}{ties}")
 
 
+@app.command(name="red-team-export")
+def red_team_export(
+    campaign: CampaignArgument,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A .jsonl, .csv or .parquet file; also .jsonl.gz.")],
+    what: Annotated[
+        Literal["sft", "pairs", "prompts", "suite"],
+        typer.Option("--as", help="Safe replies; preferences; violating prompts; those of held-out attacks, to test."),
+    ],
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write what a red team found as data to train on, or as a suite to test with, which share no kind of attack."""
+    with _labels(store) as database:
+        from accord.data.writers import write_source
+        from accord.labels.red_team_export import KINDS, records
+
+        if out.exists():
+            raise UserError("there is a file already", where=str(out), remedy="Name another one, or remove it.")
+        with database.reading() as connection:
+            found = records(connection, _campaign(connection, campaign), what)
+        if not found:
+            raise UserError(f"{campaign!r} has nothing of that kind yet", remedy="Attack, and rate what comes back.")
+        written = write_source(out, KINDS[what], found)
+        say(f"{written.num_rows} rows are in {out}")
+
+
 @app.command()
 def erase(
     user: Annotated[str | None, typer.Option("--user", metavar="NAME", help="A person, and all they said.")] = None,

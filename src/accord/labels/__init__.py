@@ -7,7 +7,12 @@
     users        people, roles, invitations, sessions
     campaigns    what is asked of whom, with which guidelines
     queue        leases, submissions, skips, undo
-    snapshot     comparisons with their judgements, frozen
+    snapshot     comparisons with their judgements, as of now
+    quality      agreement, and what can be told of each person
+    live         prompts that people write
+    red_team     attacks, replies and ratings; red_team_results counts them, red_team_export makes data of them
+    erase        tombstones
+    events       the audit trail
 
 Functions take a connection within a transaction of their caller's, so that what belongs together is one.
 """

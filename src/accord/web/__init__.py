@@ -5,6 +5,9 @@
     passwords   argon2id
     entry       signing in and out, invitations
     annotating  the annotation page and what it sends
+    live        where a person writes, and two policies answer
+    red_teaming a chat that is meant to fail, and its ratings
+    policies    what answers them, over HTTP
     owning      campaigns, people, agreement
     serving     `accord web`: uvicorn on loopback, and a first link
 

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from accord.data.derive import derive_ranking
+from accord.labels.campaigns import CATEGORIES, VECTORS, Campaign
+from accord.labels.database import Database
+from accord.labels.red_team_export import held_out, records
+from accord.types import Message
+from tests.labels.people import campaign, user
+from tests.labels.test_red_team import Team
+
+
+def filled(database: Database) -> Campaign:
+    """In each of ten families: a prompt that both policies refuse, and one that the new one alone refuses."""
+    of = campaign(database, 0, red_team=True, pairs=True)
+    rob = Team(database, of, user(database, "rob", "red-teamer"))
+    for category in CATEGORIES[:2]:
+        for vector in VECTORS[:5]:
+            attack = rob.attack(category, vector)
+            for outcomes in (("safe-refusal", "safe-refusal"), ("violation", "safe-refusal")):
+                turn = rob.turn(attack, f"{vector} {outcomes[0]}", "old", "new", goes_on=1)
+                for reply, outcome in zip(turn.replies, outcomes, strict=True):
+                    rob.rate(reply.id, outcome)  # type: ignore[arg-type]
+    rob.turn(rob.attack(), "nobody rates this", "old", "new")
+    return of
+
+
+def test_held_out_families_are_in_the_suite_and_nowhere_else(database: Database) -> None:
+    of = filled(database)
+    with database.reading() as connection:
+        found = {form: records(connection, of, form) for form in ("sft", "pairs", "prompts", "suite")}  # type: ignore[arg-type]
+    assert {form: len(rows) for form, rows in found.items()} == {"sft": 24, "pairs": 8, "prompts": 8, "suite": 2}
+    tested = {one.id for one in found["suite"]}  # type: ignore[union-attr]
+    trained = {one.id for one in found["prompts"]} | {one.prompt.id for one in found["sft"]}  # type: ignore[union-attr]
+    trained |= {one.prompt.id for one, _ in found["pairs"]}  # type: ignore[misc]
+    assert not tested & trained
+
+
+def test_a_prompt_is_the_conversation_along_what_was_gone_on_with(database: Database) -> None:
+    of = filled(database)
+    with database.reading() as connection:
+        pairs = records(connection, of, "pairs")
+    comparison, said = pairs[0]  # type: ignore[misc]
+    texts = [message.content for message in comparison.prompt.messages]
+    vector = texts[0].removesuffix(" safe-refusal")
+    assert texts == [f"{vector} safe-refusal", f"new to {vector} safe-refusal", f"{vector} violation"]
+    assert isinstance(comparison.prompt.messages[1], Message)
+    ranking = derive_ranking(comparison, said, tie_below=0.5)
+    (pair,) = ranking.pairs
+    assert comparison.responses[pair.chosen].text == f"new to {vector} violation"
+    assert ranking.safe == (False, True)
+
+
+def test_how_many_families_are_held_out() -> None:
+    families = [(category, vector) for category in CATEGORIES for vector in VECTORS]
+    assert [len(held_out(families[:num])) for num in (0, 1, 2, 5, 10, 21)] == [0, 0, 1, 1, 2, 4]
+    assert held_out(families) == held_out(families[::-1] * 2)
