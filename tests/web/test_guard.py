@@ -45,6 +45,7 @@ ALLOWED = {
     ("GET", "/campaigns/{campaign_id}"): WATCHERS,
     ("PATCH", "/api/campaigns/{campaign_id}"): OWNERS,
     ("GET", "/people"): OWNERS,
+    ("GET", "/events"): OWNERS,
     ("POST", "/api/invitations"): OWNERS,
     ("PATCH", "/api/users/{user_id}"): OWNERS,
 }
@@ -121,7 +122,7 @@ def test_headers_forbid_scripts_from_anywhere_else(visit: Visit) -> None:
 def test_no_page_holds_a_script_or_a_style_of_its_own(database: Database, visit: Visit) -> None:
     campaign(database, 1)
     owner = visit("olga", "owner")
-    for path in ("/", "/campaigns/1", "/campaigns/1/annotate", "/people", "/nowhere"):
+    for path in ("/", "/campaigns/1", "/campaigns/1/annotate", "/people", "/events", "/nowhere"):
         text = owner.get(path).text
         assert "<style" not in text
         assert " style=" not in text

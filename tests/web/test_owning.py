@@ -77,3 +77,22 @@ def test_people_of_whom_little_is_known(database: Database, visit: Visit) -> Non
     text = " ".join(visit("olga", "owner").get("/campaigns/1").text.split())
     assert "No pair of responses has two answers yet" in text
     assert "100% (21% to 100%) of 1" in text  # the known best was found
+
+
+def test_an_owner_sees_the_queue_the_days_and_what_was_done(database: Database, visit: Visit) -> None:
+    campaign(database, 3, overlap=2)
+    ana, ben = visit("ana <b>"), visit("ben")
+    database.now = lambda: 86_400.0 * 20_000
+    for name in (ana, ben, ana):
+        item = name.next()["item"]
+        assert name.answer(item["assignment"], ranks=[1, 1]).status_code == 200
+    database.now = lambda: 86_400.0 * 20_001
+    ana.next()
+    owner = visit("olga", "owner")
+    text = " ".join(owner.get("/campaigns/1").text.split())
+    assert "1 items have all their answers, 2 are begun, 0 are new." in text
+    assert '<td>2024-10-04</td><td class="number">3</td>' in text
+    owner.ask("PATCH", "/api/campaigns/1", {"open": False})
+    trail = owner.get("/events").text
+    assert "campaign closed" in trail
+    assert "ana &lt;b&gt;" in trail

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import combinations
 from statistics import median
 
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, func, select
 
 from accord.algorithms.agreement import Floats, gwet_ac, krippendorff_alpha, pairwise_agreement
 from accord.algorithms.statistics import Interval, wilson
-from accord.labels.schema import assignments, items, users
+from accord.labels.schema import assignments, items, submissions, users
 from accord.labels.snapshot import Said, said
 
 
@@ -53,6 +54,40 @@ class Agreement:
     ac1: float
     pairwise: Floats
     both: Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Items of a campaign: that nobody has begun, that somebody has in hands or has answered but others are asked, too,
+    and that have all their answers. num_skipped: times that an item was skipped. late: answers after their lease."""
+
+    num_new: int
+    num_begun: int
+    num_done: int
+    num_skipped: int
+    num_late: int
+
+
+def queue_state(connection: Connection, campaign_id: int, overlap: int) -> Queue:
+    ordinary = (items.c.campaign_id == campaign_id) & items.c.gold.is_(None) & items.c.content.is_not(None)
+    counts = select(items.c.num_taken, items.c.num_answered, func.count()).where(ordinary)
+    new = begun = done = 0
+    for taken, answered, num in connection.execute(counts.group_by(items.c.num_taken, items.c.num_answered)):
+        new += num * (not taken)
+        done += num * (answered >= overlap)
+        begun += num * (taken > 0 and answered < overlap)
+    of_campaign = select(func.count()).select_from(assignments.join(items)).where(items.c.campaign_id == campaign_id)
+    skipped = connection.execute(of_campaign.where(assignments.c.state == "skipped")).scalar_one()
+    sent = select(func.count()).select_from(submissions.join(assignments).join(items))
+    late = sent.where(items.c.campaign_id == campaign_id, submissions.c.late, submissions.c.kind == "answer")
+    return Queue(new, begun, done, skipped, connection.execute(late).scalar_one())
+
+
+def by_day(connection: Connection, campaign_id: int) -> list[tuple[str, int]]:
+    """The answers that count, by the day (UTC) on which they were sent, the first first; days without any are left
+    out."""
+    days = Counter(datetime.fromtimestamp(one.at, UTC).date().isoformat() for one in said(connection, campaign_id))
+    return sorted(days.items())
 
 
 def of_people(connection: Connection, campaign_id: int) -> list[OfPerson]:

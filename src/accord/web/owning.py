@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request
@@ -11,7 +12,7 @@ from pydantic import Field
 from sqlalchemy import Connection
 
 from accord.algorithms.statistics import Interval
-from accord.labels import campaigns, quality, queue, red_team_results, users
+from accord.labels import campaigns, events, quality, queue, red_team_results, users
 from accord.labels.campaigns import Campaign, Settings
 from accord.labels.quality import Share
 from accord.labels.users import ROLES, Role
@@ -21,6 +22,7 @@ from accord.web.templates import page
 
 router = APIRouter()
 NOTHING = "-"
+MOST_EVENTS = 500  # on a page
 Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 
@@ -73,6 +75,8 @@ def campaign_page(request: Request, campaign_id: Id, session: Signed, user: Watc
             "progress": campaigns.progress(connection, campaign),
             "people": quality.of_people(connection, campaign_id),
             "agreement": quality.agreement(connection, campaign_id),
+            "queue": quality.queue_state(connection, campaign_id, campaign.settings.overlap),
+            "days": quality.by_day(connection, campaign_id),
         }
     return page("campaign", session, share=_share, number=_number, **values)
 
@@ -98,6 +102,14 @@ def people_page(request: Request, session: Signed, user: Owner) -> Response:
     return page("people", session, people=people, roles=ROLES)
 
 
+@router.get("/events", include_in_schema=False)
+def events_page(request: Request, session: Signed, user: Owner) -> Response:
+    """The audit trail."""
+    with site(request).database.reading() as connection:
+        newest = events.newest(connection, MOST_EVENTS)
+    return page("events", session, events=newest, when=_when)
+
+
 @router.post("/api/invitations")
 def invite(request: Request, user: Owner, asked: Invitation) -> dict[Literal["path"], str]:
     """A link that lets somebody in once, within a week."""
@@ -112,6 +124,10 @@ def change_user(request: Request, user_id: Id, user: Owner, change: UserChange) 
     database = site(request).database
     with database.writing() as connection:
         users.change(connection, database.now(), user_id, by=user.id, role=change.role, active=change.active)
+
+
+def _when(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _red_team(connection: Connection, campaign: Campaign) -> dict[str, Any]:
