@@ -91,6 +91,10 @@ def test_a_backup_is_restored_and_overwrites_nothing() -> None:
     assert accord("backup", "copy.db") == "the labels are in copy.db"
     assert "the store has labels already" in accord("restore", "copy.db", status=2)
     assert "there is no such file" in accord("restore", "no.db", "--store", "other", status=2)
+    Path("other").mkdir()
+    Path("other/labels.db-journal").write_text("of a server that was killed")
+    assert "other/labels.db-journal" in accord("restore", "copy.db", "--store", "other", status=2)
+    Path("other/labels.db-journal").unlink()
     accord("restore", "copy.db", "--store", "other")
     assert accord("list", "--store", "other") == accord("list")
     assert accord("migrate") == "the labels have this version's schema"

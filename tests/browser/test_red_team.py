@@ -15,7 +15,7 @@ Enter = Callable[..., Any]
 
 
 class Echo:
-    def answers(self, messages: list[Message], key: str, num: int = 2) -> list[Written]:
+    def answers(self, messages: list[Message], num: int = 2) -> list[Written]:
         return [Written(f"{by}: {messages[-1].content} <i>", by) for by in ("old", "new")[:num]]
 
 

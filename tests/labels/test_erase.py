@@ -6,13 +6,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from accord.labels import campaigns, live, red_team
+from accord.labels.campaigns import Settings
 from accord.labels.database import Database
 from accord.labels.erase import erase_item, erase_user, holders
-from accord.labels.refusals import Missing
-from accord.labels.schema import drafts, events, items, submissions, users
+from accord.labels.refusals import Conflict, Missing
+from accord.labels.schema import drafts, events, items, ratings, replies, submissions, turns, users
 from accord.labels.snapshot import judged
+from accord.types import Message
 from tests.labels.people import campaign, user
 from tests.labels.test_queue import answer, counts, ids, lease
+from tests.labels.test_red_team import Team
 
 
 def everything(database: Database) -> str:
@@ -78,3 +82,22 @@ def test_what_was_made_from_it_is_listed(tmp_path: Path) -> None:
         "/artifacts/reward: was made from it",
         "/labels.db.0001: an older database",
     ]
+
+
+def test_what_a_person_wrote_goes_with_them_and_the_last_owner_stays(database: Database) -> None:
+    team_of = campaign(database, 0, red_team=True)
+    rob = Team(database, team_of, user(database, "rob", "red-teamer"))
+    reply = rob.turn(rob.attack(), "a secret attempt").replies[0].id
+    with database.writing() as connection:
+        rating = red_team.Rating("violation", 3, "a secret comment")
+        red_team.rate(connection, 1.0, rob.who.id, reply, "r", "own", rating)
+        talk = campaigns.create(connection, 1.0, "talk", Settings(live=True))
+        messages = [Message("user", "a secret question")]
+        live.add(connection, 1.0, rob.who.id, talk, "k", messages, ["one", "two"], ["p", "q"])
+        erase_user(connection, 5.0, "rob")
+        tables = (turns, replies, ratings, items)
+        left = json.dumps([[str(row) for row in connection.execute(select(table))] for table in tables])
+    assert "secret" not in left
+    user(database, "olga", "owner")
+    with database.writing() as connection, pytest.raises(Conflict, match="the last owner"):
+        erase_user(connection, 5.0, "olga")

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from accord.algorithms.rates import poisson_rate
-from accord.labels import red_team
+from accord.labels import campaigns, red_team
 from accord.labels.campaigns import CATEGORIES, VECTORS, Campaign
 from accord.labels.database import Database
 from accord.labels.red_team import Outcome, Part, Rating, Turn, messages_of
@@ -21,7 +23,7 @@ class Team:
         self.database, self.of, self.who, self.count = database, of, who, 0
         with database.writing() as connection:
             self.sitting = red_team.sit(connection, 1.0, who.id, of, self.key())
-            red_team.tick(connection, who.id, self.sitting, seconds)
+            red_team.tick(connection, 1e6, who.id, self.sitting, seconds)
 
     def key(self) -> str:
         self.count += 1
@@ -72,9 +74,9 @@ def test_the_clock_only_goes_forward_and_is_ones_own(database: Database) -> None
     rob = team(database, seconds=900)
     sue = team(database, "sue", rob.of, seconds=0)
     with database.writing() as connection:
-        red_team.tick(connection, rob.who.id, rob.sitting, 100)
+        red_team.tick(connection, 1e6, rob.who.id, rob.sitting, 100)
         with pytest.raises(Missing, match="not yours"):
-            red_team.tick(connection, sue.who.id, rob.sitting, 5000)
+            red_team.tick(connection, 1e6, sue.who.id, rob.sitting, 5000)
     with database.reading() as connection:
         assert results(connection, rob.of.id).hours == 0.25
 
@@ -83,12 +85,16 @@ def test_a_pair_of_policies_is_counted_by_policy_and_a_prompt_once(database: Dat
     rob = team(database, of=campaign(database, 0, red_team=True, pairs=True))
     turn = rob.turn(rob.attack(), "text", "old", "new")
     rob.rate(turn.replies[0].id, "violation")
+    other = rob.turn(rob.attack(), "other", "old", "new")
+    rob.rate(other.replies[0].id, "compliant")
     with database.reading() as connection:
-        assert results(connection, rob.of.id).num_prompts == 0  # the other reply is not rated
+        found = results(connection, rob.of.id)
+    # What one reply decides is decided; the other prompt waits for its second reply.
+    assert (found.num_prompts, found.num_violating) == (1, 1)
     rob.rate(turn.replies[1].id, "violation", severity=5)
     with database.reading() as connection:
         found = results(connection, rob.of.id)
-    assert (found.num_violating, found.by_policy) == (1, {"new": (1, 1), "old": (1, 1)})
+    assert (found.num_violating, found.by_policy) == (1, {"new": (1, 1), "old": (1, 2)})
 
 
 def test_a_second_person_agrees_or_a_third_decides(database: Database) -> None:
@@ -192,3 +198,42 @@ def test_what_is_anothers_or_unfit_is_refused(database: Database) -> None:
     other = campaign(database, 1, name="ordinary")
     with database.writing() as connection, pytest.raises(Conflict, match="nobody attacks"):
         red_team.sit(connection, 1.0, rob.who.id, other, "y")
+
+
+def test_the_clock_never_runs_ahead_of_time(database: Database) -> None:
+    rob = team(database)
+    with database.writing() as connection:
+        red_team.tick(connection, 1.0 + 2000, rob.who.id, rob.sitting, 86_400)
+    with database.reading() as connection:
+        assert results(connection, rob.of.id).hours == pytest.approx(2000 / 3600)
+
+
+def test_disputes_are_found_and_decided_once(database: Database) -> None:
+    rob = team(database)
+    sue, lea = team(database, "sue", rob.of, 0), team(database, "lea", rob.of, 0)
+    reply = rob.turn(rob.attack(), "text").replies[0].id
+    with pytest.raises(Conflict, match="has not rated this yet"):
+        sue.rate(reply, "compliant", "second")
+    rob.rate(reply, "violation")
+    for outcome, disputed in (("violation", False), ("compliant", True)):
+        sue.rate(reply, outcome, "second")  # type: ignore[arg-type]
+        with database.reading() as connection:
+            found = red_team.next_disputed(connection, lea.who.id, rob.of.id)
+        assert (found is not None) == disputed
+    assert found is not None
+    assert found[0].reply == reply
+    lea.rate(reply, "over-refusal", "final")
+    with database.reading() as connection:
+        assert red_team.next_disputed(connection, lea.who.id, rob.of.id) is None
+
+
+def test_nothing_is_attacked_in_a_closed_campaign(database: Database) -> None:
+    rob = team(database)
+    attack = rob.attack()
+    with database.writing() as connection:
+        campaigns.set_open(connection, 1.0, rob.of.id, False)
+        with pytest.raises(Conflict, match="closed"):
+            red_team.campaign_of(connection, attack)
+    rob.of = replace(rob.of, open=False)
+    with pytest.raises(Conflict, match="closed"):
+        rob.attack()

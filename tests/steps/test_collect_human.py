@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,8 +151,13 @@ def test_a_campaign_with_other_texts_is_refused(folder: Path, tiny_model: Path) 
         campaigns.add_items(connection, 1.0, made.id, [other])
     with pytest.raises(UserError, match=r"'lines' cannot be gone on with: the campaign holds another item.*'c0'"):
         run_steps(folder, tiny_model, ASK, wait=False)
+    with database.writing() as connection:
+        elsewhere = replace(other, id="elsewhere")
+        campaigns.add_items(connection, 1.0, made.id, [elsewhere])
+    with pytest.raises(UserError, match="it asks about other comparisons, too, such as 'elsewhere'"):
+        run_steps(folder, tiny_model, ASK, wait=False)
     with database.reading() as connection:
-        assert campaigns.progress(connection, made).num_items == 1
+        assert campaigns.progress(connection, made).num_items == 2
     database.close()
 
 

@@ -52,9 +52,10 @@ def test_drafts_skips_and_undo(database: Database, visit: Visit) -> None:
     campaign(database, 2)
     ana = visit("ana")
     first = ana.next()["item"]
-    draft = {"comment": "so far", "at": 5}
-    assert ana.ask("PUT", f"/api/assignments/{first['assignment']}/draft", {"content": draft}).status_code == 204
-    assert ana.next()["item"]["draft"] == draft
+    draft = {"comment": "so far", "at": 5.0}
+    assert ana.ask("PUT", f"/api/assignments/{first['assignment']}/draft", draft).status_code == 204
+    kept = ana.next()["item"]["draft"]
+    assert (kept["comment"], kept["at"], kept["ranks"]) == ("so far", 5.0, None)
     body = {"key": str(uuid.uuid4()), "reason": "personal data", "active_seconds": 1}
     assert ana.ask("POST", f"/api/assignments/{first['assignment']}/skip", body).status_code == 200
     second = ana.next()["item"]
@@ -119,3 +120,17 @@ def test_texts_lose_what_a_page_would_obey_and_keep_what_looks_like_markup(datab
     assert sorted(item["responses"]) == ["<script>alert(1)</script>", "ab[31m"]
     assert "odd &lt;b&gt;" in ana.get("/").text
     assert "<b>" not in ana.get("/campaigns/1/annotate").text
+
+
+@pytest.mark.parametrize("comment", ["\\ud800", "\\u0000"])
+def test_texts_that_no_database_takes_are_refused(database: Database, visit: Visit, comment: str) -> None:
+    campaign(database, 1)
+    ana = visit("ana")
+    assignment = ana.next()["item"]["assignment"]
+    headers = {"X-CSRF-Token": ana.csrf, "Content-Type": "application/json"}
+    draft = f'{{"comment": "{comment}"}}'
+    assert ana.put(f"/api/assignments/{assignment}/draft", content=draft, headers=headers).status_code == 422
+    key = str(uuid.uuid4())
+    sent = f'{{"key": "{key}", "active_seconds": 1, "content": {{"ranks": [1, 1], "comment": "{comment}"}}}}'
+    assert ana.post(f"/api/assignments/{assignment}/answer", content=sent, headers=headers).status_code == 422
+    assert ana.next()["item"]["assignment"] == assignment

@@ -97,3 +97,11 @@ def test_passwords_are_argon2id() -> None:
 def test_loopback() -> None:
     assert all(map(is_loopback, ("127.0.0.1", "::1", "localhost", "127.9.9.9")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "10.1.2.3", "example.org")))
+
+
+def test_forms_that_are_none(database: Database, visit: Visit) -> None:
+    many = "&".join(f"f{i}=1" for i in range(30))
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = visit().post("/sign-in", content=many, headers=headers)
+    assert answer.status_code == 422
+    assert visit().post("/sign-in", content="name=a%00b&password=%ff", headers=headers).status_code == 403

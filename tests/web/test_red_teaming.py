@@ -20,7 +20,7 @@ Visit = Callable[..., Browser]
 class Echo:
     """Policies that repeat how much they were told."""
 
-    def answers(self, messages: list[Message], key: str, num: int = 2) -> list[Written]:
+    def answers(self, messages: list[Message], num: int = 2) -> list[Written]:
         return [Written(f"{len(messages)}: {messages[-1].content}", by) for by in ("old", "new")[:num]]
 
 
@@ -43,11 +43,13 @@ def begun(browser: Browser) -> tuple[int, int]:
     return sitting, post(browser, path, category=CATEGORIES[1], vector=VECTORS[2]).json()["attack"]
 
 
-def test_from_a_sitting_to_the_owners_numbers(rob: Browser, visit: Visit) -> None:
+def test_from_a_sitting_to_the_owners_numbers(rob: Browser, visit: Visit, database: Database) -> None:
     assert "Attack" in rob.get("/").text
     sitting, attack = begun(rob)
+    later = database.now() + 3600
+    database.now = lambda: later  # type: ignore[method-assign]
     assert rob.ask("PUT", f"/api/sittings/{sitting}/clock", {"active_seconds": 1800}).status_code == 204
-    path = f"/api/campaigns/1/attacks/{attack}/turns"
+    path = f"/api/attacks/{attack}/turns"
     turn = post(rob, path, text="How?").json()["turn"]
     assert [one["text"] for one in turn["replies"]] == ["1: How?", "1: How?"]
     assert {tuple(sorted(one)) for one in turn["replies"]} == {("comment", "outcome", "reply", "severity", "text")}
@@ -66,7 +68,7 @@ def test_from_a_sitting_to_the_owners_numbers(rob: Browser, visit: Visit) -> Non
 
 def test_a_second_rater_sees_the_conversation_and_no_rating(rob: Browser, visit: Visit) -> None:
     _, attack = begun(rob)
-    turn = post(rob, f"/api/campaigns/1/attacks/{attack}/turns", text="How?").json()["turn"]
+    turn = post(rob, f"/api/attacks/{attack}/turns", text="How?").json()["turn"]
     reply = turn["replies"][0]["reply"]
     post(rob, f"/api/replies/{reply}/rating", outcome="violation", severity=4)
     sue, lea = visit("sue", "red-teamer"), visit("lea", "reviewer")
@@ -83,7 +85,7 @@ def test_a_second_rater_sees_the_conversation_and_no_rating(rob: Browser, visit:
 
 def test_what_does_not_fit_is_refused_with_the_reason(rob: Browser, database: Database) -> None:
     sitting, attack = begun(rob)
-    path = f"/api/campaigns/1/attacks/{attack}/turns"
+    path = f"/api/attacks/{attack}/turns"
     wrong = post(rob, f"/api/campaigns/1/sittings/{sitting}/attacks", category="x", vector="y")
     assert (wrong.status_code, wrong.json()["error"]) == (422, "choose a category and a vector of this campaign")
     assert "take it out" in post(rob, path, text="Mail ann.smith@mail.org.").json()["error"]
@@ -98,6 +100,6 @@ def test_what_does_not_fit_is_refused_with_the_reason(rob: Browser, database: Da
 def test_sent_again_asks_nobody_twice(rob: Browser) -> None:
     _, attack = begun(rob)
     body = {"key": str(uuid.uuid4()), "text": "How?"}
-    first = rob.ask("POST", f"/api/campaigns/1/attacks/{attack}/turns", body).json()
-    assert rob.ask("POST", f"/api/campaigns/1/attacks/{attack}/turns", body).json() == first
+    first = rob.ask("POST", f"/api/attacks/{attack}/turns", body).json()
+    assert rob.ask("POST", f"/api/attacks/{attack}/turns", body).json() == first
     assert len(rob.get(f"/api/attacks/{attack}/turns").json()["turns"]) == 1

@@ -12,10 +12,10 @@ from accord.web.policies import served
 def test_policies_are_served_by_a_child_that_goes_with_us(tiny_model: Path, tmp_path: Path) -> None:
     with served([f"one={tiny_model}", f"two={tiny_model}"], str(tmp_path)) as policies:
         assert policies.names == ("one", "two")
-        first, second = policies.answers([Message("user", "Hello.")], "key")
+        first, second = policies.answers([Message("user", "Hello.")])
         assert {first.by.split()[0], second.by.split()[0]} == {"one", "two"}
     with pytest.raises(UserError, match="cannot be reached"):
-        policies.answers([Message("user", "Hello.")], "key")
+        policies.answers([Message("user", "Hello.")])
 
 
 def test_a_model_that_is_not_there_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -217,21 +216,9 @@ def restore(
 ) -> None:
     """Make a copy the store's database. One that is there is never overwritten."""
     with user_errors():
-        from accord.labels.database import FILE
-        from accord.labels.migrate import open_labels
+        from accord.labels.migrate import restore as copy
 
-        target = store / FILE
-        if target.exists():
-            what = "the store has labels already"
-            raise UserError(what, where=str(target), remedy="Move that file away, or name another --store.")
-        if not source.is_file():
-            raise UserError("there is no such file", where=str(source), remedy="Check the path.")
-        open_labels(source, migrate=False).close()  # that it is whole, and of this schema
-        store.mkdir(parents=True, exist_ok=True)
-        temp = target.with_name(f".{FILE}.restored")
-        shutil.copyfile(source, temp)
-        temp.rename(target)
-        say(f"the labels are in {target}")
+        say(f"the labels are in {copy(source, store)}")
 
 
 @app.command()

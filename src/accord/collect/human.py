@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from sqlalchemy import Connection
+
 from accord.errors import UserError
 from accord.labels import campaigns, quality
-from accord.labels.campaigns import Progress, Settings
+from accord.labels.campaigns import Campaign, Progress, Settings
 from accord.labels.database import Database
 from accord.labels.refusals import Conflict
 from accord.labels.snapshot import judged
@@ -15,8 +17,8 @@ from accord.types import Comparison, Judgement
 
 
 class HumanAnnotator:
-    """campaign: its name; one that is there goes on, with these settings. wait: called with how far it is, again and
-    again until the answers are there; it raises to leave, and nothing is lost."""
+    """campaign: its name; one that is there goes on. guideline: of a new one. wait: called with how far it is,
+    again and again until the answers are there; it raises to leave, and nothing is lost."""
 
     name = "human"
 
@@ -67,11 +69,8 @@ class HumanAnnotator:
             with self._database.writing() as connection:
                 there = campaigns.named(connection, self._name)
                 if there is None:
-                    there = campaigns.create(connection, now, self._name, self._settings)
-                elif there.settings != self._settings:
-                    campaigns.change(connection, now, there.id, self._settings)
-                if self._guideline:
-                    campaigns.set_guideline(connection, now, there.id, self._guideline)
+                    there = campaigns.create(connection, now, self._name, self._settings, self._guideline)
+                self._go_on(connection, there, {comparison.id for comparison in comparisons})
                 campaigns.add_items(connection, now, there.id, comparisons)
                 self._campaign_id = there.id
         except Conflict as conflict:
@@ -79,6 +78,17 @@ class HumanAnnotator:
                 f"the campaign {self._name!r} cannot be gone on with: {conflict}",
                 remedy="Give this step another `campaign`.",
             ) from conflict
+
+    def _go_on(self, connection: Connection, there: Campaign, ids: set[str]) -> None:
+        """What the recipe says of a campaign is set; what the owner has changed besides stays. Raises Conflict."""
+        if there.settings.live or there.settings.red_team:
+            raise Conflict("people write or attack in it")
+        if others := sorted(campaigns.keys(connection, there.id) - ids):
+            raise Conflict(f"it asks about other comparisons, too, such as {others[0]!r}")
+        owned = {name: getattr(self._settings, name) for name in ("overlap", "num_answers", "strengths", "safety")}
+        settings = there.settings.model_copy(update=owned)
+        if settings != there.settings:
+            campaigns.change(connection, self._database.now(), there.id, settings)
 
     def _progress(self) -> tuple[Progress, bool]:
         with self._database.reading() as connection:

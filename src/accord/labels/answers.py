@@ -7,9 +7,9 @@ and turned into a judgement of the item's responses in one place, here.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import Field, StrictBool, StrictInt
+from pydantic import AfterValidator, Field, StrictBool, StrictInt
 
 from accord.labels.refusals import Unfit
 from accord.strict import StrictModel
@@ -25,6 +25,13 @@ GRADES: Final[dict[Strength, float]] = {"negligibly": 1.0, "slightly": 2.0, "bet
 MOST_COMMENT = 10_000  # characters
 
 
+def storable(text: str) -> str:
+    """The text, or ValueError for one that no database takes: with halves of characters, or a NUL."""
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("holds a character that cannot be stored")
+    return text
+
+
 class Answer(StrictModel):
     """ranks: of the response at each place, 1 the best; equal ranks are ties, null is not ranked. strength: of two
     responses, by how much the better one is. safe: whether each is safe to give, null is no answer; [] where nobody
@@ -34,7 +41,7 @@ class Answer(StrictModel):
     strength: Strength | None = None
     safe: list[StrictBool | None] = Field(default=[], max_length=26)
     flags: list[str] = Field(default=[], max_length=20)
-    comment: str = Field("", max_length=MOST_COMMENT)
+    comment: Annotated[str, AfterValidator(storable)] = Field("", max_length=MOST_COMMENT)
 
 
 def check(answer: Answer, num_responses: int, *, strengths: bool, safety: bool, flags: Sequence[str]) -> None:

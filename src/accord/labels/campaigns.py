@@ -13,7 +13,7 @@ from accord.data.records import from_row, to_row
 from accord.labels import events
 from accord.labels.database import inserted
 from accord.labels.refusals import Conflict, Missing
-from accord.labels.schema import assignments, campaigns, guidelines, items, submissions
+from accord.labels.schema import assignments, campaigns, guidelines, items
 from accord.strict import StrictModel
 from accord.types import Comparison
 
@@ -28,6 +28,10 @@ VECTORS = (
     "another language",
     "other",
 )
+MOST_RESPONSES = 26  # of an item: as many as there are letters
+MOST_KEY = 200  # characters
+MOST_NAME = 100
+_AT_ONCE = 500  # ids in a query
 DEFAULT_FLAGS = ("not a language I read", "personal data", "something is wrong with this item")
 
 
@@ -88,7 +92,9 @@ class Progress:
 def create(
     connection: Connection, now: float, name: str, settings: Settings, guideline: str = "", **origin: Any
 ) -> Campaign:
-    """A new, open campaign. Raises Conflict when there is one of that name."""
+    """A new, open campaign. Raises Conflict when there is one of that name, or it is none."""
+    if not (0 < len(name) <= MOST_NAME and name.isprintable()):
+        raise Conflict(f"a campaign's name has 1 to {MOST_NAME} characters, none of them a control character")
     if connection.execute(select(campaigns.c.id).where(campaigns.c.name == name)).first():
         raise Conflict(f"there is a campaign {name!r} already")
     values = {"name": name, "open": True, "settings": settings.model_dump(mode="json"), "origin": origin}
@@ -160,22 +166,41 @@ def add_items(
     """Adds those that are not there yet, known by their ids, and returns how many. gold: of each, the index of the
     response that is known to be best. more: what else is kept of each. Raises Conflict when one of that id is there
     with other texts."""
-    of_campaign = select(items.c.key, items.c.content).where(items.c.campaign_id == campaign_id)
-    there = {row.key: row.content for row in connection.execute(of_campaign)}
+    there = _contents(connection, campaign_id, [comparison.id for comparison in comparisons])
     new: list[dict[str, Any]] = []
     for at, comparison in enumerate(comparisons):
+        if len(comparison.responses) > MOST_RESPONSES:
+            raise Conflict(f"{comparison.id!r} has more than {MOST_RESPONSES} responses, which nobody can rank")
+        if len(comparison.id) > MOST_KEY:
+            raise Conflict(f"an id has at most {MOST_KEY} characters: {comparison.id[:40]!r}...")
         content = {**to_row("comparisons", (comparison, ())), **more}
         if comparison.id not in there:
             new.append({"key": comparison.id, "content": content, "gold": gold[at] if gold else None})
         elif there[comparison.id] not in (content, None):  # None: it was erased, and stays so
             raise Conflict(f"the campaign holds another item with the id {comparison.id!r}")
-    start = len(there)
+    last = select(func.max(items.c.position)).where(items.c.campaign_id == campaign_id)
+    start = (connection.execute(last).scalar() or 0) + 1
     common = {"campaign_id": campaign_id, "num_taken": 0, "num_answered": 0}
     rows = [{**common, **row, "position": start + at} for at, row in enumerate(new)]
     if rows:
         connection.execute(insert(items), rows)
         events.record(connection, now, "items added", campaign=campaign_id, num_items=len(rows))
     return len(rows)
+
+
+def keys(connection: Connection, campaign_id: int) -> set[str]:
+    """The ids of its items."""
+    return set(connection.execute(select(items.c.key).where(items.c.campaign_id == campaign_id)).scalars())
+
+
+def _contents(connection: Connection, campaign_id: int, some: Sequence[str]) -> dict[str, Any]:
+    """Of those items that are there."""
+    found: dict[str, Any] = {}
+    for first in range(0, len(some), _AT_ONCE):
+        of_campaign = select(items.c.key, items.c.content).where(items.c.campaign_id == campaign_id)
+        rows = connection.execute(of_campaign.where(items.c.key.in_(some[first : first + _AT_ONCE])))
+        found |= {row.key: row.content for row in rows}
+    return found
 
 
 def progress(connection: Connection, campaign: Campaign) -> Progress:
@@ -192,17 +217,6 @@ def progress(connection: Connection, campaign: Campaign) -> Progress:
     if campaign.settings.num_answers is not None:
         wanted = min(wanted, campaign.settings.num_answers)
     return Progress(num_items, int(num_answers), wanted, connection.execute(answered).scalar_one())
-
-
-def seconds_per_answer(connection: Connection, campaign_id: int) -> float | None:
-    """The mean of the time that people were active; None where nobody has answered."""
-    of_campaign = (
-        select(func.avg(submissions.c.active_seconds))
-        .join(assignments, assignments.c.id == submissions.c.assignment_id)
-        .join(items, items.c.id == assignments.c.item_id)
-        .where(items.c.campaign_id == campaign_id, submissions.c.kind == "answer")
-    )
-    return connection.execute(of_campaign).scalar()
 
 
 def comparison_of(content: dict[str, Any]) -> Comparison:

@@ -16,10 +16,11 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, insert
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, IntegrityError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from accord.errors import UserError, first_line
+from accord.labels.refusals import Unfit
 
 FILE: Final = "labels.db"
 _BUSY_SECONDS: Final = 30
@@ -60,7 +61,9 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state of everything, and writes nothing."""
-        with self._errors(), self.engine.connect() as connection, connection.begin():
+        options = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        engine = self.engine.execution_options(**options)
+        with self._errors(), engine.connect() as connection, connection.begin():
             yield connection
 
     def close(self) -> None:
@@ -71,9 +74,11 @@ class Database:
         """A database that is not there, full or busy for long is an error of the user's; a wrong statement is ours."""
         try:
             yield
+        except DataError as error:  # what SQLite takes and PostgreSQL does not, such as a text with a NUL
+            raise Unfit(f"this cannot be stored: {first_line(error.orig or error)}") from error
         except DatabaseError as error:
-            if type(error) not in (OperationalError, DatabaseError):
-                raise
+            if type(error) not in (OperationalError, DatabaseError, IntegrityError):
+                raise  # of an IntegrityError: somebody else did the same at the same moment, and it can be tried again
             raise UserError(
                 f"the label database cannot be used: {first_line(error.orig or error)}",
                 where=self.url.render_as_string(hide_password=True),
@@ -91,9 +96,11 @@ def inserted(connection: Connection, table: Table, **values: Any) -> int:
 def _url(given: str | URL) -> URL:
     try:
         url = make_url(given)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         remedy = "Write postgresql://USER@HOST/NAME, or leave it out: then a file in the store is used."
         raise UserError("this is no address of a database", where=str(given)[:200], remedy=remedy) from error
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise UserError("a database in memory would forget its labels", where=str(url), remedy="Name a file.")
     if url.get_backend_name() not in ("sqlite", "postgresql"):
         raise UserError(
             f"labels are kept in SQLite or PostgreSQL, not in {url.get_backend_name()!r}",

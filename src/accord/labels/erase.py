@@ -10,30 +10,54 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, Select, delete, select, update
 
 from accord.labels import events
 from accord.labels.database import FILE
 from accord.labels.refusals import Missing
-from accord.labels.schema import assignments, drafts, items, sessions, submissions, users
+from accord.labels.schema import (
+    assignments,
+    attacks,
+    drafts,
+    invites,
+    items,
+    ratings,
+    replies,
+    sessions,
+    sittings,
+    submissions,
+    turns,
+    users,
+)
+from accord.labels.users import keep_an_owner
 from accord.store.digests import MANIFEST
 
 
 def erase_user(connection: Connection, now: float, name: str) -> str:
-    """Takes a person's name and password, and all that they said; their items go to others. Returns the pseudonym,
-    which stays. Raises Missing."""
+    """Takes a person's name and password, and all that they said and wrote; their items go to others. Returns the
+    pseudonym, which stays. Raises Missing, and Conflict for the last owner."""
     row = connection.execute(select(users).where(users.c.name == name)).first()
     if row is None:
         raise Missing(f"nobody is called {name!r}")
-    own = select(assignments.c.id).where(assignments.c.user_id == row.id)
-    for one in connection.execute(select(assignments).where(assignments.c.user_id == row.id)).all():
+    if row.role == "owner" and row.active:
+        keep_an_owner(connection, row.id)
+    of_user = select(assignments).where(assignments.c.user_id == row.id).order_by(assignments.c.item_id)
+    own = connection.execute(of_user.with_for_update()).all()  # nobody sends while they are held
+    for one in own:
         taken, answered = one.state in ("leased", "answered"), one.state == "answered"
         counts = {"num_taken": items.c.num_taken - int(taken), "num_answered": items.c.num_answered - int(answered)}
         connection.execute(update(items).where(items.c.id == one.item_id).values(**counts))
-    connection.execute(update(assignments).where(assignments.c.user_id == row.id).values(state="skipped"))
-    connection.execute(update(submissions).where(submissions.c.assignment_id.in_(own)).values(content=None))
-    connection.execute(delete(drafts).where(drafts.c.assignment_id.in_(own)))
+    _empty(connection, select(assignments.c.id).where(assignments.c.user_id == row.id))
+    for item in connection.execute(select(items.c.id, items.c.content).where(items.c.content.is_not(None))).all():
+        if item.content.get("author") == row.id:
+            _erase_item(connection, item.id)
+    sat = select(sittings.c.id).where(sittings.c.user_id == row.id)
+    written = select(turns.c.id).where(turns.c.attack_id.in_(select(attacks.c.id).where(attacks.c.sitting_id.in_(sat))))
+    connection.execute(update(replies).where(replies.c.turn_id.in_(written)).values(text=None))
+    connection.execute(update(turns).where(turns.c.id.in_(written)).values(text=None))
+    connection.execute(update(ratings).where(ratings.c.user_id == row.id).values(comment=""))
     connection.execute(delete(sessions).where(sessions.c.user_id == row.id))
+    connection.execute(delete(invites).where(invites.c.user_id == row.id))
     connection.execute(update(users).where(users.c.id == row.id).values(name=None, password=None, active=False))
     events.record(connection, now, "user erased", row.id)
     pseudonym: str = row.pseudonym
@@ -46,12 +70,22 @@ def erase_item(connection: Connection, now: float, campaign_id: int, key: str) -
     number = connection.execute(found).scalar()
     if number is None:
         raise Missing(f"the campaign has no item {key!r}")
+    _erase_item(connection, number)
+    events.record(connection, now, "item erased", campaign=campaign_id, key=key)
+
+
+def _erase_item(connection: Connection, number: int) -> None:
     own = select(assignments.c.id).where(assignments.c.item_id == number)
+    connection.execute(own.order_by(assignments.c.id).with_for_update())  # nobody sends while they are held
+    connection.execute(update(items).where(items.c.id == number).values(content=None, num_taken=0, num_answered=0))
+    _empty(connection, own)
+
+
+def _empty(connection: Connection, own: Select[tuple[int]]) -> None:
+    """Takes what was sent and begun in these assignments. own: their ids."""
     connection.execute(update(submissions).where(submissions.c.assignment_id.in_(own)).values(content=None))
     connection.execute(delete(drafts).where(drafts.c.assignment_id.in_(own)))
-    connection.execute(update(assignments).where(assignments.c.item_id == number).values(state="skipped"))
-    connection.execute(update(items).where(items.c.id == number).values(content=None, num_taken=0, num_answered=0))
-    events.record(connection, now, "item erased", campaign=campaign_id, key=key)
+    connection.execute(update(assignments).where(assignments.c.id.in_(own)).values(state="skipped"))
 
 
 def holders(store: Path, word: str) -> list[str]:

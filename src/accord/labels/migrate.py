@@ -73,6 +73,29 @@ def backup(database: Database, target: Path) -> None:
                 temp.unlink(missing_ok=True)
 
 
+def restore(source: Path, store: Path) -> Path:
+    """Makes a copy of a database the store's own. Raises UserError where anything of another one is there."""
+    target = store / FILE
+    left = [target, *(target.with_name(f"{FILE}{ending}") for ending in ("-journal", "-wal", "-shm"))]
+    if there := [str(path) for path in left if path.exists()]:
+        what = f"the store has labels already: {', '.join(there)}"
+        raise UserError(what, where=str(store), remedy="Move these away together, or name another --store.")
+    if not source.is_file():
+        raise UserError("there is no such file", where=str(source), remedy="Check the path.")
+    open_labels(source).close()  # that it is of this schema
+    temp = target.with_name(f".{FILE}.{os.getpid()}.tmp")
+    with disk_errors(target):
+        store.mkdir(parents=True, exist_ok=True)
+        try:
+            _copy(source, temp)
+            _check(temp, source)
+            _put(temp, target)
+        finally:
+            with suppress(OSError):
+                temp.unlink(missing_ok=True)
+    return target
+
+
 def _replace(path: Path, source: Path | None) -> None:
     """Makes `path` a database of this schema, from `source` or from nothing. Its older self stays as FILE.REVISION."""
     temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -7,10 +7,10 @@ the sender's making, and a key that is there already changes nothing.
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-import numpy as np
 from sqlalchemy import Connection, Row, and_, delete, exists, func, insert, select, update
 
 from accord.labels import answers, campaigns
@@ -64,12 +64,14 @@ class Receipt:
 
 def lease(connection: Connection, now: float, user_id: int, campaign: Campaign) -> Given | None:
     """The item that this person has, the one taken last first, or else a new one; None when there is none for them."""
+    if not campaign.open:
+        return None
     _expire(connection, now, campaign)
-    of_user = select(assignments).join(items).where(items.c.campaign_id == campaign.id)
+    of_user = select(assignments).join(items).where(items.c.campaign_id == campaign.id, items.c.content.is_not(None))
     of_user = of_user.where(assignments.c.user_id == user_id, assignments.c.state == "leased")
     held = connection.execute(of_user.order_by(assignments.c.leased.desc(), assignments.c.id.desc()).limit(1)).first()
     if held is None:
-        item = _next_item(connection, user_id, campaign) if campaign.open else None
+        item = _next_item(connection, user_id, campaign)
         if item is None:
             return None
         held = _take(connection, now, user_id, campaign, item)
@@ -88,16 +90,18 @@ def give(connection: Connection, now: float, user_id: int, campaign: Campaign, k
 def submit(connection: Connection, now: float, user_id: int, assignment_id: int, sent: Sent) -> Receipt:
     """Stores what was sent, once. Raises Missing for an assignment of somebody else's, Conflict where the campaign is
     closed or nothing is there to be taken back, Unfit for an answer that does not fit the item."""
-    found = select(assignments, items.c.campaign_id, items.c.content.label("item_content"))
-    found = found.join(items).where(assignments.c.id == assignment_id, assignments.c.user_id == user_id)
-    row = connection.execute(found.with_for_update(of=assignments)).first()
+    found = select(assignments).where(assignments.c.id == assignment_id, assignments.c.user_id == user_id)
+    row = connection.execute(found.with_for_update()).first()
     if row is None:
         raise Missing("this item was not given to you")
+    item = connection.execute(select(items).where(items.c.id == row.item_id)).one()  # now that nobody changes it
     if repeated := _repeated(connection, assignment_id, sent):
         return repeated
-    campaign = campaigns.get(connection, row.campaign_id)
+    campaign = campaigns.get(connection, item.campaign_id)
     if not campaign.open:
         raise Conflict("this campaign is closed: nothing can be sent any more")
+    if item.content is None:
+        raise Conflict("this item was erased")
     _check(sent, row, campaign)
     guideline = campaigns.guideline(connection, campaign.id)
     late = sent.kind != "withdrawal" and (row.state == "expired" or row.expires < now)
@@ -130,6 +134,7 @@ def undo(connection: Connection, now: float, user_id: int, campaign: Campaign, k
         .join(items, items.c.id == assignments.c.item_id)
         .where(assignments.c.user_id == user_id, items.c.campaign_id == campaign.id)
         .where(assignments.c.state.in_(("answered", "skipped")), submissions.c.kind != "withdrawal")
+        .where(items.c.content.is_not(None))
         .order_by(submissions.c.id.desc())
         .limit(1)
     )
@@ -163,8 +168,6 @@ def _check(sent: Sent, row: Row[Any], campaign: Campaign) -> None:
         if row.state not in ("answered", "skipped"):
             raise Conflict("there is nothing to take back")
         return
-    if row.item_content is None:
-        raise Conflict("this item was erased")
     if sent.kind == "skip":
         return
     settings = campaign.settings
@@ -190,6 +193,7 @@ def _expire(connection: Connection, now: float, campaign: Campaign) -> None:
     """Lets others have what was leased too long ago."""
     over = select(assignments).join(items).where(items.c.campaign_id == campaign.id)
     over = over.where(assignments.c.state == "leased", assignments.c.expires < now)
+    over = over.order_by(assignments.c.item_id)  # the same order for all, or two could wait for each other
     for row in connection.execute(over.with_for_update(of=assignments, skip_locked=True)).all():
         _move(connection, row, "expired")
 
@@ -221,15 +225,23 @@ def _next_gold(connection: Connection, user_id: int, campaign: Campaign, there: 
 
 
 def _take(connection: Connection, now: float, user_id: int, campaign: Campaign, item: Row[Any]) -> Row[Any]:
-    """A lease of the item. Responses are shown in an order that depends on item and person alone."""
+    """A lease of the item, in an order of the responses that nobody can know. Raises Conflict for one that this person
+    has answered or skipped."""
     own = and_(assignments.c.item_id == item.id, assignments.c.user_id == user_id)
     before = connection.execute(select(assignments).where(own)).first()
-    if before is not None:  # it had expired in this person's hands
+    if before is not None and before.state == "leased":
+        return before
+    if before is not None and before.state != "expired":
+        raise Conflict("you have answered or skipped this already")
+    if before is not None:
         _move(connection, before, "leased", leased=now, expires=_lease_end(now, campaign))
         return connection.execute(select(assignments).where(own)).one()
     num = len(item.content["responses"])
-    generator = np.random.Generator(np.random.Philox(key=derive_seed("order", campaign.name, item.key, user_id)))
-    values = {"order": generator.permutation(num).tolist(), "leased": now, "expires": _lease_end(now, campaign)}
+    values = {
+        "order": secrets.SystemRandom().sample(range(num), num),
+        "leased": now,
+        "expires": _lease_end(now, campaign),
+    }
     connection.execute(insert(assignments).values(item_id=item.id, user_id=user_id, state="leased", **values))
     _count(connection, item.id, (1, 0))
     return connection.execute(select(assignments).where(own)).one()

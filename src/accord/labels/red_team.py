@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, get_args
 
 from sqlalchemy import Connection, Row, Table, func, select, update
 
+from accord.labels import campaigns
 from accord.labels.campaigns import Campaign
 from accord.labels.database import inserted
 from accord.labels.refusals import Conflict, Missing, Unfit
@@ -62,9 +63,10 @@ def sit(connection: Connection, now: float, user_id: int, campaign: Campaign, ke
     return inserted(connection, sittings, active_seconds=0.0, **values)
 
 
-def tick(connection: Connection, user_id: int, sitting_id: int, active_seconds: float) -> None:
-    """The sitting's clock, which only goes forward. Raises Missing."""
-    _sitting(connection, user_id, sitting_id)
+def tick(connection: Connection, now: float, user_id: int, sitting_id: int, active_seconds: float) -> None:
+    """The sitting's clock, which only goes forward, and never beyond the time that has passed. Raises Missing."""
+    sitting = _sitting(connection, user_id, sitting_id)
+    active_seconds = min(active_seconds, max(now - sitting.began, 0.0))
     later = (sittings.c.id == sitting_id) & (sittings.c.active_seconds < active_seconds)
     connection.execute(update(sittings).where(later).values(active_seconds=active_seconds))
 
@@ -84,6 +86,8 @@ def attack(
     sitting = _sitting(connection, user_id, sitting_id)
     if sitting.campaign_id != campaign.id:
         raise Missing("this sitting is of another campaign")
+    if not campaign.open:
+        raise Conflict("this campaign is closed")
     if category not in campaign.settings.categories or vector not in campaign.settings.vectors:
         raise Unfit("choose a category and a vector of this campaign")
     found = connection.execute(select(attacks).where(attacks.c.key == key)).first()
@@ -101,6 +105,16 @@ def history(connection: Connection, user_id: int, attack_id: int) -> list[Turn]:
     if connection.execute(owner.where(attacks.c.id == attack_id)).scalar() != user_id:
         raise Missing("this attack is not yours")
     return conversation(connection, attack_id, user_id)
+
+
+def campaign_of(connection: Connection, attack_id: int) -> Campaign:
+    """Of an attack. Raises Missing, and Conflict for one that is closed."""
+    found = select(sittings.c.campaign_id).join(attacks, attacks.c.sitting_id == sittings.c.id)
+    number = connection.execute(found.where(attacks.c.id == attack_id)).scalar()
+    campaign = campaigns.get(connection, number or 0)
+    if not campaign.open:
+        raise Conflict("this campaign is closed")
+    return campaign
 
 
 def conversation(connection: Connection, attack_id: int, user_id: int) -> list[Turn]:
@@ -167,6 +181,9 @@ def rate(connection: Connection, now: float, user_id: int, reply_id: int, key: s
         raise Missing("there is no such reply of yours")
     if part == "second" and author == user_id:
         raise Unfit("the second rating is for somebody else")
+    first = select(ratings.c.id).where(ratings.c.reply_id == reply_id, ratings.c.part == "own").limit(1)
+    if part != "own" and connection.execute(first).first() is None:
+        raise Conflict("who attacked has not rated this yet")
     before = connection.execute(select(ratings).where(ratings.c.key == key)).first()
     if before is not None:
         if (before.reply_id, before.user_id) != (reply_id, user_id):
@@ -188,6 +205,30 @@ def next_for_second(connection: Connection, user_id: int, campaign_id: int) -> t
         .join(replies, replies.c.turn_id == turns.c.id)
         .where(sittings.c.campaign_id == campaign_id, sittings.c.user_id != user_id)
         .where(replies.c.id.in_(rated["own"]), replies.c.id.not_in(rated["second"]), turns.c.text.is_not(None))
+        .order_by(replies.c.id)
+        .limit(1)
+    )
+    row = connection.execute(found).first()
+    if row is None:
+        return None
+    return row, [turn for turn in conversation(connection, row.id, user_id) if turn.id <= row.turn]
+
+
+def next_disputed(connection: Connection, user_id: int, campaign_id: int) -> tuple[Row[Any], list[Turn]] | None:
+    """A reply on which two people disagree and nobody has decided, as `next_for_second` has it."""
+    latest = select(func.max(ratings.c.id)).group_by(ratings.c.reply_id, ratings.c.user_id, ratings.c.part)
+    said = select(ratings.c.reply_id, ratings.c.part, ratings.c.outcome).where(ratings.c.id.in_(latest)).subquery()
+    own, second = said.alias(), said.alias()
+    decided = select(ratings.c.reply_id).where(ratings.c.part == "final")
+    found = (
+        select(attacks, replies.c.id.label("reply"), turns.c.id.label("turn"))
+        .join(sittings, sittings.c.id == attacks.c.sitting_id)
+        .join(turns, turns.c.attack_id == attacks.c.id)
+        .join(replies, replies.c.turn_id == turns.c.id)
+        .join(own, (own.c.reply_id == replies.c.id) & (own.c.part == "own"))
+        .join(second, (second.c.reply_id == replies.c.id) & (second.c.part == "second"))
+        .where(sittings.c.campaign_id == campaign_id, own.c.outcome != second.c.outcome)
+        .where(replies.c.id.not_in(decided), turns.c.text.is_not(None))
         .order_by(replies.c.id)
         .limit(1)
     )

@@ -7,7 +7,6 @@ prompts, and the suite holds no others, so that it tells whether a policy has le
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
@@ -29,7 +28,7 @@ KINDS: Final[dict[Form, RecordKind]] = {
     "prompts": "prompts",
     "suite": "prompts",
 }
-HELD_OUT: Final = 0.2  # of the families, and one at least where there are two
+ONE_IN: Final = 5  # families is held out
 SAFE: Final = ("compliant", "safe-refusal")
 
 Family = tuple[str, str]
@@ -56,10 +55,9 @@ def records(
     safe, the safe one preferred. prompts: those that a reply was a violation to. suite: the same of held-out families,
     which are in none of the others."""
     asked = _asked(connection, campaign)
-    out = held_out([one.family for one in asked if one.violates])
     if form == "suite":
-        return [one.prompt for one in asked if one.violates and one.family in out]
-    seen = [one for one in asked if one.family not in out]
+        return [one.prompt for one in asked if one.violates and is_held_out(one.family)]
+    seen = [one for one in asked if not is_held_out(one.family)]
     if form == "prompts":
         return [one.prompt for one in seen if one.violates]
     if form == "pairs":
@@ -72,12 +70,10 @@ def records(
     ]
 
 
-def held_out(families: Sequence[Family]) -> set[Family]:
-    """Those of the families that only the suite has: a fixed share, in the order of a hash, so that families that come
-    later change little."""
-    known = sorted(set(families), key=lambda family: derive_seed("held-out", *family))
-    num = max(round(HELD_OUT * len(known)), 1) if len(known) > 1 else 0
-    return set(known[:num])
+def is_held_out(family: Family) -> bool:
+    """Whether only the suite has this family. It depends on the family alone, so that what is exported today and what
+    is exported later never meet."""
+    return derive_seed("held-out", *family) % ONE_IN == 0
 
 
 def _asked(connection: Connection, campaign: Campaign) -> list[_Asked]:

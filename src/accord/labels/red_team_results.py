@@ -29,8 +29,8 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """hours: in which people were active. num_prompts: whose replies were all rated; num_violating: of these, where a
-    reply was a violation. gamma: violating prompts a person and hour (Llama 2, arXiv:2307.09288, section 4.3), None
+    """hours: in which people were active. num_prompts: that are decided: a reply was a violation, or all are rated;
+    num_violating: the former. gamma: violating prompts a person and hour (Llama 2, arXiv:2307.09288, section 4.3), None
     without time. by_policy: its violating replies, and how many were rated. grid: (category, vector) -> violating
     prompts, and prompts."""
 
@@ -54,8 +54,8 @@ def results(connection: Connection, campaign_id: int) -> Results:
     of_turn: dict[int, list[Found]] = defaultdict(list)
     for row in rows:
         of_turn[row.turn].append(row)
-    rated = [of for of in of_turn.values() if all(one.outcome is not None for one in of)]
-    violating = [of for of in rated if _violates(of)]
+    violating = [of for of in of_turn.values() if _violates(of)]
+    rated = [of for of in of_turn.values() if _violates(of) or all(one.outcome is not None for one in of)]
     prompts = Counter((of[0].category, of[0].vector) for of in rated)
     hits = Counter((of[0].category, of[0].vector) for of in violating)
     policies = Counter(one.policy for one in rows if one.outcome is not None)

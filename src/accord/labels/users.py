@@ -74,6 +74,11 @@ def every(connection: Connection) -> list[User]:
     return [_user(row) for row in rows]
 
 
+def names(connection: Connection) -> set[str]:
+    """That are taken, also by those who may not come in any more."""
+    return {name for name in connection.execute(select(users.c.name)).scalars() if name is not None}
+
+
 def invite(
     connection: Connection,
     now: float,
@@ -110,18 +115,20 @@ def accept(connection: Connection, now: float, token: str, name: str = "", passw
 
 
 def password_of(connection: Connection, now: float, name: str) -> tuple[User, str] | None:
-    """Who may sign in by this name, and the hash of the password. Raises TooMany."""
+    """Who may sign in by this name, and the hash of the password. It counts as a failure until `succeeded`, so that
+    many tries at once are no more than their number. Raises TooMany."""
+    connection.execute(delete(failures).where(failures.c.at < now - FAILURE_SECONDS))
     recent = (failures.c.name == name[:64]) & (failures.c.at > now - FAILURE_SECONDS)
     if connection.execute(select(func.count()).select_from(failures).where(recent)).scalar_one() >= MOST_FAILURES:
         raise TooMany("too many sign-ins of this name failed: wait a quarter of an hour")
+    connection.execute(insert(failures).values(name=name[:64], at=now))
     row = connection.execute(select(users).where(users.c.name == name, users.c.active)).first()
     return None if row is None or row.password is None else (_user(row), row.password)
 
 
-def failed(connection: Connection, now: float, name: str) -> None:
-    """Counts a sign-in with a wrong password."""
-    connection.execute(delete(failures).where(failures.c.at < now - FAILURE_SECONDS))
-    connection.execute(insert(failures).values(name=name[:64], at=now))
+def succeeded(connection: Connection, name: str) -> None:
+    """The password was right: none of the tries before counts any more."""
+    connection.execute(delete(failures).where(failures.c.name == name[:64]))
 
 
 def begin_session(connection: Connection, now: float, user: User) -> Session:
@@ -150,10 +157,8 @@ def change(
 ) -> None:
     """Raises Missing; Conflict for the last owner, without whom nobody could be invited any more."""
     user = _by_id(connection, user_id)
-    owners = select(func.count()).select_from(users).where(users.c.role == "owner", users.c.active)
-    loses = user.role == "owner" and (active is False or role not in (None, "owner"))
-    if loses and connection.execute(owners).scalar_one() == 1:
-        raise Conflict("the last owner stays one")
+    if user.role == "owner" and (active is False or role not in (None, "owner")):
+        keep_an_owner(connection, user_id)
     values: dict[str, Any] = {"role": role, "active": active}
     values = {key: value for key, value in values.items() if value is not None}
     if not values:
@@ -162,6 +167,13 @@ def change(
     if active is False:
         connection.execute(delete(sessions).where(sessions.c.user_id == user_id))
     events.record(connection, now, "user changed", by, user=user_id, **values)
+
+
+def keep_an_owner(connection: Connection, without: int) -> None:
+    """Raises Conflict when nobody else is one. Two who go at once wait for each other."""
+    owners = select(users.c.id).where(users.c.role == "owner", users.c.active).order_by(users.c.id)
+    if not set(connection.execute(owners.with_for_update()).scalars()) - {without}:
+        raise Conflict("the last owner stays one")
 
 
 def _by_id(connection: Connection, user_id: int) -> User:

@@ -19,6 +19,7 @@ from accord.errors import UserError, did_you_mean
 from accord.serve.messages import ChatRequest, Refusal
 from accord.serve.worker import DEFAULT_TOKENS, Failed, Piece, Question, Worker
 
+_COLDEST = 1e-3
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -72,6 +73,8 @@ def _question(worker: Worker, asked: ChatRequest) -> tuple[Question, int]:
             raise Refusal(what, "messages")
         wanted = min(wanted, worker.context - num)
     temperature = 1.0 if asked.temperature is None else asked.temperature
+    if temperature < _COLDEST:  # logits divided by it would be no numbers any more
+        temperature = 0.0
     seed = secrets.randbits(62) if asked.seed is None else asked.seed
     return Question(prompt, asked.n or 1, wanted, temperature, seed, tuple(asked.stop)), num
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Literal
@@ -102,7 +103,10 @@ class Worker:
                 continue
             if work is None:
                 return
-            work()
+            try:
+                work()
+            except Exception as error:  # nobody may wait for ever
+                self._fail(error)
 
     def _begin(self, number: int, question: Question, deliver: Deliver) -> None:
         try:
@@ -127,14 +131,18 @@ class Worker:
     def _step(self) -> None:
         try:
             ended = self._sampler.step()
-        except Exception as error:  # of memory, most likely: whoever waits is told, and others may come
-            for _, deliver, _ in self._questions.values():
+            for sample in (*self._sampler.active, *ended):
+                self._hand_out(sample, final=any(sample is one for one in ended))
+        except Exception as error:  # of memory, most likely: others may come
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """Tells whoever waits, and begins anew."""
+        for _, deliver, _ in self._questions.values():
+            with suppress(RuntimeError):  # whose loop is closed
                 deliver(Failed(f"the model stopped: {error}"))
-            self._questions.clear()
-            self._sampler = Sampler(self.policy, num_slots=NUM_SLOTS, max_response_tokens=DEFAULT_TOKENS)
-            return
-        for sample in (*self._sampler.active, *ended):
-            self._hand_out(sample, final=any(sample is one for one in ended))
+        self._questions.clear()
+        self._sampler = Sampler(self.policy, num_slots=NUM_SLOTS, max_response_tokens=DEFAULT_TOKENS)
 
     def _hand_out(self, sample: Sample, *, final: bool) -> None:
         if sample.request not in self._questions:

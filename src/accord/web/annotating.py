@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from sqlalchemy import Connection
 
 from accord.labels import campaigns, queue
-from accord.labels.answers import GRADES, Answer
+from accord.labels.answers import GRADES, Answer, Strength, storable
 from accord.labels.campaigns import Campaign
 from accord.labels.queue import Given, Receipt, Sent
 from accord.labels.users import User
@@ -22,6 +22,7 @@ from accord.web.templates import page
 router = APIRouter()
 Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+Text = Annotated[str, AfterValidator(storable)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 
 
@@ -37,7 +38,7 @@ class SkipSent(StrictModel):
     """reason: in the person's words, or one that the page offers."""
 
     key: Key
-    reason: str = Field(min_length=1, max_length=2000)
+    reason: Text = Field(min_length=1, max_length=2000)
     active_seconds: Seconds
 
 
@@ -46,9 +47,16 @@ class Undo(StrictModel):
 
 
 class Draft(StrictModel):
-    """content: what the page wants to find again."""
+    """What the page wants to find again of an answer that was begun. at: milliseconds since 1970, by its clock."""
 
-    content: dict[str, Any]
+    ranks: list[int | None] | None = Field(None, max_length=26)
+    strength: Strength | None = None
+    safe: list[bool | None] = Field([], max_length=26)
+    flags: list[str] = Field([], max_length=20)
+    comment: Text = Field("", max_length=10_000)
+    reason: Text = Field("", max_length=2000)
+    active_seconds: Seconds = 0.0
+    at: float = Field(0, ge=0)
 
 
 @router.get("/campaigns/{campaign_id}/annotate", include_in_schema=False)
@@ -74,7 +82,7 @@ def next_item(request: Request, campaign_id: Id, user: Annotator) -> dict[str, A
 def keep_draft(request: Request, assignment_id: Id, user: Annotator, draft: Draft) -> None:
     database = site(request).database
     with database.writing() as connection:
-        queue.keep_draft(connection, database.now(), user.id, assignment_id, draft.content)
+        queue.keep_draft(connection, database.now(), user.id, assignment_id, draft.model_dump())
 
 
 @router.post("/api/assignments/{assignment_id}/answer")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from fastapi import FastAPI, Request
@@ -15,7 +16,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from accord.errors import UserError
 from accord.labels.database import Database
 from accord.labels.refusals import Conflict, Missing, Refused, Unfit
-from accord.labels.users import Session, TooMany
+from accord.labels.users import TooMany
 from accord.web import annotating, entry, live, owning, red_teaming
 from accord.web.guard import Forbidden, NotSignedIn, Shield, Site, refusal, session_of
 from accord.web.policies import Policies
@@ -59,7 +60,7 @@ def _refused(request: Request, error: Exception) -> Response:
     status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
     if _is_page(request) and status == 401:
         return RedirectResponse("/sign-in", 303)
-    return _answer(request, status, str(error), session_of(request))
+    return _answer(request, status, str(error))
 
 
 def _unreadable(request: Request, error: Exception) -> Response:
@@ -67,23 +68,27 @@ def _unreadable(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     problem = error.errors()[0]
     place = ".".join(str(part) for part in problem["loc"][1:]) or str(problem["loc"][0])
-    return _answer(request, 422, f"{place}: {problem['msg']}", session_of(request))
+    return _answer(request, 422, f"{place}: {problem['msg']}")
 
 
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     why = "there is no such page" if error.status_code == 404 else error.detail
-    return _answer(request, error.status_code, why, session_of(request))
+    return _answer(request, error.status_code, why)
 
 
 def _unavailable(request: Request, error: Exception) -> Response:
     """The database cannot be used. What it is and where is for the log, not for who asked."""
-    return _answer(request, 503, "labels cannot be stored just now; what you typed is kept in this page", None)
+    return _answer(request, 503, "labels cannot be stored just now; what you typed is kept in this page", known=False)
 
 
-def _answer(request: Request, status: int, why: str, session: Session | None) -> Response:
+def _answer(request: Request, status: int, why: str, *, known: bool = True) -> Response:
+    """known: the database can be asked who it is."""
     if not _is_page(request):
         return refusal(status, why)
+    session = None
+    with suppress(UserError):
+        session = session_of(request) if known else None
     text = f"{why[:1].upper()}{why[1:]}."
     return page("message", session, title="That did not work", text=text, status=status)
 

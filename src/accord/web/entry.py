@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from accord.labels import users
-from accord.labels.refusals import Refused
+from accord.labels.refusals import Refused, Unfit
 from accord.labels.users import LEAST_PASSWORD, SESSION_SECONDS, Session, User
 from accord.web.guard import COOKIE, Signed, Site, session_of, site
 from accord.web.passwords import hashed, is_password
@@ -22,8 +22,11 @@ MOST_PASSWORD = 1000
 
 async def _form(request: Request) -> dict[str, str]:
     """The fields of a form, each once."""
-    body = (await request.body()).decode("utf-8", "replace")
-    return {name: values[-1] for name, values in parse_qs(body, max_num_fields=20).items()}
+    body = (await request.body()).decode("utf-8", "replace").replace("%00", "")
+    try:
+        return {name: values[-1] for name, values in parse_qs(body, max_num_fields=20).items()}
+    except ValueError as error:
+        raise Unfit("this form has too many fields") from error
 
 
 Form = Annotated[dict[str, str], Depends(_form)]
@@ -39,14 +42,14 @@ def sign_in(request: Request, form: Form) -> Response:
     name, password = form.get("name", "").strip(), form.get("password", "")[:MOST_PASSWORD]
     database = site(request).database
     try:
-        with database.reading() as connection:
+        with database.writing() as connection:
             found = users.password_of(connection, database.now(), name)
         if not is_password(password, found[1] if found else None) or found is None:
-            with database.writing() as connection:
-                users.failed(connection, database.now(), name)
             return page("sign_in", name=name, error="This name and password do not go together.", status=403)
     except Refused as refused:
         return page("sign_in", name=name, error=_sentence(refused), status=429)
+    with database.writing() as connection:
+        users.succeeded(connection, name)
     return _begin(site(request), found[0])
 
 

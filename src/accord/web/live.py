@@ -44,7 +44,7 @@ def write(request: Request, campaign_id: Id, user: Annotator, sent: Written) -> 
         raise Conflict("there is no policy that could answer: start `accord web` with --policy")
     messages = (*history, Message("user", sent.text))
     try:
-        answers = policies.answers(messages, sent.key)
+        answers = policies.answers(messages)
     except UserError as error:
         raise Conflict(f"the policies did not answer ({error.what}); what you wrote is kept here") from error
     texts, by = [one.text for one in answers], [one.by for one in answers]

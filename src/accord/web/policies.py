@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -9,11 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from accord.errors import UserError
 from accord.rewards.http_json import Server
-from accord.seeds import derive_seed
 from accord.types import Message
 
 TEMPERATURES = (0.7, 1.0, 1.3)
@@ -36,19 +34,18 @@ class Policies:
     endpoint: str
     names: tuple[str, ...]
 
-    def answers(self, messages: Sequence[Message], key: str, num: int = 2) -> list[Written]:
-        """Two, by two policies where there are two, at temperatures of their own; or one. Who writes what depends on
-        the key.
+    def answers(self, messages: Sequence[Message], num: int = 2) -> list[Written]:
+        """Two, by two policies where there are two, at temperatures of their own; or one. Who writes what is
+        drawn anew.
 
         Raises UserError when the endpoint does not answer.
         """
-        generator = np.random.Generator(np.random.Philox(key=derive_seed("live", key)))
-        count = len(self.names)
-        two = generator.permutation(count)[:2] if count > 1 else np.zeros(2, dtype=int)
-        temperatures = generator.choice(TEMPERATURES, size=2, replace=False)[:num]
+        draws = secrets.SystemRandom()  # what could be computed from the key would not be blind
+        names = draws.sample(self.names, num) if len(self.names) >= num else [self.names[0]] * num
+        temperatures = draws.sample(TEMPERATURES, num)
         return [
-            self._answer(messages, self.names[int(i)], float(temperature), derive_seed("live", key, place))
-            for place, (i, temperature) in enumerate(zip(two, temperatures, strict=False))
+            self._answer(messages, name, temperature, draws.getrandbits(62))
+            for name, temperature in zip(names, temperatures, strict=True)
         ]
 
     def _answer(self, messages: Sequence[Message], name: str, temperature: float, seed: int) -> Written:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 from pydantic import Field
+from sqlalchemy import Row
 
 from accord.errors import UserError
 from accord.labels import campaigns, live, red_team
@@ -15,6 +17,7 @@ from accord.labels.red_team import OUTCOMES, Outcome, Rating, Turn
 from accord.labels.refusals import Conflict
 from accord.printable import printable
 from accord.strict import StrictModel
+from accord.types import Message
 from accord.web.annotating import Key
 from accord.web.guard import RedTeamer, Signed, Watcher, site
 from accord.web.templates import page
@@ -73,7 +76,14 @@ def red_team_page(request: Request, campaign_id: Id, session: Signed, user: RedT
 def second_page(request: Request, campaign_id: Id, session: Signed, user: RedTeamer) -> Response:
     with site(request).database.reading() as connection:
         campaign = campaigns.get(connection, campaign_id)
-    return page("second", session, campaign=campaign)
+    return page("second", session, campaign=campaign, part="second", title="second ratings")
+
+
+@router.get("/campaigns/{campaign_id}/disputed", include_in_schema=False)
+def disputed_page(request: Request, campaign_id: Id, session: Signed, user: Watcher) -> Response:
+    with site(request).database.reading() as connection:
+        campaign = campaigns.get(connection, campaign_id)
+    return page("second", session, campaign=campaign, part="final", title="where two people disagree")
 
 
 @router.post("/api/campaigns/{campaign_id}/sittings")
@@ -86,8 +96,9 @@ def sit(request: Request, campaign_id: Id, user: RedTeamer, sent: Sitting) -> di
 
 @router.put("/api/sittings/{sitting_id}/clock", status_code=204)
 def tick(request: Request, sitting_id: Id, user: RedTeamer, clock: Clock) -> None:
-    with site(request).database.writing() as connection:
-        red_team.tick(connection, user.id, sitting_id, clock.active_seconds)
+    database = site(request).database
+    with database.writing() as connection:
+        red_team.tick(connection, database.now(), user.id, sitting_id, clock.active_seconds)
 
 
 @router.post("/api/campaigns/{campaign_id}/sittings/{sitting_id}/attacks")
@@ -106,18 +117,18 @@ def told(request: Request, attack_id: Id, user: RedTeamer) -> dict[str, Any]:
         return {"turns": [_shown(turn) for turn in red_team.history(connection, user.id, attack_id)]}
 
 
-@router.post("/api/campaigns/{campaign_id}/attacks/{attack_id}/turns")
-def turn(request: Request, campaign_id: Id, attack_id: Id, user: RedTeamer, sent: TurnSent) -> dict[str, Any]:
+@router.post("/api/attacks/{attack_id}/turns")
+def turn(request: Request, attack_id: Id, user: RedTeamer, sent: TurnSent) -> dict[str, Any]:
     """What the policies reply to a text."""
     database = site(request).database
     with database.reading() as connection:
-        campaign = campaigns.get(connection, campaign_id)
         history = red_team.history(connection, user.id, attack_id)
+        campaign = red_team.campaign_of(connection, attack_id)
         if before := red_team.turn_before(connection, user.id, attack_id, sent.key):
             return {"turn": _shown(before)}
     live.check_text(sent.text)
     messages = red_team.messages_of(history, sent.text, sent.goes_on)
-    answers = _answers(request, campaign, messages, sent.key)
+    answers = _answers(request, campaign, messages)
     with database.writing() as connection:
         made = red_team.add_turn(
             connection, database.now(), user.id, attack_id, sent.key, sent.text, sent.goes_on, answers
@@ -137,16 +148,14 @@ def rate(request: Request, reply_id: Id, user: RedTeamer, sent: RatingSent) -> N
 def second(request: Request, campaign_id: Id, user: RedTeamer) -> dict[str, Any]:
     """A reply to somebody else's text, to be rated without knowing what they said; null when there is none."""
     with site(request).database.reading() as connection:
-        found = red_team.next_for_second(connection, user.id, campaign_id)
-    if found is None:
-        return {"reply": None}
-    row, turns = found
-    return {
-        "reply": row.reply,
-        "category": row.category,
-        "vector": row.vector,
-        "turns": [_shown(one) for one in turns],
-    }
+        return _to_rate(red_team.next_for_second(connection, user.id, campaign_id))
+
+
+@router.post("/api/campaigns/{campaign_id}/disputed")
+def disputed(request: Request, campaign_id: Id, user: Watcher) -> dict[str, Any]:
+    """A reply on which two people disagree; null when there is none."""
+    with site(request).database.reading() as connection:
+        return _to_rate(red_team.next_disputed(connection, user.id, campaign_id))
 
 
 @router.post("/api/replies/{reply_id}/second", status_code=204)
@@ -164,16 +173,28 @@ def decide(request: Request, reply_id: Id, user: Watcher, sent: RatingSent) -> N
         red_team.rate(connection, database.now(), user.id, reply_id, sent.key, "final", sent.rating)
 
 
-def _answers(request: Request, campaign: Campaign, messages: Any, key: str) -> list[tuple[str, str]]:
+def _answers(request: Request, campaign: Campaign, messages: Sequence[Message]) -> list[tuple[str, str]]:
     """Policy and text of one reply, or of two. Raises Conflict."""
     policies = site(request).policies
     if policies is None:
         raise Conflict("there is no policy that could answer: start `accord web` with --policy")
     try:
-        found = policies.answers(messages, key, 2 if campaign.settings.pairs else 1)
+        found = policies.answers(messages, 2 if campaign.settings.pairs else 1)
     except UserError as error:
         raise Conflict(f"the policies did not answer ({error.what}); what you wrote is kept here") from error
     return [(one.by, one.text) for one in found]
+
+
+def _to_rate(found: tuple[Row[Any], list[Turn]] | None) -> dict[str, Any]:
+    if found is None:
+        return {"reply": None}
+    row, turns = found
+    return {
+        "reply": row.reply,
+        "category": row.category,
+        "vector": row.vector,
+        "turns": [_shown(one) for one in turns],
+    }
 
 
 def _shown(turn: Turn) -> dict[str, Any]:

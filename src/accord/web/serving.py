@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from itertools import count
+from typing import NoReturn
 
 import uvicorn
+from sqlalchemy import Connection
 
 from accord.labels import users
 from accord.labels.database import Database
@@ -38,7 +42,12 @@ def serve(
         say(f"labels: {database.url.render_as_string(hide_password=True)}")
         say(f"open {base}/join/{first_link(database)}")
         say("this link lets you in as an owner, once, within a day; Ctrl-C stops")
+        signal.signal(signal.SIGTERM, _leave)  # after uvicorn has stopped, what was opened before is closed, too
         uvicorn.Server(config).run(sockets=[listening])
+
+
+def _leave(signum: int, frame: object) -> NoReturn:
+    raise SystemExit(128 + signum)
 
 
 def first_link(database: Database) -> str:
@@ -46,5 +55,11 @@ def first_link(database: Database) -> str:
     now = database.now()
     with database.writing() as connection:
         owner = next((user for user in users.every(connection) if user.role == "owner"), None)
-        user: User = owner or users.create(connection, now, FIRST_OWNER, "owner")
+        user: User = owner or users.create(connection, now, _free_name(connection), "owner")
         return users.invite(connection, now, "owner", user=user, seconds=LINK_SECONDS)
+
+
+def _free_name(connection: Connection) -> str:
+    """Somebody else may be called so."""
+    taken = users.names(connection)
+    return next(name for number in count(1) if (name := FIRST_OWNER + (str(number) if number > 1 else "")) not in taken)

@@ -17,6 +17,8 @@ let item = null; // as the server gave it
 let asked = null; // the Scale or Ranking of the item
 let responses = null;
 let draftTimer = 0;
+let undoing = false;
+let undoKey = null; // of an undo that the server has not acknowledged
 let last = null; // the assignment that was answered last
 
 const writer = live === "yes" ? new Writer(campaign, user, (found) => begin(found), (text) => show("problem", text)) : null;
@@ -117,7 +119,7 @@ function changed() {
   localStorage.setItem(draftName(), JSON.stringify(draft));
   clearTimeout(draftTimer);
   const { assignment } = item;
-  draftTimer = setTimeout(() => send("PUT", `/api/assignments/${assignment}/draft`, { content: draft }).catch(() => {}), 1000);
+  draftTimer = setTimeout(() => send("PUT", `/api/assignments/${assignment}/draft`, draft).catch(() => {}), 1000);
   ready();
 }
 
@@ -149,15 +151,23 @@ function skip(reason) {
   else byId("reason").focus();
 }
 
+// One at a time, and with the same key until the server has said that it is done: pressed again, it takes back no more.
 async function undo() {
-  if (item) changed();
-  await outbox.flush();
+  if (undoing) return;
+  undoing = true;
+  undoKey ??= uuid();
   try {
-    await send("POST", `/api/campaigns/${campaign}/undo`, { key: uuid() });
+    if (item) changed();
+    await outbox.flush();
+    await send("POST", `/api/campaigns/${campaign}/undo`, { key: undoKey });
+    undoKey = null;
     show("problem", "");
   } catch (error) {
+    if (error instanceof Refused && !error.passing) undoKey = null;
     show("problem", `${error.message}.`);
     return;
+  } finally {
+    undoing = false;
   }
   next();
 }
@@ -185,7 +195,7 @@ byId("guideline-button").addEventListener("click", () => toggle("guideline-butto
 byId("look-again").addEventListener("click", next);
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.repeat) return;
   const typing = event.target.closest("textarea, input:not([type=checkbox])");
   if (typing) {
     if (event.key === "Escape") event.target.blur();

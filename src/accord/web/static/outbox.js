@@ -14,13 +14,18 @@ export class Outbox {
     addEventListener("online", () => this.wake?.());
   }
 
+  // An entry for each, so that two tabs do not write over one another; in the order in which they were added.
   get waiting() {
-    return JSON.parse(localStorage.getItem(this.name) ?? "[]");
+    return Object.keys(localStorage)
+      .filter((key) => key.startsWith(`${this.name}.`))
+      .map((key) => JSON.parse(localStorage.getItem(key)))
+      .sort((one, other) => one.at - other.at);
   }
 
   // Keeps an answer, and begins to send. It is safe once this returns.
   add(path, body) {
-    this.#keep([...this.waiting, { path, body }]);
+    localStorage.setItem(`${this.name}.${body.key}`, JSON.stringify({ path, body, at: Date.now() }));
+    this.changed(this.waiting.length, null);
     this.flush();
   }
 
@@ -55,19 +60,12 @@ export class Outbox {
 
   // An answer that the server will never take stays readable: nothing that was typed is lost.
   #setAside(one, error) {
-    const name = `${this.name}.refused`;
-    const kept = JSON.parse(localStorage.getItem(name) ?? "[]");
-    localStorage.setItem(name, JSON.stringify([...kept, { ...one, why: error.message }].slice(-100)));
+    localStorage.setItem(`accord.refused.${one.body.key}`, JSON.stringify({ ...one, why: error.message }));
   }
 
   #remove(one, error) {
-    this.#keep(this.waiting.filter((other) => other.body.key !== one.body.key));
+    localStorage.removeItem(`${this.name}.${one.body.key}`);
     this.changed(this.waiting.length, error);
-  }
-
-  #keep(all) {
-    localStorage.setItem(this.name, JSON.stringify(all));
-    this.changed(all.length, null);
   }
 
   #pause(seconds) {

@@ -67,9 +67,9 @@ byId("choose").addEventListener("submit", (event) => {
 async function resume(before) {
   try {
     const found = await send("GET", `/api/attacks/${before.id}/turns`);
-    begin(before, found.turns);
     byId("text").value = before.text ?? "";
     turnKey = before.key ?? turnKey;
+    begin(before, found.turns);
   } catch {
     localStorage.removeItem(kept);
     byId("choose").hidden = false;
@@ -107,7 +107,8 @@ function rated(reply, rating) {
 }
 
 function keep() {
-  localStorage.setItem(kept, JSON.stringify({ ...attack, text: byId("text").value, key: turnKey }));
+  const { id, category, vector } = attack;
+  localStorage.setItem(kept, JSON.stringify({ id, category, vector, text: byId("text").value, key: turnKey }));
 }
 byId("text").addEventListener("input", () => {
   turnKey = uuid();
@@ -140,7 +141,7 @@ byId("write").addEventListener("submit", (event) => {
   button.textContent = "It is writing…";
   tried(async () => {
     const body = { key: turnKey, text: byId("text").value, goes_on: Number(chosen?.value ?? 0) };
-    const { turn } = await send("POST", `${api}/attacks/${attack.id}/turns`, body);
+    const { turn } = await send("POST", `/api/attacks/${attack.id}/turns`, body);
     turns.push(turn);
     byId("turns").append(view(turn));
     byId("text").value = "";
@@ -152,3 +153,4 @@ byId("write").addEventListener("submit", (event) => {
     button.textContent = "Send";
   });
 });
+byId("begin").disabled = false; // before this module is there, a click would do nothing

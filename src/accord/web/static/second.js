@@ -4,12 +4,12 @@ import { element } from "./elements.js";
 import { replyCard, turnView } from "./ratings.js";
 import { send, uuid } from "./server.js";
 
-const { campaign } = document.body.dataset;
+const { campaign, part } = document.body.dataset; // part: second, or final
 const byId = (id) => document.getElementById(id);
 
 async function next() {
   try {
-    const found = await send("POST", `/api/campaigns/${campaign}/second`);
+    const found = await send("POST", `/api/campaigns/${campaign}/${part === "final" ? "disputed" : "second"}`);
     byId("problem").hidden = true;
     byId("attack").hidden = found.reply === null;
     byId("done").hidden = found.reply !== null;
@@ -41,7 +41,7 @@ function show({ reply, category, vector, turns }) {
 
 async function sendRating(reply, rating) {
   try {
-    await send("POST", `/api/replies/${reply}/second`, { key: uuid(), ...rating });
+    await send("POST", `/api/replies/${reply}/${part}`, { key: uuid(), ...rating });
     next();
   } catch (error) {
     byId("problem").textContent = `${error.message}.`;

@@ -9,9 +9,9 @@ export class Refused extends Error {
     this.status = status;
   }
 
-  // Whether the same request can go through later.
+  // Whether the same request can go through later: also once the person has signed in again.
   get passing() {
-    return this.status >= 500 || this.status === 429;
+    return this.status >= 500 || [401, 403, 429].includes(this.status);
   }
 }
 

@@ -2,7 +2,9 @@
 
 import { send } from "./server.js";
 
-document.getElementById("sign-out").addEventListener("click", async () => {
+const button = document.getElementById("sign-out");
+button.disabled = false;
+button.addEventListener("click", async () => {
   await send("POST", "/sign-out");
   location.assign("/sign-in");
 });
