@@ -1,11 +1,20 @@
-"""Ports of this machine to listen on."""
+"""Ports of this machine to listen on, and what is too much to be listened to."""
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final
 
 from accord.errors import UserError
+
+if TYPE_CHECKING:
+    from starlette.types import Message, Receive
+
+LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")  # names of this machine, as a Host header has them
+MOST_BYTES: Final = 1 << 20  # of a request's body
+TOO_LONG: Final = f"more than {MOST_BYTES:,} bytes were sent"
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -46,3 +55,22 @@ def refuse_unnamed(host: str, names: list[str]) -> None:
             f"other machines reach {host}, and would be turned away",
             remedy="Add --name with the name by which they ask for it.",
         )
+
+
+def is_too_long(headers: Mapping[str, str]) -> bool:
+    """Whether a request says that its body is, or says no number."""
+    length = headers.get("content-length", "0")
+    return not length.isdecimal() or int(length) > MOST_BYTES
+
+
+def counted(receive: Receive) -> Receive:
+    """Ends a body that grows too long without having said so."""
+    num = 0
+
+    async def received() -> Message:
+        nonlocal num
+        message = await receive()
+        num += len(message.get("body", b""))
+        return {"type": "http.disconnect"} if num > MOST_BYTES else message
+
+    return received

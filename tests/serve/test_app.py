@@ -9,6 +9,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from accord.models.policy import Policy
+from accord.ports import MOST_BYTES, TOO_LONG
+from accord.serve import app as app_module
 from accord.serve.app import create_app
 from accord.serve.worker import Worker
 
@@ -128,3 +130,32 @@ def test_a_model_that_fails_is_a_server_error(client: TestClient, monkeypatch: p
     answer = ask(client)
     assert (answer.status_code, answer.json()["error"]["type"]) == (500, "server_error")
     assert '"type": "server_error"' in ask(client, stream=True).text
+
+
+def test_what_is_too_long_is_refused(client: TestClient) -> None:
+    answer = ask(client, messages=[{"role": "user", "content": "a" * MOST_BYTES}])
+    assert (answer.status_code, answer.json()["error"]["message"]) == (413, TOO_LONG)
+    assert client.post("/v1/chat/completions", content=(b"a" * 70_000 for _ in range(20))).status_code >= 400
+
+
+def test_a_temperature_near_0_takes_the_most_probable(client: TestClient) -> None:
+    def text(temperature: float) -> str:
+        return str(ask(client, temperature=temperature, max_tokens=12).json()["choices"][0]["message"]["content"])
+
+    assert text(1e-45) == text(0)
+
+
+def test_nobody_writes_for_a_client_that_has_left(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streamed or not: the question is cancelled."""
+    from starlette.requests import Request
+
+    cancelled: list[int] = []
+    monkeypatch.setattr(app_module, "_LOOK", 0.01)
+    monkeypatch.setattr(Worker, "cancel", lambda self, number: cancelled.append(number))
+
+    async def gone(self: Request) -> bool:
+        return True
+
+    monkeypatch.setattr(Request, "is_disconnected", gone)
+    assert ask(client, max_tokens=400, n=8, temperature=5).status_code == 499
+    assert cancelled

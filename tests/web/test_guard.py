@@ -10,8 +10,8 @@ import pytest
 
 from accord.labels import users
 from accord.labels.database import Database
+from accord.ports import MOST_BYTES
 from accord.web.app import create_app
-from accord.web.guard import MOST_BYTES
 from tests.labels.people import campaign
 from tests.web.conftest import BASE, Browser
 

@@ -6,27 +6,31 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accord.errors import UserError, did_you_mean
+from accord.ports import LOOPBACK, TOO_LONG, counted, is_too_long
 from accord.serve.messages import ChatRequest, Refusal
 from accord.serve.worker import DEFAULT_TOKENS, Failed, Piece, Question, Worker
 
 _COLDEST = 1e-3
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+_LOOK = 1.0  # seconds between looks at whether the client is still there
 
 
 def create_app(workers: Mapping[str, Worker], *, hosts: Sequence[str] = LOOPBACK) -> FastAPI:
     """workers: policies by the names that clients call them. hosts: the names under which it may be asked."""
     app = FastAPI(title="Accord", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
+    app.add_middleware(_Limit)
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(RequestValidationError, _unreadable)
     app.add_exception_handler(HTTPException, _http)
@@ -52,9 +56,33 @@ def create_app(workers: Mapping[str, Worker], *, hosts: Sequence[str] = LOOPBACK
         pieces = _pieces(worker, question)
         if asked.stream:
             return StreamingResponse(answer.events(pieces), media_type="text/event-stream")
-        return JSONResponse(await answer.whole(pieces))
+        return await _unless_gone(request, answer.whole(pieces))
 
     return app
+
+
+class _Limit:
+    """Refuses bodies that are too long."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and is_too_long(Headers(scope=scope)):
+            await JSONResponse(_error(Refusal(TOO_LONG)), 413)(scope, receive, send)
+            return
+        await self._app(scope, counted(receive), send)
+
+
+async def _unless_gone(request: Request, whole: Coroutine[Any, Any, dict[str, Any]]) -> Response:
+    """The answer; nobody computes on when the client has left."""
+    work = asyncio.ensure_future(whole)
+    while not work.done():
+        await asyncio.wait([work], timeout=_LOOK)
+        if not work.done() and await request.is_disconnected():
+            work.cancel()
+            return Response(status_code=499)
+    return JSONResponse(work.result())
 
 
 def _question(worker: Worker, asked: ChatRequest) -> tuple[Question, int]:

@@ -8,8 +8,8 @@ from contextlib import closing
 import uvicorn
 
 from accord.models.policy import Policy
-from accord.ports import address, listen
-from accord.serve.app import LOOPBACK, create_app
+from accord.ports import LOOPBACK, address, listen
+from accord.serve.app import create_app
 from accord.serve.worker import Worker
 
 

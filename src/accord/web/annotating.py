@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import AfterValidator, Field
 from sqlalchemy import Connection
@@ -16,11 +16,10 @@ from accord.labels.queue import Given, Receipt, Sent
 from accord.labels.users import User
 from accord.printable import printable
 from accord.strict import StrictModel
-from accord.web.guard import Annotator, Signed, site
+from accord.web.guard import Annotator, Id, Signed, site
 from accord.web.templates import page
 
 router = APIRouter()
-Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 Text = Annotated[str, AfterValidator(storable)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]

@@ -17,12 +17,11 @@ from accord.errors import UserError
 from accord.labels.database import Database
 from accord.labels.refusals import Conflict, Missing, Refused, Unfit
 from accord.labels.users import TooMany
+from accord.ports import LOOPBACK
 from accord.web import annotating, entry, live, owning, red_teaming
 from accord.web.guard import Forbidden, NotSignedIn, Shield, Site, refusal, session_of
 from accord.web.policies import Policies
 from accord.web.templates import FOLDER, page
-
-LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
 
 _STATUS: Final[Mapping[type[Refused], int]] = {
     NotSignedIn: 401,

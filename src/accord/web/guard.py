@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hmac import compare_digest
 from typing import Annotated, Any, Final
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,10 +16,10 @@ from accord.labels import users
 from accord.labels.database import Database
 from accord.labels.refusals import Refused
 from accord.labels.users import Role, Session, User
+from accord.ports import TOO_LONG, counted, is_too_long
 from accord.web.policies import Policies
 
 COOKIE: Final = "accord_session"
-MOST_BYTES: Final = 1 << 20  # of a request's body
 
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -87,6 +87,7 @@ def only(*roles: Role) -> Callable[[Session], User]:
     return check
 
 
+Id = Annotated[int, Path(ge=1, le=2**31 - 1)]  # of a row, in an address
 Signed = Annotated[Session, Depends(signed_in)]
 Annotator = Annotated[User, Depends(only("annotator", "reviewer", "owner"))]
 RedTeamer = Annotated[User, Depends(only("red-teamer", "reviewer", "owner"))]
@@ -119,7 +120,7 @@ class Shield:
         if refused is not None:
             await refused(scope, receive, shielded)
             return
-        await self._app(scope, _counted(receive), shielded)
+        await self._app(scope, counted(receive), shielded)
 
 
 def _refusal(scope: Scope, headers: Headers) -> JSONResponse | None:
@@ -127,25 +128,7 @@ def _refusal(scope: Scope, headers: Headers) -> JSONResponse | None:
     foreign = origin is not None and origin.partition("://")[2] != headers.get("host")
     if foreign and scope["method"] not in ("GET", "HEAD"):
         return refusal(403, "another site's page sent this")
-    length = headers.get("content-length", "0")
-    if not length.isdecimal() or int(length) > MOST_BYTES:
-        return refusal(413, f"more than {MOST_BYTES:,} bytes were sent")
-    return None
-
-
-def _counted(receive: Receive) -> Receive:
-    """Ends a body that grows too long without having said so."""
-    num = 0
-
-    async def counted() -> Message:
-        nonlocal num
-        message = await receive()
-        num += len(message.get("body", b""))
-        if num > MOST_BYTES:
-            return {"type": "http.disconnect"}
-        return message
-
-    return counted
+    return refusal(413, TOO_LONG) if is_too_long(headers) else None
 
 
 def refusal(status: int, why: str, **more: Any) -> JSONResponse:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from pydantic import Field
 
 from accord.errors import UserError
@@ -13,10 +13,9 @@ from accord.labels.refusals import Conflict
 from accord.strict import StrictModel
 from accord.types import Message
 from accord.web.annotating import Key, shown
-from accord.web.guard import Annotator, site
+from accord.web.guard import Annotator, Id, site
 
 router = APIRouter()
-Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 
 class Written(StrictModel):

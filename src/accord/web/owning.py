@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import Field
 from sqlalchemy import Connection
@@ -17,13 +17,12 @@ from accord.labels.campaigns import Campaign, Settings
 from accord.labels.quality import Share
 from accord.labels.users import ROLES, Role
 from accord.strict import StrictModel
-from accord.web.guard import Owner, Signed, Watcher, site
+from accord.web.guard import Id, Owner, Signed, Watcher, site
 from accord.web.templates import page
 
 router = APIRouter()
 NOTHING = "-"
 MOST_EVENTS = 500  # on a page
-Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 
 class Invitation(StrictModel):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import Field
 from sqlalchemy import Row
@@ -19,11 +19,10 @@ from accord.printable import printable
 from accord.strict import StrictModel
 from accord.types import Message
 from accord.web.annotating import Key
-from accord.web.guard import RedTeamer, Signed, Watcher, site
+from accord.web.guard import Id, RedTeamer, Signed, Watcher, site
 from accord.web.templates import page
 
 router = APIRouter()
-Id = Annotated[int, Path(ge=1, le=2**31 - 1)]
 MOST_SECONDS = 86_400.0
 
 

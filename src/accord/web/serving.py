@@ -14,8 +14,8 @@ from sqlalchemy import Connection
 from accord.labels import users
 from accord.labels.database import Database
 from accord.labels.users import User
-from accord.ports import address, listen
-from accord.web.app import LOOPBACK, create_app
+from accord.ports import LOOPBACK, address, listen
+from accord.web.app import create_app
 from accord.web.policies import Policies
 
 LINK_SECONDS = 86_400.0
