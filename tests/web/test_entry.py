@@ -105,3 +105,19 @@ def test_forms_that_are_none(database: Database, visit: Visit) -> None:
     answer = visit().post("/sign-in", content=many, headers=headers)
     assert answer.status_code == 422
     assert visit().post("/sign-in", content="name=a%00b&password=%ff", headers=headers).status_code == 403
+
+
+def test_a_password_that_was_lost_is_set_anew(visit: Visit) -> None:
+    owner, ana = visit("olga", "owner"), visit("ana")
+    path = owner.ask("POST", "/api/users/2/link").json()["path"]
+    again = visit()
+    assert "lets you in as" in again.get(path).text
+    assert again.post(path).url.path == "/"
+    again.look()
+    assert again.ask("PUT", "/api/password", {"password": "short"}).status_code == 422
+    assert again.ask("PUT", "/api/password", {"password": "a wholly new one"}).status_code == 204
+    assert again.get("/password").status_code == 200
+    assert ana.get("/", follow_redirects=False).headers["location"] == "/sign-in"  # elsewhere it ends
+    assert ana.post("/sign-in", data={"name": "ana", "password": PASSWORD}).status_code == 403
+    assert ana.post("/sign-in", data={"name": "ana", "password": "a wholly new one"}).url.path == "/"
+    assert owner.ask("POST", "/api/users/99/link").status_code == 404

@@ -24,6 +24,9 @@ ATTACKERS = EVERYBODY - {"annotator"}
 ALLOWED = {
     ("GET", "/"): EVERYBODY,
     ("POST", "/sign-out"): EVERYBODY,
+    ("GET", "/password"): EVERYBODY,
+    ("PUT", "/api/password"): EVERYBODY,
+    ("POST", "/api/users/{user_id}/link"): OWNERS,
     ("GET", "/campaigns/{campaign_id}/annotate"): ANNOTATORS,
     ("POST", "/api/campaigns/{campaign_id}/next"): ANNOTATORS,
     ("PUT", "/api/assignments/{assignment_id}/draft"): ANNOTATORS,
@@ -124,7 +127,7 @@ def test_headers_forbid_scripts_from_anywhere_else(visit: Visit) -> None:
 def test_no_page_holds_a_script_or_a_style_of_its_own(database: Database, visit: Visit) -> None:
     campaign(database, 1)
     owner = visit("olga", "owner")
-    for path in ("/", "/campaigns/1", "/campaigns/1/annotate", "/people", "/events", "/nowhere"):
+    for path in ("/", "/campaigns/1", "/campaigns/1/annotate", "/people", "/events", "/password", "/nowhere"):
         text = owner.get(path).text
         assert "<style" not in text
         assert " style=" not in text

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import combinations
+from itertools import combinations, permutations
 from statistics import median
 
 import numpy as np
@@ -14,6 +14,7 @@ from sqlalchemy import Connection, func, select
 
 from accord.algorithms.agreement import Floats, gwet_ac, krippendorff_alpha, pairwise_agreement
 from accord.algorithms.statistics import Interval, wilson
+from accord.labels.answers import GRADES, Strength
 from accord.labels.schema import assignments, items, submissions, users
 from accord.labels.snapshot import Said, said
 
@@ -88,6 +89,31 @@ def by_day(connection: Connection, campaign_id: int) -> list[tuple[str, int]]:
     out."""
     days = Counter(datetime.fromtimestamp(one.at, UTC).date().isoformat() for one in said(connection, campaign_id))
     return sorted(days.items())
+
+
+def by_strength(connection: Connection, campaign_id: int) -> dict[Strength, Share]:
+    """How often another person prefers the same one of two responses, by how sure somebody was who prefers one: what
+    people themselves reach, and so the ceiling for a reward model (Llama 2, arXiv:2307.09288, table 8). Ties of the
+    other do not agree. Intervals take the pairs of answers to be independent, which those to one item are not quite."""
+    of_item: dict[int, list[Said]] = defaultdict(list)
+    for one in said(connection, campaign_id):
+        if one.gold is None and len(one.order) == 2:
+            of_item[one.item].append(one)
+    found: dict[Strength, list[bool]] = {strength: [] for strength in GRADES}
+    for answered in of_item.values():
+        for one, other in permutations(answered, 2):
+            if one.answer.strength is not None:
+                ours, theirs = one.judgement.grades, other.judgement.grades
+                found[one.answer.strength].append(_sign(ours) == _sign(theirs))
+    return {strength: _share(agree) for strength, agree in found.items() if agree}
+
+
+def _sign(grades: Sequence[float | None]) -> int:
+    """Of two responses, which is better: 1 the first, -1 the second, 0 neither."""
+    first, second = grades
+    assert first is not None
+    assert second is not None
+    return (first > second) - (first < second)
 
 
 def of_people(connection: Connection, campaign_id: int) -> list[OfPerson]:

@@ -131,6 +131,24 @@ def succeeded(connection: Connection, name: str) -> None:
     connection.execute(delete(failures).where(failures.c.name == name[:64]))
 
 
+def set_password(connection: Connection, now: float, user: User, password: str) -> None:
+    """password: its argon2 hash. The person's other sessions go on until `end_others`."""
+    connection.execute(update(users).where(users.c.id == user.id).values(password=password))
+    events.record(connection, now, "password changed", user.id)
+
+
+def end_others(connection: Connection, user: User, token: str) -> None:
+    """Ends all sessions of a person but one."""
+    others = delete(sessions).where(sessions.c.user_id == user.id, sessions.c.token != _digest(token))
+    connection.execute(others)
+
+
+def link_for(connection: Connection, now: float, user_id: int, by: int) -> str:
+    """The token of a link that lets somebody in once who has lost the password. Raises Missing."""
+    user = _by_id(connection, user_id)
+    return invite(connection, now, user.role, user=user, by=by)
+
+
 def begin_session(connection: Connection, now: float, user: User) -> Session:
     token, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     values = {"token": _digest(token), "user_id": user.id, "csrf": csrf, "created": now}

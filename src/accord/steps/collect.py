@@ -42,12 +42,11 @@ class Config(StepConfig):
     file and the function in it that gives grades. annotator: `human` for people; else how the function's judgements are
     signed (null: the function's name). reward: the reward whose scores are the grades, in place of a function; its
     judgements are signed as simulated. noise: the share of comparisons that a simulated annotator judges in reverse.
-    batch_size: comparisons that are judged at once; what was judged before a stop is kept.
-
-    Of people: campaign: its name in `accord web` (null: one of the step's name and its comparisons). overlap: people
-    who are asked about each comparison. num_answers: answers wanted in all (null: overlap of each). strengths: ask by
-    how much one of two responses is better. safety: ask of each response whether it is safe. guideline: a text file
-    that tells them how to judge."""
+    batch_size: comparisons that are judged at once; what was judged before a stop is kept. campaign: of people, its
+    name in `accord web` (null: one of the step's name and its comparisons). overlap: people who are asked about each
+    comparison. num_answers: answers wanted in all (null: overlap of each). strengths: ask people by how much one of two
+    responses is better. safety: ask people of each response whether it is safe. guideline: a text file that tells
+    people how to judge."""
 
     comparisons: ComparisonsRef
     num_comparisons: int | None = Field(None, gt=0)

@@ -7,10 +7,12 @@ from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from pydantic import Field
 
 from accord.labels import users
 from accord.labels.refusals import Refused, Unfit
 from accord.labels.users import LEAST_PASSWORD, SESSION_SECONDS, Session, User
+from accord.strict import StrictModel
 from accord.web.guard import COOKIE, Signed, Site, session_of, site
 from accord.web.passwords import hashed, is_password
 from accord.web.templates import page
@@ -18,6 +20,10 @@ from accord.web.templates import page
 router = APIRouter()
 MOST_NAME = 64
 MOST_PASSWORD = 1000
+
+
+class NewPassword(StrictModel):
+    password: str = Field(min_length=LEAST_PASSWORD, max_length=MOST_PASSWORD)
 
 
 async def _form(request: Request) -> dict[str, str]:
@@ -88,6 +94,20 @@ def join(request: Request, token: str, form: Form) -> Response:
     except Refused as refused:
         return page("message", title="That did not work", text=_sentence(refused), status=409)
     return _begin(site(request), user)
+
+
+@router.get("/password", include_in_schema=False)
+def password_page(session: Signed) -> Response:
+    return page("password", session, least=LEAST_PASSWORD)
+
+
+@router.put("/api/password", status_code=204)
+def set_password(request: Request, session: Signed, sent: NewPassword) -> None:
+    """From now on the person signs in with it; other browsers have to sign in anew."""
+    database, stored = site(request).database, hashed(sent.password)
+    with database.writing() as connection:
+        users.set_password(connection, database.now(), session.user, stored)
+        users.end_others(connection, session.user, session.token)
 
 
 def _join(user: User | None, role: str, name: str = "", error: str = "", status: int = 200) -> HTMLResponse:

@@ -74,6 +74,7 @@ def campaign_page(request: Request, campaign_id: Id, session: Signed, user: Watc
             "progress": campaigns.progress(connection, campaign),
             "people": quality.of_people(connection, campaign_id),
             "agreement": quality.agreement(connection, campaign_id),
+            "by_strength": quality.by_strength(connection, campaign_id),
             "queue": quality.queue_state(connection, campaign_id, campaign.settings.overlap),
             "days": quality.by_day(connection, campaign_id),
         }
@@ -116,6 +117,14 @@ def invite(request: Request, user: Owner, asked: Invitation) -> dict[Literal["pa
     with database.writing() as connection:
         token = users.invite(connection, database.now(), asked.role, by=user.id)
     return {"path": f"/join/{token}"}
+
+
+@router.post("/api/users/{user_id}/link")
+def link(request: Request, user_id: Id, user: Owner) -> dict[Literal["path"], str]:
+    """A link that lets somebody in once who has lost the password."""
+    database = site(request).database
+    with database.writing() as connection:
+        return {"path": f"/join/{users.link_for(connection, database.now(), user_id, user.id)}"}
 
 
 @router.patch("/api/users/{user_id}", status_code=204)

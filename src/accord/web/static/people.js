@@ -14,14 +14,15 @@ async function tried(work) {
   }
 }
 
+function showLink({ path }) {
+  const link = document.getElementById("link");
+  link.textContent = `Send them this link, which is good once and for a week: ${location.origin}${path}`;
+  link.hidden = false;
+}
+
 document.getElementById("invite").addEventListener("submit", (event) => {
   event.preventDefault();
-  tried(async () => {
-    const { path } = await send("POST", "/api/invitations", { role: document.getElementById("role").value });
-    const link = document.getElementById("link");
-    link.textContent = `Send them this link, which is good once and for a week: ${location.origin}${path}`;
-    link.hidden = false;
-  });
+  tried(async () => showLink(await send("POST", "/api/invitations", { role: document.getElementById("role").value })));
 });
 
 for (const row of document.querySelectorAll("tr[data-user]")) {
@@ -36,6 +37,7 @@ for (const row of document.querySelectorAll("tr[data-user]")) {
       select.value = role = wanted;
     }),
   );
+  row.querySelector(".link").addEventListener("click", () => tried(async () => showLink(await send("POST", `${path}/link`))));
   row.querySelector(".out")?.addEventListener("click", () =>
     tried(async () => {
       await send("PATCH", path, { active: false });
