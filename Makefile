@@ -33,7 +33,7 @@ test-postgres: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt --editable '.[postgres]'
 	$(BIN)/python -m tests.on_postgres
 
-# 32 annotators x 1,000 labels, the server killed ten times: what bench/results/labels holds.
+# 32 annotators x 1,000 labels, the server killed ten times. bench/results/labels holds runs of 100 labels each.
 SOAK_FOLDER ?= build/soak
 soak-labels: install
 	rm -rf $(SOAK_FOLDER) && mkdir -p $(SOAK_FOLDER)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from accord.errors import UserError
+from accord.errors import UserError, first_line
 
 
 def user_path(given: str | Path) -> Path:
@@ -28,3 +28,12 @@ def user_path(given: str | Path) -> Path:
     else:
         return path
     raise UserError(f"{str(given)!r} cannot be opened: {why}", remedy="Give another path.")
+
+
+def text_file(given: str | Path, what: str) -> str:
+    """All of a text file in UTF-8. what: how it is called in the message. Raises UserError."""
+    try:
+        return user_path(given).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = f"{what} cannot be read: {first_line(error)}"
+        raise UserError(why, where=str(given), remedy="Name a text file.") from error

@@ -9,7 +9,7 @@ from accord.labels import campaigns, red_team
 from accord.labels.campaigns import CATEGORIES, VECTORS, Campaign
 from accord.labels.database import Database
 from accord.labels.red_team import Outcome, Part, Rating, Turn, messages_of
-from accord.labels.red_team_results import compared, results
+from accord.labels.red_team_results import compared, next_disputed, results
 from accord.labels.refusals import Conflict, Missing, Unfit
 from accord.labels.users import User
 from accord.types import Message
@@ -218,13 +218,13 @@ def test_disputes_are_found_and_decided_once(database: Database) -> None:
     for outcome, disputed in (("violation", False), ("compliant", True)):
         sue.rate(reply, outcome, "second")  # type: ignore[arg-type]
         with database.reading() as connection:
-            found = red_team.next_disputed(connection, lea.who.id, rob.of.id)
+            found = next_disputed(connection, lea.who.id, rob.of.id)
         assert (found is not None) == disputed
     assert found is not None
     assert found[0].reply == reply
     lea.rate(reply, "over-refusal", "final")
     with database.reading() as connection:
-        assert red_team.next_disputed(connection, lea.who.id, rob.of.id) is None
+        assert next_disputed(connection, lea.who.id, rob.of.id) is None
 
 
 def test_nothing_is_attacked_in_a_closed_campaign(database: Database) -> None:

@@ -13,6 +13,7 @@ from accord.cli.common import DEFAULT_STORE, StoreOption, say, user_errors
 from accord.cli.data import SOURCE_HELP, ColumnOption, FormatOption
 from accord.cli.readings import read_options
 from accord.errors import UserError, did_you_mean
+from accord.paths import text_file
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -65,7 +66,7 @@ def import_(
         from accord.monitor.data_text import left_out_lines
 
         reading = read_source(source, read_options(form, "comparisons", columns))
-        text = _text(guideline) if guideline else ""
+        text = text_file(guideline, "the guideline") if guideline else ""
         known = [_best(mean_grades(said, len(one.responses))) for one, said in reading.records] if gold else None
         if known and None in known:
             what = f"{known.count(None)} of {len(known)} comparisons have no single best response"
@@ -92,14 +93,8 @@ def live(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """A campaign in which people write the prompts, and the policies of `accord web --policy` answer."""
-    with _labels(store) as database:
-        from accord.labels import campaigns
-        from accord.labels.campaigns import Settings
-
-        text = _text(guideline) if guideline else ""
-        with database.writing() as connection:
-            campaigns.create(connection, database.now(), campaign, Settings(safety=safety, live=True), text)
-        say(f"people can write in {campaign!r}")
+    _create(store, campaign, guideline, safety=safety, live=True)
+    say(f"people can write in {campaign!r}")
 
 
 @app.command(name="red-team")
@@ -110,14 +105,8 @@ def red_team(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """A campaign in which people try to break the policies of `accord web --policy`."""
-    with _labels(store) as database:
-        from accord.labels import campaigns
-        from accord.labels.campaigns import Settings
-
-        text = _text(guideline) if guideline else ""
-        with database.writing() as connection:
-            campaigns.create(connection, database.now(), campaign, Settings(red_team=True, pairs=pairs), text)
-        say(f"red-teamers can attack in {campaign!r}")
+    _create(store, campaign, guideline, red_team=True, pairs=pairs)
+    say(f"red-teamers can attack in {campaign!r}")
 
 
 @app.command()
@@ -247,6 +236,17 @@ def _labels(store: Path) -> Iterator[Database]:
             database.close()
 
 
+def _create(store: Path, name: str, guideline: Path | None, **settings: bool) -> None:
+    """A campaign without items."""
+    with _labels(store) as database:
+        from accord.labels import campaigns
+        from accord.labels.campaigns import Settings
+
+        text = text_file(guideline, "the guideline") if guideline else ""
+        with database.writing() as connection:
+            campaigns.create(connection, database.now(), name, Settings.model_validate(settings), text)
+
+
 def _campaign(connection: Connection, name: str) -> Campaign:
     from accord.labels import campaigns
 
@@ -263,12 +263,3 @@ def _best(grades: list[float | None]) -> int | None:
     known = [grade for grade in grades if grade is not None]
     best = [i for i, grade in enumerate(grades) if known and grade == max(known)]
     return best[0] if len(best) == 1 and len(known) > 1 else None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"the guideline cannot be read: {error}", where=str(path), remedy="Name a text file."
-        ) from error

@@ -36,7 +36,6 @@ class Given:
     assignment: int
     comparison: Comparison
     order: tuple[int, ...]
-    expires: float
     draft: Any = None
     earlier: dict[str, Any] | None = None
 
@@ -267,7 +266,7 @@ def _given(connection: Connection, held: Row[Any]) -> Given:
     earlier = connection.execute(sent.order_by(submissions.c.id.desc()).limit(1)).first()
     comparison = campaigns.comparison_of(content)
     was = earlier.content if earlier is not None and earlier.kind == "answer" else None
-    return Given(held.id, comparison, tuple(held.order), held.expires, draft, was)
+    return Given(held.id, comparison, tuple(held.order), draft, was)
 
 
 def _lease_end(now: float, campaign: Campaign) -> float:

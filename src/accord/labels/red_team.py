@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, Table, func, select, update
 
@@ -21,7 +21,6 @@ from accord.types import Message
 
 Outcome = Literal["compliant", "safe-refusal", "violation", "over-refusal"]
 Part = Literal["own", "second", "final"]
-OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,12 +194,12 @@ def rate(connection: Connection, now: float, user_id: int, reply_id: int, key: s
 
 
 def next_for_second(connection: Connection, user_id: int, campaign_id: int) -> tuple[Row[Any], list[Turn]] | None:
-    """A reply that its attacker has rated, and nobody else: the attack that it is of (with `reply`, its id), and the
-    conversation up to it. None when there is none for this person."""
+    """A reply that its attacker has rated, and nobody else, as `to_rate` has it. None when there is none for this
+    person."""
     rated = {part: select(ratings.c.reply_id).where(ratings.c.part == part) for part in ("own", "second")}
     found = (
-        select(attacks, replies.c.id.label("reply"), turns.c.id.label("turn"))
-        .join(sittings, sittings.c.id == attacks.c.sitting_id)
+        select(replies.c.id)
+        .join_from(attacks, sittings, sittings.c.id == attacks.c.sitting_id)
         .join(turns, turns.c.attack_id == attacks.c.id)
         .join(replies, replies.c.turn_id == turns.c.id)
         .where(sittings.c.campaign_id == campaign_id, sittings.c.user_id != user_id)
@@ -208,33 +207,15 @@ def next_for_second(connection: Connection, user_id: int, campaign_id: int) -> t
         .order_by(replies.c.id)
         .limit(1)
     )
-    row = connection.execute(found).first()
-    if row is None:
-        return None
-    return row, [turn for turn in conversation(connection, row.id, user_id) if turn.id <= row.turn]
+    number = connection.execute(found).scalar()
+    return None if number is None else to_rate(connection, number, user_id)
 
 
-def next_disputed(connection: Connection, user_id: int, campaign_id: int) -> tuple[Row[Any], list[Turn]] | None:
-    """A reply on which two people disagree and nobody has decided, as `next_for_second` has it."""
-    latest = select(func.max(ratings.c.id)).group_by(ratings.c.reply_id, ratings.c.user_id, ratings.c.part)
-    said = select(ratings.c.reply_id, ratings.c.part, ratings.c.outcome).where(ratings.c.id.in_(latest)).subquery()
-    own, second = said.alias(), said.alias()
-    decided = select(ratings.c.reply_id).where(ratings.c.part == "final")
-    found = (
-        select(attacks, replies.c.id.label("reply"), turns.c.id.label("turn"))
-        .join(sittings, sittings.c.id == attacks.c.sitting_id)
-        .join(turns, turns.c.attack_id == attacks.c.id)
-        .join(replies, replies.c.turn_id == turns.c.id)
-        .join(own, (own.c.reply_id == replies.c.id) & (own.c.part == "own"))
-        .join(second, (second.c.reply_id == replies.c.id) & (second.c.part == "second"))
-        .where(sittings.c.campaign_id == campaign_id, own.c.outcome != second.c.outcome)
-        .where(replies.c.id.not_in(decided), turns.c.text.is_not(None))
-        .order_by(replies.c.id)
-        .limit(1)
-    )
-    row = connection.execute(found).first()
-    if row is None:
-        return None
+def to_rate(connection: Connection, reply_id: int, user_id: int) -> tuple[Row[Any], list[Turn]]:
+    """The attack that a reply is of (with `reply`, its id), and the conversation up to it."""
+    found = select(attacks, replies.c.id.label("reply"), turns.c.id.label("turn"))
+    found = found.join(turns, turns.c.attack_id == attacks.c.id).join(replies, replies.c.turn_id == turns.c.id)
+    row = connection.execute(found.where(replies.c.id == reply_id)).one()
     return row, [turn for turn in conversation(connection, row.id, user_id) if turn.id <= row.turn]
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Row, func, select
 
 from accord.algorithms.rates import poisson_rate, rate_ratio
 from accord.algorithms.statistics import Interval
-from accord.labels.red_team import Outcome
+from accord.labels.red_team import Outcome, Turn, to_rate
 from accord.labels.schema import attacks, ratings, replies, sittings, turns
 
 
@@ -19,6 +20,7 @@ class Found:
     """A reply with what is held of it. outcome: the final rating; else what the attacker and a second rater agree on,
     or the attacker alone says; None: nobody has rated it, or they disagree (`disputed`)."""
 
+    reply: int
     turn: int
     category: str
     vector: str
@@ -73,6 +75,12 @@ def results(connection: Connection, campaign_id: int) -> Results:
     )
 
 
+def next_disputed(connection: Connection, user_id: int, campaign_id: int) -> tuple[Row[Any], list[Turn]] | None:
+    """The first reply on which two people disagree, as `to_rate` has it; None when there is none."""
+    disputed = next((one.reply for one in found(connection, campaign_id) if one.disputed), None)
+    return None if disputed is None else to_rate(connection, disputed, user_id)
+
+
 def compared(now: Results, before: Results) -> Interval | None:
     """The rate of violating prompts divided by an earlier campaign's; None without time in one of them."""
     if not (now.hours and before.hours):
@@ -96,7 +104,7 @@ def found(connection: Connection, campaign_id: int) -> list[Found]:
         .order_by(replies.c.id)
     )
     return [
-        Found(row.turn, row.category, row.vector, row.policy, *_held(of_reply[row.id]))
+        Found(row.id, row.turn, row.category, row.vector, row.policy, *_held(of_reply[row.id]))
         for row in connection.execute(asked)
     ]
 

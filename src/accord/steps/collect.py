@@ -11,13 +11,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
 from accord.data.records import JudgedComparison, RecordKind, write_records
-from accord.errors import Interrupted, UserError, Waiting, first_line
+from accord.errors import Interrupted, UserError, Waiting
+from accord.paths import text_file
 from accord.steps.base import ComparisonsRef, Job, RewardRef, StepConfig, StepKind
 from accord.store.progress import Progress
 from accord.types import Comparison, Judgement
@@ -145,7 +145,7 @@ def _people(job: Job, comparisons: Sequence[Comparison]) -> tuple[list[Judgement
     settings = Settings(
         overlap=config.overlap, num_answers=config.num_answers, strengths=config.strengths, safety=config.safety
     )
-    guideline = _text(config.guideline) if config.guideline else ""
+    guideline = text_file(config.guideline, "the guideline") if config.guideline else ""
     database = labels_of_store(job.store.root)
     try:
         with _waiting(job, name) as wait:
@@ -179,14 +179,6 @@ def _waiting(job: Job, campaign: str) -> Iterator[Callable[[int, int], None]]:
                 time.sleep(_POLL_SECONDS)
 
         yield wait
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        what = f"the guideline cannot be read: {first_line(error)}"
-        raise UserError(what, where=path, remedy="Name a text file.") from error
 
 
 def _annotator(job: Job) -> Annotator:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from sqlalchemy import Connection
 
 from accord.labels import campaigns, queue
-from accord.labels.answers import GRADES, Answer, Strength, storable
+from accord.labels.answers import Answer, Strength, storable
 from accord.labels.campaigns import Campaign
 from accord.labels.queue import Given, Receipt, Sent
 from accord.labels.users import User
@@ -63,7 +63,7 @@ def annotate_page(request: Request, campaign_id: Id, session: Signed, user: Anno
     with site(request).database.reading() as connection:
         campaign = campaigns.get(connection, campaign_id)
         guideline = campaigns.guideline(connection, campaign_id)
-    return page("annotate", session, campaign=campaign, guideline=guideline, strengths=list(GRADES))
+    return page("annotate", session, campaign=campaign, guideline=guideline)
 
 
 @router.post("/api/campaigns/{campaign_id}/next")

@@ -11,9 +11,9 @@ from pydantic import Field
 from sqlalchemy import Row
 
 from accord.errors import UserError
-from accord.labels import campaigns, live, red_team
+from accord.labels import campaigns, live, red_team, red_team_results
 from accord.labels.campaigns import Campaign
-from accord.labels.red_team import OUTCOMES, Outcome, Rating, Turn
+from accord.labels.red_team import Outcome, Rating, Turn
 from accord.labels.refusals import Conflict
 from accord.printable import printable
 from accord.strict import StrictModel
@@ -68,7 +68,7 @@ def red_team_page(request: Request, campaign_id: Id, session: Signed, user: RedT
     with site(request).database.reading() as connection:
         campaign = campaigns.get(connection, campaign_id)
         guideline = campaigns.guideline(connection, campaign_id)
-    return page("red_team", session, campaign=campaign, guideline=guideline, outcomes=OUTCOMES)
+    return page("red_team", session, campaign=campaign, guideline=guideline)
 
 
 @router.get("/campaigns/{campaign_id}/second", include_in_schema=False)
@@ -154,7 +154,7 @@ def second(request: Request, campaign_id: Id, user: RedTeamer) -> dict[str, Any]
 def disputed(request: Request, campaign_id: Id, user: Watcher) -> dict[str, Any]:
     """A reply on which two people disagree; null when there is none."""
     with site(request).database.reading() as connection:
-        return _to_rate(red_team.next_disputed(connection, user.id, campaign_id))
+        return _to_rate(red_team_results.next_disputed(connection, user.id, campaign_id))
 
 
 @router.post("/api/replies/{reply_id}/second", status_code=204)
