@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
 from accord.errors import UserError
 from accord.labels import migrate
 from accord.labels.database import Database, sqlite_url, wal_is_safe
 from accord.labels.migrate import backup, open_labels
 from accord.labels.schema import REVISION, metadata
+from accord.labels.snapshot import said
 
 
 def test_the_migrations_make_the_schema(database: Database) -> None:
@@ -66,34 +67,40 @@ def test_a_writer_has_the_lock_before_it_reads(database: Database) -> None:
 
 
 def older(path: Path) -> None:
-    open_labels(path).close()
-    with closing(sqlite3.connect(path)) as raw:
-        raw.execute("INSERT INTO campaigns VALUES (1, 'one', 1, '{}', '{}', 5.0)")
-        raw.execute("DROP TABLE drafts")
-        raw.execute("UPDATE alembic_version SET version_num = '0000'")
-        raw.commit()
+    """A database of the first schema, with an answer in it."""
+    engine = create_engine(sqlite_url(path))
+    with engine.begin() as connection:
+        migrate._upgrade(connection, "0001")
+        for row in (
+            "users VALUES (1, 'Ada', 'a-1', 'annotator', NULL, 1, 5.0)",
+            "campaigns VALUES (1, 'one', 1, '{}', '{}', 5.0)",
+            "items VALUES (1, 1, 'first', '{}', NULL, 1, 1, 1)",
+            "assignments VALUES (1, 1, 1, '[0, 1]', 'answered', 5.0, 6.0)",
+            "submissions VALUES (1, 'key', 1, 'answer', '{\"ranks\": [1, 2]}', NULL, 2.0, 0, 5.5)",
+            "sittings VALUES (1, 'key', 1, 1, 60.0, 5.0)",
+            "attacks VALUES (1, 'key', 1, 'a harm', 'a way', 5.0)",
+            "turns VALUES (1, 'key', 1, 0, 'a text', 5.0)",
+        ):
+            connection.execute(text(f"INSERT INTO {row}"))
+    engine.dispose()
 
 
-def test_an_older_database_is_refused_and_migrated_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As no older schema was ever published, the script is a stand-in."""
+def test_an_older_database_is_refused_and_migrated_when_asked(tmp_path: Path) -> None:
     path = tmp_path / "labels.db"
     older(path)
-    with pytest.raises(UserError, match=r"has the schema 0000, and .* is wanted\n.*accord labels migrate"):
+    with pytest.raises(UserError, match=r"has the schema 0001, and .* is wanted\n.*accord labels migrate"):
         open_labels(path)
-
-    def upgrade(connection: object) -> None:
-        metadata.create_all(connection)  # type: ignore[arg-type]
-        connection.execute(text(f"UPDATE alembic_version SET version_num = '{REVISION}'"))  # type: ignore[attr-defined]
-
-    monkeypatch.setattr(migrate, "_upgrade", upgrade)
     database = open_labels(path, migrate=True)
     with database.reading() as connection:
-        assert connection.execute(text("SELECT name FROM campaigns")).scalars().all() == ["one"]
-        assert connection.execute(text("SELECT count(*) FROM drafts")).scalar() == 0
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        assert [one.judgement.grades for one in said(connection, 1)] == [(1.0, 0.0)]
+        (turn,) = connection.execute(text("SELECT text, replays FROM turns")).all()
+        assert turn == ("a text", None)
+        assert connection.execute(text("PRAGMA foreign_key_check")).all() == []
     database.close()
-    with closing(sqlite3.connect(tmp_path / "labels.db.0000")) as kept:
+    with closing(sqlite3.connect(tmp_path / "labels.db.0001")) as kept:
         assert kept.execute("SELECT name FROM campaigns").fetchall() == [("one",)]
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["labels.db", "labels.db.0000"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["labels.db", "labels.db.0001"]
 
 
 def test_a_migration_that_fails_leaves_the_database_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,15 @@ from accord.labels import users
 from accord.labels.database import Database
 from accord.labels.refusals import Conflict, Missing
 from accord.labels.schema import events, invites, sessions
-from accord.labels.users import FAILURE_SECONDS, INVITE_SECONDS, MOST_FAILURES, SESSION_SECONDS, TooMany
+from accord.labels.users import (
+    FAILURE_SECONDS,
+    INVITE_SECONDS,
+    MOST_AT_ADDRESS,
+    MOST_FAILURES,
+    MOST_OF_NAME,
+    SESSION_SECONDS,
+    TooMany,
+)
 from tests.labels.conftest import Clock
 from tests.labels.people import user
 
@@ -69,18 +77,31 @@ def test_the_last_owner_stays_one(database: Database, clock: Clock) -> None:
         assert {one.name: one.role for one in users.every(connection)} == {"olga": "annotator", "ana": "owner"}
 
 
-def test_sign_ins_that_fail_make_a_name_wait(database: Database, clock: Clock) -> None:
+def test_sign_ins_that_fail_make_a_name_wait_where_they_failed(database: Database, clock: Clock) -> None:
     user(database)
     with database.writing() as connection:
         for _ in range(MOST_FAILURES):
-            assert users.password_of(connection, clock(), "ana") is None  # who has no password signs in by links
+            assert users.password_of(connection, clock(), "ana", "here") is None  # without a password, links alone
         with pytest.raises(TooMany, match="wait a quarter of an hour"):
-            users.password_of(connection, clock(), "ana")
+            users.password_of(connection, clock(), "ana", "here")
+        users.password_of(connection, clock(), "ana", "elsewhere")  # where she is herself
         for _ in range(2 * MOST_FAILURES):  # of another name, which succeeds
-            users.password_of(connection, clock(), "ben")
-            users.succeeded(connection, "ben")
+            users.password_of(connection, clock(), "ben", "here")
+            users.succeeded(connection, "ben", "here")
         clock.now += FAILURE_SECONDS + 1
-        users.password_of(connection, clock(), "ana")
+        users.password_of(connection, clock(), "ana", "here")
+
+
+def test_nobody_tries_many_names_at_one_address_or_one_name_at_many(database: Database, clock: Clock) -> None:
+    with database.writing() as connection:
+        for i in range(MOST_AT_ADDRESS):
+            users.password_of(connection, clock(), f"name {i}", "here")
+        with pytest.raises(TooMany):
+            users.password_of(connection, clock(), "another", "here")
+        for i in range(MOST_OF_NAME):
+            users.password_of(connection, clock(), "ana", f"address {i}")
+        with pytest.raises(TooMany):
+            users.password_of(connection, clock(), "ana", "one more")
 
 
 def test_no_token_stands_in_the_database(database: Database, clock: Clock) -> None:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, exists, func, insert, select, update
 
 from accord.data.records import from_row, to_row
 from accord.labels import events
 from accord.labels.database import inserted
 from accord.labels.refusals import Conflict, Missing
-from accord.labels.schema import assignments, campaigns, guidelines, items
+from accord.labels.schema import assignments, campaigns, guidelines, items, users
 from accord.strict import StrictModel
 from accord.types import Comparison
 
@@ -208,15 +208,13 @@ def progress(connection: Connection, campaign: Campaign) -> Progress:
     ordinary = (items.c.campaign_id == campaign.id) & items.c.gold.is_(None) & items.c.content.is_not(None)
     counted = select(func.count(), func.coalesce(func.sum(items.c.num_answered), 0)).where(ordinary)
     num_items, num_answers = connection.execute(counted).one()
-    answered = (
-        select(func.count(func.distinct(assignments.c.user_id)))
-        .join(items, items.c.id == assignments.c.item_id)
-        .where(ordinary, assignments.c.state == "answered")
-    )
+    of_user = (assignments.c.user_id == users.c.id) & (assignments.c.state == "answered")
+    answered = exists().where(of_user, items.c.id == assignments.c.item_id, ordinary)
+    num_people = connection.execute(select(func.count()).select_from(users).where(answered)).scalar_one()
     wanted = num_items * campaign.settings.overlap
     if campaign.settings.num_answers is not None:
         wanted = min(wanted, campaign.settings.num_answers)
-    return Progress(num_items, int(num_answers), wanted, connection.execute(answered).scalar_one())
+    return Progress(num_items, int(num_answers), wanted, num_people)
 
 
 def comparison_of(content: dict[str, Any]) -> Comparison:

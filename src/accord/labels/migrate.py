@@ -136,11 +136,11 @@ def _put(temp: Path, path: Path) -> None:
     files.fsync(path.parent)
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, to: str = "head") -> None:
     config = Config()
     config.set_main_option("script_location", "accord.labels:migrations")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
 
 
 def _revision(connection: Connection) -> str | None:

@@ -11,7 +11,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Row, and_, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, and_, delete, exists, func, insert, select, update
 
 from accord.labels import answers, campaigns
 from accord.labels.campaigns import Campaign
@@ -157,9 +157,14 @@ def keep_draft(connection: Connection, now: float, user_id: int, assignment_id: 
 
 def num_sent(connection: Connection, user_id: int, campaign_id: int) -> int:
     """Items that this person has answered in a campaign."""
-    of_user = select(func.count()).select_from(assignments.join(items))
-    of_user = of_user.where(assignments.c.user_id == user_id, assignments.c.state == "answered")
-    return connection.execute(of_user.where(items.c.campaign_id == campaign_id)).scalar_one()
+    of_user = _of_user(user_id, campaign_id).where(assignments.c.state == "answered")
+    return connection.execute(of_user).scalar_one()
+
+
+def _of_user(user_id: int, campaign_id: int) -> Select[tuple[int]]:
+    """How many items of a campaign this person was given. Found by the person: a campaign has many more items."""
+    there = exists().where(items.c.id == assignments.c.item_id, items.c.campaign_id == campaign_id)
+    return select(func.count()).select_from(assignments).where(assignments.c.user_id == user_id, there)
 
 
 def _check(sent: Sent, row: Row[Any], campaign: Campaign) -> None:
@@ -214,10 +219,10 @@ def _next_item(connection: Connection, user_id: int, campaign: Campaign) -> Row[
 def _next_gold(connection: Connection, user_id: int, campaign: Campaign, there: Any) -> Row[Any] | None:
     """Its turn comes once in `gold_every` items. Which it is depends on the person."""
     every = campaign.settings.gold_every
-    had = select(func.count()).select_from(assignments.join(items))
-    had = had.where(assignments.c.user_id == user_id, items.c.campaign_id == campaign.id)
-    num = connection.execute(had).scalar_one()
-    if not every or (num + 1) % every:
+    if not every:
+        return None
+    num = connection.execute(_of_user(user_id, campaign.id)).scalar_one()
+    if (num + 1) % every:
         return None
     left = connection.execute(there.where(items.c.gold.is_not(None)).order_by(items.c.position)).all()
     return left[derive_seed("gold", campaign.id, user_id, num) % len(left)] if left else None

@@ -21,9 +21,12 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
-REVISION: Final = "0001"  # of the newest migration
+REVISION: Final = "0002"  # of the newest migration
+
+_ASKED: Final = text("gold IS NULL AND content IS NOT NULL")
 
 metadata = MetaData(
     naming_convention={
@@ -35,7 +38,7 @@ metadata = MetaData(
 )
 
 # pseudonym: what stands for the person in everything that leaves the database. password: argon2id; null for one who
-# signs in by links alone. name: null once the person was erased.
+# signs in by links alone. name: null once the person was erased. declared: `accord.labels.users.Declared`.
 users = Table(
     "users",
     metadata,
@@ -46,6 +49,7 @@ users = Table(
     Column("password", String(200)),
     Column("active", Boolean, nullable=False),
     Column("created", Double, nullable=False),
+    Column("declared", JSON(none_as_null=True)),
 )
 
 # A link that lets somebody in once: to choose a name and a password (user: null), or straight in as a user.
@@ -70,12 +74,13 @@ sessions = Table(
     Column("expires", Double, nullable=False),
 )
 
-# Of sign-ins that failed, for their limit. name: as typed.
+# Of sign-ins that failed, for their limit. name: as typed. address: that it was typed at.
 failures = Table(
     "failures",
     metadata,
     Column("id", Integer, primary_key=True),
     Column("name", String(64), nullable=False, index=True),
+    Column("address", String(64), nullable=False),
     Column("at", Double, nullable=False),
 )
 
@@ -118,7 +123,16 @@ items = Table(
     Column("num_taken", Integer, nullable=False),
     Column("num_answered", Integer, nullable=False),
     UniqueConstraint("campaign_id", "key"),
-    Index("ix_items_next", "campaign_id", "position"),
+)
+# Those that anybody may be given next, in order, and all that progress counts: read from the index alone.
+Index(
+    "ix_items_next",
+    items.c.campaign_id,
+    items.c.num_taken.desc(),
+    items.c.position,
+    items.c.num_answered,
+    sqlite_where=_ASKED,
+    postgresql_where=_ASKED,
 )
 
 # An item in one person's hands. order: the responses as they are shown, each by its index in the item. state: leased,
@@ -135,6 +149,7 @@ assignments = Table(
     Column("expires", Double, nullable=False),
     UniqueConstraint("item_id", "user_id"),
     Index("ix_assignments_user", "user_id", "state"),
+    Index("ix_assignments_lease", "state", "expires"),
 )
 
 # What was sent, once each. key: made by the sender, so that sending again is no second answer. kind: answer, skip, or
@@ -188,7 +203,7 @@ attacks = Table(
 )
 
 # What was written to the policies. goes_on: the place of the earlier turn's reply that it follows. text: null once
-# erased.
+# erased. replays: the turn of an earlier campaign that the program has put to a policy again, with this one.
 turns = Table(
     "turns",
     metadata,
@@ -198,6 +213,7 @@ turns = Table(
     Column("goes_on", Integer, nullable=False),
     Column("text", Text),
     Column("at", Double, nullable=False),
+    Column("replays", ForeignKey("turns.id"), index=True),
 )
 
 # What a policy wrote. place: on the screen. text: null once erased.

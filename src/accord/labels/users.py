@@ -23,9 +23,14 @@ ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 INVITE_SECONDS: Final = 7 * 86_400.0
 SESSION_SECONDS: Final = 14 * 86_400.0
-MOST_FAILURES: Final = 10  # of a name in FAILURE_SECONDS, after which it has to wait
+# Failures in FAILURE_SECONDS after which somebody has to wait: of a name at an address; at an address, whatever names
+# are tried; of a name, wherever. Nobody locks another one out from elsewhere with a few tries.
+MOST_FAILURES: Final = 10
+MOST_AT_ADDRESS: Final = 50
+MOST_OF_NAME: Final = 200
 FAILURE_SECONDS: Final = 900.0
 LEAST_PASSWORD: Final = 10
+MOST_KEPT: Final = 64  # characters of a name or an address
 
 
 class TooMany(Refused):
@@ -114,21 +119,23 @@ def accept(connection: Connection, now: float, token: str, name: str = "", passw
     return found.user or create(connection, now, name, found.role, password)
 
 
-def password_of(connection: Connection, now: float, name: str) -> tuple[User, str] | None:
+def password_of(connection: Connection, now: float, name: str, address: str) -> tuple[User, str] | None:
     """Who may sign in by this name, and the hash of the password. It counts as a failure until `succeeded`, so that
     many tries at once are no more than their number. Raises TooMany."""
     connection.execute(delete(failures).where(failures.c.at < now - FAILURE_SECONDS))
-    recent = (failures.c.name == name[:64]) & (failures.c.at > now - FAILURE_SECONDS)
-    if connection.execute(select(func.count()).select_from(failures).where(recent)).scalar_one() >= MOST_FAILURES:
-        raise TooMany("too many sign-ins of this name failed: wait a quarter of an hour")
-    connection.execute(insert(failures).values(name=name[:64], at=now))
+    of_name, at_address = failures.c.name == name[:MOST_KEPT], failures.c.address == address[:MOST_KEPT]
+    for which, most in ((of_name & at_address, MOST_FAILURES), (at_address, MOST_AT_ADDRESS), (of_name, MOST_OF_NAME)):
+        if connection.execute(select(func.count()).select_from(failures).where(which)).scalar_one() >= most:
+            raise TooMany("too many sign-ins failed: wait a quarter of an hour")
+    connection.execute(insert(failures).values(name=name[:MOST_KEPT], address=address[:MOST_KEPT], at=now))
     row = connection.execute(select(users).where(users.c.name == name, users.c.active)).first()
     return None if row is None or row.password is None else (_user(row), row.password)
 
 
-def succeeded(connection: Connection, name: str) -> None:
-    """The password was right: none of the tries before counts any more."""
-    connection.execute(delete(failures).where(failures.c.name == name[:64]))
+def succeeded(connection: Connection, name: str, address: str) -> None:
+    """The password was right: none of the tries before, of this name at this address, counts any more."""
+    of_name, at_address = failures.c.name == name[:MOST_KEPT], failures.c.address == address[:MOST_KEPT]
+    connection.execute(delete(failures).where(of_name, at_address))
 
 
 def set_password(connection: Connection, now: float, user: User, password: str) -> None:

@@ -46,16 +46,17 @@ def sign_in_page(request: Request) -> Response:
 @router.post("/sign-in", include_in_schema=False)
 def sign_in(request: Request, form: Form) -> Response:
     name, password = form.get("name", "").strip(), form.get("password", "")[:MOST_PASSWORD]
+    address = request.client.host if request.client else ""
     database = site(request).database
     try:
         with database.writing() as connection:
-            found = users.password_of(connection, database.now(), name)
+            found = users.password_of(connection, database.now(), name, address)
         if not is_password(password, found[1] if found else None) or found is None:
             return page("sign_in", name=name, error="This name and password do not go together.", status=403)
     except Refused as refused:
         return page("sign_in", name=name, error=_sentence(refused), status=429)
     with database.writing() as connection:
-        users.succeeded(connection, name)
+        users.succeeded(connection, name, address)
     return _begin(site(request), found[0])
 
 
