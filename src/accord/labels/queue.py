@@ -158,10 +158,11 @@ def keep_draft(connection: Connection, now: float, user_id: int, assignment_id: 
 def num_sent(connection: Connection, user_id: int, campaign_id: int) -> int:
     """Items that this person has answered in a campaign."""
     of_user = _of_user(user_id, campaign_id).where(assignments.c.state == "answered")
-    return connection.execute(of_user).scalar_one()
+    num: int = connection.execute(of_user).scalar_one()
+    return num
 
 
-def _of_user(user_id: int, campaign_id: int) -> Select[tuple[int]]:
+def _of_user(user_id: int, campaign_id: int) -> Select[Any]:
     """How many items of a campaign this person was given. Found by the person: a campaign has many more items."""
     there = exists().where(items.c.id == assignments.c.item_id, items.c.campaign_id == campaign_id)
     return select(func.count()).select_from(assignments).where(assignments.c.user_id == user_id, there)
@@ -221,7 +222,7 @@ def _next_gold(connection: Connection, user_id: int, campaign: Campaign, there: 
     every = campaign.settings.gold_every
     if not every:
         return None
-    num = connection.execute(_of_user(user_id, campaign.id)).scalar_one()
+    num: int = connection.execute(_of_user(user_id, campaign.id)).scalar_one()
     if (num + 1) % every:
         return None
     left = connection.execute(there.where(items.c.gold.is_not(None)).order_by(items.c.position)).all()

@@ -26,6 +26,7 @@ from sqlalchemy import (
 
 REVISION: Final = "0002"  # of the newest migration
 
+_GOLD: Final = text("gold IS NOT NULL")
 _ASKED: Final = text("gold IS NULL AND content IS NOT NULL")
 
 metadata = MetaData(
@@ -134,6 +135,7 @@ Index(
     sqlite_where=_ASKED,
     postgresql_where=_ASKED,
 )
+Index("ix_items_gold", items.c.campaign_id, items.c.position, sqlite_where=_GOLD, postgresql_where=_GOLD)
 
 # An item in one person's hands. order: the responses as they are shown, each by its index in the item. state: leased,
 # expired (somebody else may get the item; an answer is still accepted), answered, or skipped.

@@ -36,4 +36,6 @@ def upgrade() -> None:
         sqlite_where=asked,
         postgresql_where=asked,
     )
+    gold = sa.text("gold IS NOT NULL")
+    op.create_index("ix_items_gold", "items", ["campaign_id", "position"], sqlite_where=gold, postgresql_where=gold)
     op.create_index("ix_assignments_lease", "assignments", ["state", "expires"])
