@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from accord.algorithms.agreement import gwet_ac, krippendorff_alpha, pairwise_agreement
+from accord.algorithms.agreement import agreement_between, gwet_ac, krippendorff_alpha, pairwise_agreement
 
 NAN = float("nan")
 RATINGS = arrays(
@@ -90,3 +90,13 @@ def test_nothing_is_said_of_ratings_by_one_alone() -> None:
     assert np.isnan(krippendorff_alpha(alone))
     assert np.isnan(gwet_ac(alone))
     assert np.isnan(gwet_ac(np.full((3, 2), NAN)))
+
+
+def test_agreement_within_a_group_and_between_two_by_hand() -> None:
+    """Raters 0 and 1 are of the first group, 2 of the second, 3 of both. Unit 0: 1 1 1 2; unit 1: 1 2 2 -."""
+    ratings = np.array([[1, 1, 1, 2], [1, 2, 2, NAN]], dtype=float)
+    first, second = np.array([True, True, False, True]), np.array([False, False, True, True])
+    assert agreement_between(ratings, first, first) == (1, 4)  # 01 twice, 03 and 13 once each: one agrees
+    assert agreement_between(ratings, second, second) == (0, 1)  # 23 of unit 0
+    assert agreement_between(ratings, first, second) == (3, 4)  # 02 and 12 in both units; not 3, who is of both
+    assert agreement_between(ratings, second, first) == (3, 4)

@@ -116,7 +116,7 @@ def test_a_password_that_was_lost_is_set_anew(visit: Visit) -> None:
     again.look()
     assert again.ask("PUT", "/api/password", {"password": "short"}).status_code == 422
     assert again.ask("PUT", "/api/password", {"password": "a wholly new one"}).status_code == 204
-    assert again.get("/password").status_code == 200
+    assert again.get("/you").status_code == 200
     assert ana.get("/", follow_redirects=False).headers["location"] == "/sign-in"  # elsewhere it ends
     assert ana.post("/sign-in", data={"name": "ana", "password": PASSWORD}).status_code == 403
     assert ana.post("/sign-in", data={"name": "ana", "password": "a wholly new one"}).url.path == "/"

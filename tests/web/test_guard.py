@@ -24,7 +24,8 @@ ATTACKERS = EVERYBODY - {"annotator"}
 ALLOWED = {
     ("GET", "/"): EVERYBODY,
     ("POST", "/sign-out"): EVERYBODY,
-    ("GET", "/password"): EVERYBODY,
+    ("GET", "/you"): EVERYBODY,
+    ("PUT", "/api/you"): EVERYBODY,
     ("PUT", "/api/password"): EVERYBODY,
     ("POST", "/api/users/{user_id}/link"): OWNERS,
     ("GET", "/campaigns/{campaign_id}/annotate"): ANNOTATORS,
@@ -48,6 +49,7 @@ ALLOWED = {
     ("POST", "/api/replies/{reply_id}/second"): ATTACKERS,
     ("POST", "/api/replies/{reply_id}/final"): WATCHERS,
     ("GET", "/campaigns/{campaign_id}"): WATCHERS,
+    ("GET", "/campaigns/{campaign_id}/groups"): WATCHERS,
     ("PATCH", "/api/campaigns/{campaign_id}"): OWNERS,
     ("GET", "/people"): OWNERS,
     ("GET", "/events"): OWNERS,
@@ -127,7 +129,7 @@ def test_headers_forbid_scripts_from_anywhere_else(visit: Visit) -> None:
 def test_no_page_holds_a_script_or_a_style_of_its_own(database: Database, visit: Visit) -> None:
     campaign(database, 1)
     owner = visit("olga", "owner")
-    for path in ("/", "/campaigns/1", "/campaigns/1/annotate", "/people", "/events", "/password", "/nowhere"):
+    for path in ("/", "/campaigns/1", "/campaigns/1/annotate", "/people", "/events", "/you", "/nowhere"):
         text = owner.get(path).text
         assert "<style" not in text
         assert " style=" not in text

@@ -96,3 +96,18 @@ def test_an_owner_sees_the_queue_the_days_and_what_was_done(database: Database, 
     trail = owner.get("/events").text
     assert "campaign closed" in trail
     assert "ana &lt;b&gt;" in trail
+
+
+def test_everybody_may_say_what_they_are_and_owners_see_groups(database: Database, visit: Visit) -> None:
+    campaign(database, 2, overlap=3)
+    for name in ("ana", "ben", "cleo"):
+        browser = visit(name)
+        declared = {"groups": ["<b>Nurse</b>"], "languages": ["Polish", "English"]}
+        assert browser.ask("PUT", "/api/you", declared).status_code == 204
+        assert 'value="polish, english"' in browser.get("/you").text
+        answer_all(browser, "Answer 0.")
+    assert browser.ask("PUT", "/api/you", {"groups": ["a\u0000b"]}).status_code == 422
+    text = visit("olga", "owner").get("/campaigns/1/groups").text
+    assert "within &lt;b&gt;nurse&lt;/b&gt;" in text
+    assert "100% (61% to 100%) of 6" in text
+    assert "100 %" in text  # Dawid and Skene's

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 Level = Literal["nominal", "ordinal", "interval"]
 Weights = Literal["identity", "linear", "quadratic"]
 
@@ -78,6 +79,17 @@ def _weights(values: Floats, weights: Weights) -> Floats:
     apart = np.abs(values[:, None] - values) / (values.max() - values.min())
     agree: Floats = 1 - apart if weights == "linear" else 1 - apart**2
     return agree
+
+
+def agreement_between(ratings: Floats, first: Bools, second: Bools) -> tuple[int, int]:
+    """Over all ratings of a unit by two raters, one of each group: how many agree, of how many. Of one group twice,
+    every two of its raters; else raters who are in both groups are left out. first, second: [raters]."""
+    if (first == second).all():
+        pairs = np.triu(np.outer(first, first), k=1)
+    else:
+        pairs = np.outer(first & ~second, second & ~first)
+    share, both = pairwise_agreement(ratings)
+    return round(float((np.nan_to_num(share) * both)[pairs].sum())), int(both[pairs].sum())
 
 
 def pairwise_agreement(ratings: Floats) -> tuple[Floats, NDArray[np.int64]]:

@@ -58,7 +58,8 @@ def erase_user(connection: Connection, now: float, name: str) -> str:
     connection.execute(update(ratings).where(ratings.c.user_id == row.id).values(comment=""))
     connection.execute(delete(sessions).where(sessions.c.user_id == row.id))
     connection.execute(delete(invites).where(invites.c.user_id == row.id))
-    connection.execute(update(users).where(users.c.id == row.id).values(name=None, password=None, active=False))
+    nothing = {"name": None, "password": None, "declared": None, "active": False}
+    connection.execute(update(users).where(users.c.id == row.id).values(**nothing))
     events.record(connection, now, "user erased", row.id)
     pseudonym: str = row.pseudonym
     return pseudonym

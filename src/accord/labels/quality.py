@@ -136,8 +136,9 @@ def of_people(connection: Connection, campaign_id: int) -> list[OfPerson]:
     ]
 
 
-def agreement(connection: Connection, campaign_id: int) -> Agreement:
-    answered = [one for one in said(connection, campaign_id) if one.gold is None]
+def rated(answered: Sequence[Said]) -> tuple[list[str], Floats]:
+    """Pseudonyms, and [units, people] what each says of two responses of an item: 1 the first is better, -1 the second,
+    0 neither, NaN nothing."""
     people = sorted({one.pseudonym for one in answered})
     units: dict[tuple[int, int, int], dict[str, float]] = defaultdict(dict)
     for one in answered:
@@ -147,7 +148,11 @@ def agreement(connection: Connection, campaign_id: int) -> Agreement:
             if a is not None and b is not None:
                 units[one.item, first, second][one.pseudonym] = float(np.sign(a - b))
     ratings = np.array([[unit.get(person, np.nan) for person in people] for unit in units.values()])
-    ratings = ratings.reshape(len(units), len(people))
+    return people, ratings.reshape(len(units), len(people))
+
+
+def agreement(connection: Connection, campaign_id: int) -> Agreement:
+    people, ratings = rated([one for one in said(connection, campaign_id) if one.gold is None])
     pairwise, both = pairwise_agreement(ratings)
     num = int(((~np.isnan(ratings)).sum(axis=1) >= 2).sum())
     if not num:

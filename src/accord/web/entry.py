@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import Field
 
 from accord.labels import users
+from accord.labels.declared import LEAST, Declared, declare, declared_by
 from accord.labels.refusals import Refused, Unfit
 from accord.labels.users import LEAST_PASSWORD, SESSION_SECONDS, Session, User
 from accord.strict import StrictModel
@@ -97,9 +98,19 @@ def join(request: Request, token: str, form: Form) -> Response:
     return _begin(site(request), user)
 
 
-@router.get("/password", include_in_schema=False)
-def password_page(session: Signed) -> Response:
-    return page("password", session, least=LEAST_PASSWORD)
+@router.get("/you", include_in_schema=False)
+def you_page(request: Request, session: Signed) -> Response:
+    """One's password, and what one says of oneself."""
+    with site(request).database.reading() as connection:
+        said = declared_by(connection, session.user.id)
+    return page("you", session, least=LEAST_PASSWORD, declared=said, least_people=LEAST)
+
+
+@router.put("/api/you", status_code=204)
+def declare_(request: Request, session: Signed, sent: Declared) -> None:
+    database = site(request).database
+    with database.writing() as connection:
+        declare(connection, database.now(), session.user.id, sent)
 
 
 @router.put("/api/password", status_code=204)

@@ -78,7 +78,7 @@ def campaign_page(request: Request, campaign_id: Id, session: Signed, user: Watc
             "queue": quality.queue_state(connection, campaign_id, campaign.settings.overlap),
             "days": quality.by_day(connection, campaign_id),
         }
-    return page("campaign", session, share=_share, number=_number, **values)
+    return page("campaign", session, share=share_text, number=_number, **values)
 
 
 @router.patch("/api/campaigns/{campaign_id}", status_code=204)
@@ -152,7 +152,7 @@ def _interval(found: Interval) -> str:
     return f"{_number(found.value)} ({_number(found.low)} to {_number(found.high)})"
 
 
-def _share(found: Share) -> str:
+def share_text(found: Share) -> str:
     if not found.num:
         return NOTHING
     share = found.share
