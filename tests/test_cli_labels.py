@@ -10,6 +10,7 @@ from accord.cli import app
 from accord.labels import campaigns, users
 from accord.labels.database import Database
 from accord.labels.migrate import open_labels
+from accord.labels.snapshot import judged
 from tests.labels.test_queue import answer, lease
 from tests.labels.test_red_team import Team
 
@@ -154,3 +155,25 @@ def test_what_a_red_team_found_is_written(folder: Path) -> None:
     (row,) = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
     assert row["chosen"][0]["content"] == "new to text"
     assert (row["chosen_safe"], row["rejected_safe"]) == (True, False)
+
+
+def test_how_often_a_reward_prefers_what_people_preferred() -> None:
+    accord("import", "pairs.jsonl", "--campaign", "mine")
+    code = "def says_no(prompts, responses):\n    return [float(one.startswith('No')) for one in responses]\n"
+    Path("score.py").write_text(code)
+    asked = ("accuracy", "mine", "--reward-model", "score.py:says_no")
+    assert "nobody has answered" in accord(*asked, status=2)
+    answer_all()
+    database = store()
+    with database.reading() as connection:
+        of = campaigns.named(connection, "mine")
+        assert of is not None
+        said = [one[1][0].grades for one in judged(connection, of.id)]
+    database.close()
+    right = sum(grades[1] > grades[0] for grades in said)  # response 1 says no
+    found = json.loads(accord(*asked, "--json"))
+    assert found["all"]["all"]["n"] == 3
+    assert found["all"]["all"]["accuracy"] == pytest.approx(right / 3)
+    assert list(found["strength"]) == ["better"]
+    assert found["group"] == {}
+    assert f"all: {right / 3:.1%}" in accord(*asked)

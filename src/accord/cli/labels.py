@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from accord.cli.common import DEFAULT_STORE, StoreOption, say, user_errors
 from accord.cli.data import SOURCE_HELP, ColumnOption, FormatOption
+from accord.cli.label_database import campaign_named, opened_labels
 from accord.cli.readings import read_options
-from accord.errors import UserError, did_you_mean
+from accord.errors import UserError
 from accord.paths import text_file
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from accord.labels.campaigns import Campaign
-    from accord.labels.database import Database
 
 app = typer.Typer(
     help="What people are asked and what they said: labels.db in the store, or where ACCORD_LABELS says.",
@@ -31,7 +24,7 @@ CampaignArgument = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Its n
 @app.command(name="list")
 def list_(store: StoreOption = DEFAULT_STORE) -> None:
     """The campaigns, and how far they are."""
-    with _labels(store) as database:
+    with opened_labels(store) as database:
         from accord.labels import campaigns
 
         with database.reading() as connection:
@@ -58,7 +51,7 @@ def import_(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Put comparisons before people. Judgements that they have are not taken along."""
-    with _labels(store) as database:
+    with opened_labels(store) as database:
         from accord.data.derive import mean_grades
         from accord.data.formats.readers import read_source
         from accord.labels import campaigns
@@ -117,14 +110,14 @@ def export(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Write what people said until now, signed with pseudonyms."""
-    with _labels(store) as database:
+    with opened_labels(store) as database:
         from accord.data.writers import write_source
         from accord.labels.snapshot import judged
 
         if out.exists():
             raise UserError("there is a file already", where=str(out), remedy="Name another one, or remove it.")
         with database.reading() as connection:
-            records = [one for one in judged(connection, _campaign(connection, campaign).id) if one[1]]
+            records = [one for one in judged(connection, campaign_named(connection, campaign).id) if one[1]]
         if not records:
             raise UserError(f"nobody has answered in {campaign!r} yet")
         written = write_source(out, "comparisons", records, form=form)
@@ -143,14 +136,14 @@ def red_team_export(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Write what a red team found as data to train on, or as a suite to test with, which share no kind of attack."""
-    with _labels(store) as database:
+    with opened_labels(store) as database:
         from accord.data.writers import write_source
         from accord.labels.red_team_export import KINDS, records
 
         if out.exists():
             raise UserError("there is a file already", where=str(out), remedy="Name another one, or remove it.")
         with database.reading() as connection:
-            found = records(connection, _campaign(connection, campaign), what)
+            found = records(connection, campaign_named(connection, campaign), what)
         if not found:
             raise UserError(f"{campaign!r} has nothing of that kind yet", remedy="Attack, and rate what comes back.")
         written = write_source(out, KINDS[what], found)
@@ -167,7 +160,7 @@ def erase(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Replace a person, or an item, by a tombstone; and list what was made from it before."""
-    with _labels(store) as database:
+    with opened_labels(store) as database:
         from accord.labels.erase import erase_item, erase_user, holders
 
         if (user is None) == (item is None) or (item is None) != (campaign is None):
@@ -177,7 +170,7 @@ def erase(
                 word = erase_user(connection, database.now(), user)
             else:
                 word = item or ""
-                erase_item(connection, database.now(), _campaign(connection, campaign or "").id, word)
+                erase_item(connection, database.now(), campaign_named(connection, campaign or "").id, word)
         say("erased; new snapshots and exports lack it")
         found = holders(store, word)
         for line in found:
@@ -191,7 +184,7 @@ def backup(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Copy the database, also while it is used."""
-    with _labels(store) as database:
+    with opened_labels(store) as database:
         from accord.labels.migrate import backup as copy
 
         copy(database, out)
@@ -220,42 +213,15 @@ def migrate(store: StoreOption = DEFAULT_STORE) -> None:
         say("the labels have this version's schema")
 
 
-@contextmanager
-def _labels(store: Path) -> Iterator[Database]:
-    """The store's database. What it refuses is an error of the user's."""
-    with user_errors():
-        from accord.labels.migrate import labels_of_store
-        from accord.labels.refusals import Refused
-
-        database = labels_of_store(store)
-        try:
-            yield database
-        except Refused as refused:
-            raise UserError(str(refused)) from refused
-        finally:
-            database.close()
-
-
 def _create(store: Path, name: str, guideline: Path | None, **settings: bool) -> None:
     """A campaign without items."""
-    with _labels(store) as database:
+    with opened_labels(store) as database:
         from accord.labels import campaigns
         from accord.labels.campaigns import Settings
 
         text = text_file(guideline, "the guideline") if guideline else ""
         with database.writing() as connection:
             campaigns.create(connection, database.now(), name, Settings.model_validate(settings), text)
-
-
-def _campaign(connection: Connection, name: str) -> Campaign:
-    from accord.labels import campaigns
-
-    found = campaigns.named(connection, name)
-    if found is None:
-        known = [one.name for one in campaigns.every(connection)]
-        remedy = did_you_mean(name, known) if known else "Import comparisons, or run a recipe that asks people."
-        raise UserError(f"there is no campaign {name!r}", remedy=remedy)
-    return found
 
 
 def _best(grades: list[float | None]) -> int | None:
