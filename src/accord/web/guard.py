@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hmac import compare_digest
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Path, Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -19,7 +20,9 @@ from accord.labels.users import Role, Session, User
 from accord.ports import TOO_LONG, counted, is_too_long
 from accord.web.policies import Policies
 
+T = TypeVar("T")
 COOKIE: Final = "accord_session"
+_MOST_WAITING: Final = 64  # people, for policies at once
 
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -44,16 +47,22 @@ class Forbidden(Refused):
 @dataclass(frozen=True, slots=True)
 class Site:
     """What every request is answered with. secure: it is served over https, and cookies are for https alone. policies:
-    that people can talk to."""
+    that people can talk to; waiting: threads that wait for what they write, beside those that answer everybody else."""
 
     database: Database
     secure: bool = False
     policies: Policies | None = None
+    waiting: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_MOST_WAITING))
 
 
 def site(request: Request) -> Site:
     found: Site = request.app.state.site
     return found
+
+
+async def waiting(request: Request, work: Callable[..., T], *given: Any) -> T:
+    """What `work` returns, which waits for policies."""
+    return await to_thread.run_sync(work, request, *given, limiter=site(request).waiting)
 
 
 def session_of(request: Request) -> Session | None:

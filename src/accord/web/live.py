@@ -10,10 +10,11 @@ from pydantic import Field
 from accord.errors import UserError
 from accord.labels import campaigns, live
 from accord.labels.refusals import Conflict
+from accord.labels.users import User
 from accord.strict import StrictModel
 from accord.types import Message
 from accord.web.annotating import Key, shown
-from accord.web.guard import Annotator, Id, site
+from accord.web.guard import Annotator, Id, site, waiting
 
 router = APIRouter()
 
@@ -28,8 +29,12 @@ class Written(StrictModel):
 
 
 @router.post("/api/campaigns/{campaign_id}/write")
-def write(request: Request, campaign_id: Id, user: Annotator, sent: Written) -> dict[str, Any]:
+async def write(request: Request, campaign_id: Id, user: Annotator, sent: Written) -> dict[str, Any]:
     """Two responses to what a person wrote, to be compared."""
+    return await waiting(request, _write, campaign_id, user, sent)
+
+
+def _write(request: Request, campaign_id: int, user: User, sent: Written) -> dict[str, Any]:
     database, policies = site(request).database, site(request).policies
     with database.writing() as connection:
         campaign = campaigns.get(connection, campaign_id)
