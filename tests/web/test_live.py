@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import httpx2 as httpx
 import pytest
 
 from accord.errors import UserError
@@ -16,7 +19,7 @@ from accord.labels.snapshot import judged
 from accord.types import Message
 from accord.web.policies import Policies
 from tests.labels.people import campaign
-from tests.web.conftest import Browser
+from tests.web.conftest import BASE, Browser
 
 Visit = Callable[..., Browser]
 
@@ -69,7 +72,7 @@ def ana(database: Database, visit: Visit, endpoint: Endpoint) -> Browser:
     campaign(database, 0, live=True)
     ana = visit("ana")
     site = ana.app.state.site  # type: ignore[attr-defined]
-    ana.app.state.site = type(site)(site.database, site.secure, endpoint.policies)  # type: ignore[attr-defined]
+    ana.app.state.site = replace(site, policies=endpoint.policies)  # type: ignore[attr-defined]
     return ana
 
 
@@ -174,3 +177,40 @@ def test_one_policy_alone_answers_twice() -> None:
         thread.join()
     with pytest.raises(UserError, match="cannot be reached"):
         policies.answers([Message("user", "One?")])
+
+
+class Stalled:
+    """Policies that answer nobody until they are let."""
+
+    def __init__(self) -> None:
+        self.let, self.num_waiting = threading.Event(), 0
+
+    def answers(self, messages: Any, num: int = 2) -> Any:
+        self.num_waiting += 1
+        self.let.wait(60)
+        raise UserError("nobody is there")
+
+
+def test_while_many_wait_for_a_policy_others_are_answered(ana: Browser) -> None:
+    """More people wait than there are threads for everything else."""
+    stalled, site = Stalled(), ana.app.state.site  # type: ignore[attr-defined]
+    ana.app.state.site = replace(site, policies=stalled)  # type: ignore[attr-defined]
+    headers = {"X-CSRF-Token": ana.csrf, "Origin": BASE}
+
+    async def visits() -> tuple[int, set[int]]:
+        transport = httpx.ASGITransport(app=ana.app)
+        async with httpx.AsyncClient(
+            transport=transport, base_url=BASE, cookies=ana.cookies, headers=headers
+        ) as client:
+            bodies = [{"key": str(uuid.uuid4()), "text": "Hello?"} for _ in range(50)]
+            waiting = [asyncio.ensure_future(client.post("/api/campaigns/1/write", json=body)) for body in bodies]
+            try:
+                async with asyncio.timeout(20):
+                    while stalled.num_waiting < len(waiting):
+                        await asyncio.sleep(0.01)
+                    other = await client.get("/")
+            finally:
+                stalled.let.set()
+            return other.status_code, {one.status_code for one in await asyncio.gather(*waiting)}
+
+    assert asyncio.run(visits()) == (200, {409})
