@@ -1,0 +1,119 @@
+"""Whom a judge's questions are put to: here an OpenAI-compatible endpoint; `policy_asker` has a policy of one's own."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any, Protocol
+
+from accord.collect.answer_log import AnswerLog, Reply
+from accord.errors import UserError
+from accord.rewards.http_json import Server
+from accord.types import Message
+
+_TOP = 20  # tokens whose logprobs are asked for: as many as OpenAI gives
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """labels: of which the judge writes one and nothing else (none: it writes more)."""
+
+    messages: tuple[Message, ...]
+    max_tokens: int
+    labels: tuple[str, ...] = ()
+
+
+class Asker(Protocol):
+    """`name`: of the model that answers, without a secret."""
+
+    @property
+    def name(self) -> str: ...
+
+    def ask(self, questions: Sequence[Question]) -> Iterator[Reply | None]:
+        """A reply to each question, in order; None where the question cannot be put to it. Raises UserError."""
+        ...
+
+
+@dataclass
+class EndpointAsker:
+    """server: whose URL ends in /chat/completions. model: as the endpoint calls it. concurrent: questions at once.
+
+    Each answer is in the log before the next is asked for, so that a run that ended goes on without asking again."""
+
+    server: Server
+    model: str
+    log: AnswerLog
+    concurrent: int = 4
+    _without_logprobs: bool = field(default=False, init=False)  # the endpoint refuses them
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    @property
+    def name(self) -> str:
+        return self.model
+
+    def ask(self, questions: Sequence[Question]) -> Iterator[Reply | None]:
+        stop = Event()
+        with ThreadPoolExecutor(self.concurrent, thread_name_prefix="judge") as pool:
+            asked = [pool.submit(self._ask, question, stop) for question in questions]
+            try:
+                for one in asked:
+                    yield one.result()
+            finally:
+                stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _ask(self, question: Question, stop: Event) -> Reply:
+        messages = [{"role": one.role, "content": one.content} for one in question.messages]
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": messages,
+            "temperature": 0,
+            "max_tokens": question.max_tokens,
+        }
+        key = AnswerLog.key(url=self.server.place, labels=list(question.labels), **body)
+        if (known := self.log.get(key)) is not None:
+            return known
+        reply = self._reply(self._answer(body, bool(question.labels), stop), question.labels)
+        self.log.add(key, reply)
+        return reply
+
+    def _answer(self, body: dict[str, Any], logprobs: bool, stop: Event) -> Any:
+        if logprobs and not self._without_logprobs:
+            try:
+                return self.server.ask({**body, "logprobs": True, "top_logprobs": _TOP}, stop)
+            except UserError as error:
+                if "answered 400" not in error.what:
+                    raise
+        answer = self.server.ask(body, stop)
+        if logprobs:
+            self._without_logprobs = True  # it takes the question, and not their being asked for
+        return answer
+
+    def _reply(self, answer: Any, labels: Sequence[str]) -> Reply:
+        try:
+            choice = answer["choices"][0]
+            text = choice["message"]["content"] or ""
+        except (LookupError, TypeError) as error:
+            raise self.server.wrong("answered with what is no chat completion") from error
+        if not isinstance(text, str):
+            raise self.server.wrong("answered with a message that is no text")
+        return Reply(text, _of_labels(choice.get("logprobs"), labels) if labels else None)
+
+
+def _of_labels(given: Any, labels: Sequence[str]) -> Mapping[str, float] | None:
+    """The logprob of each label as the first token, spaces around it or not; None where nothing can be read."""
+    try:
+        rows = given["content"][0]["top_logprobs"]
+        read = [(row["token"].strip(), float(row["logprob"])) for row in rows]
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return None
+    found = {
+        label: math.log(sum(math.exp(logprob) for token, logprob in read if token == label))
+        for label in labels
+        if any(token == label for token, _ in read)
+    }
+    return found or None

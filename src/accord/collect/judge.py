@@ -1,0 +1,195 @@
+"""A language model as the annotator: every two responses in both orders, or each response in points.
+
+A judge favours what stands first, or second: so each pair is asked twice, and a response is better only where both
+orders say so (Zheng et al. 2023, arXiv:2306.05685, section 3.4). What was answered in each order is kept.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from accord.collect.answer_log import Reply
+from accord.collect.askers import Asker, Question
+from accord.collect.judge_prompts import JudgePrompt, Named, conversation_text
+from accord.types import Comparison, Judgement
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Of two responses of a comparison, by their indices. forward: how far `first` wins where it stands first: 1, 0, or
+    0.5 for a tie; backward: where it stands second. probability: that the judge gives to its winning, the mean of both
+    orders; None where it gave none."""
+
+    comparison_id: str
+    first: int
+    second: int
+    forward: float
+    backward: float
+    probability: float | None = None
+
+    @property
+    def outcome(self) -> float:
+        """A win or a loss of `first` where both orders say so, else a tie."""
+        return self.forward if self.forward == self.backward else 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """What one response was given."""
+
+    comparison_id: str
+    response: int
+    points: float
+
+
+class JudgeAnnotator:
+    """asker: whose replies they are. rubric: what a prompt with such a place is filled in with."""
+
+    def __init__(self, asker: Asker, named: Named, rubric: str = "") -> None:
+        self._asker, self._named, self._rubric = asker, named, rubric
+
+    @property
+    def name(self) -> str:
+        return f"judge:{self._asker.name}:{self._named.name}"
+
+    def judge(self, comparisons: Sequence[Comparison]) -> list[Judgement]:
+        """Comparisons of which no reply could be read are left out."""
+        if self._named.prompt.mode == "points":
+            return from_points(self.name, comparisons, self.points(comparisons))
+        return from_verdicts(self.name, comparisons, self.verdicts(comparisons))
+
+    def verdicts(self, comparisons: Sequence[Comparison]) -> list[Verdict]:
+        """Of every two responses of each; those that could not be read are missing. Equal texts are ties, unasked."""
+        pairs = [
+            (one, first, second) for one in comparisons for first, second in combinations(range(len(one.responses)), 2)
+        ]
+        asked = [pair for pair in pairs if not _equal(*pair)]
+        questions = [self._question(*order) for pair in asked for order in (pair, (pair[0], pair[2], pair[1]))]
+        replies = self._asker.ask(questions)
+        read: dict[tuple[str, int, int], Verdict] = {}
+        for one, first, second in asked:
+            forward, backward = (self._read(reply) for reply in (next(replies), next(replies)))
+            if forward is not None and backward is not None:
+                read[one.id, first, second] = _verdict(one.id, first, second, forward, backward)
+        for one, first, second in pairs:
+            if _equal(one, first, second):
+                read[one.id, first, second] = Verdict(one.id, first, second, 0.5, 0.5)
+        return [read[key] for one, first, second in pairs if (key := (one.id, first, second)) in read]
+
+    def points(self, comparisons: Sequence[Comparison]) -> list[Points]:
+        """Of each response; those that could not be read are missing."""
+        places = [(one, k) for one in comparisons for k in range(len(one.responses))]
+        prompt = self._named.prompt
+        questions = [
+            Question(
+                prompt.messages(
+                    conversation=conversation_text(one.prompt), response=_text(one, k), rubric=self._rubric
+                ),
+                prompt.max_tokens,
+            )
+            for one, k in places
+        ]
+        found = []
+        for (one, k), reply in zip(places, self._asker.ask(questions), strict=True):
+            number = None if reply is None else points_of(prompt, reply.text)
+            if number is not None:
+                found.append(Points(one.id, k, number))
+        return found
+
+    def _question(self, one: Comparison, first: int, second: int) -> Question:
+        prompt = self._named.prompt
+        assert prompt.labels is not None
+        messages = prompt.messages(
+            conversation=conversation_text(one.prompt),
+            first=_text(one, first),
+            second=_text(one, second),
+            rubric=self._rubric,
+        )
+        return Question(messages, prompt.max_tokens, tuple(prompt.labels.verdicts) if prompt.verdict is None else ())
+
+    def _read(self, reply: Reply | None) -> tuple[float, float | None] | None:
+        return None if reply is None else verdict_of(self._named.prompt, reply)
+
+
+def verdict_of(prompt: JudgePrompt, reply: Reply) -> tuple[float, float | None] | None:
+    """How far the first response wins: 1, 0 or 0.5; and the probability that the judge gives to it, a tie one half.
+    None where the reply says neither."""
+    assert prompt.labels is not None
+    verdicts = prompt.labels.verdicts
+    if reply.logprobs:
+        weights = {label: math.exp(reply.logprobs.get(label, -math.inf)) for label in verdicts}
+        total = sum(weights.values())
+        if total > 0:
+            probability = sum(weights[label] * verdict for label, verdict in verdicts.items()) / total
+            return verdicts[max(weights, key=lambda label: weights[label])], probability
+    label = _last(prompt, reply.text, "|".join(re.escape(label) for label in verdicts))
+    return None if label not in verdicts else (verdicts[label], None)
+
+
+def points_of(prompt: JudgePrompt, text: str) -> float | None:
+    """None where there is no number, or none of the scale."""
+    assert prompt.points is not None
+    found = _last(prompt, text, r"\d+")
+    least, most = prompt.points
+    number = float(found) if found is not None and found.isdecimal() else math.nan
+    return number if least <= number <= most else None
+
+
+def _last(prompt: JudgePrompt, text: str, bare: str) -> str | None:
+    """What the prompt's pattern finds last; without one, the label or the number with which the text begins."""
+    if prompt.verdict is not None:
+        found = re.findall(prompt.verdict, text)
+        return found[-1] if found else None
+    match = re.match(rf"\W*({bare})\b", text.strip())
+    return match[1] if match else None
+
+
+def from_verdicts(name: str, comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> list[Judgement]:
+    """Grades: over how many of the others a response won, a tie one half. A comparison of which a pair is missing is
+    left out."""
+    of_comparison: dict[str, list[Verdict]] = defaultdict(list)
+    for verdict in verdicts:
+        of_comparison[verdict.comparison_id].append(verdict)
+    judgements = []
+    for one in comparisons:
+        found, num = of_comparison[one.id], len(one.responses)
+        if len(found) == num * (num - 1) // 2:
+            grades = [0.0] * num
+            for verdict in found:
+                grades[verdict.first] += verdict.outcome
+                grades[verdict.second] += 1 - verdict.outcome
+            judgements.append(Judgement(one.id, name, tuple(grades)))
+    return judgements
+
+
+def from_points(name: str, comparisons: Sequence[Comparison], points: Sequence[Points]) -> list[Judgement]:
+    """Grades: the points. A response without any is not graded."""
+    given: Mapping[tuple[str, int], float] = {(one.comparison_id, one.response): one.points for one in points}
+    judgements = []
+    for one in comparisons:
+        grades = tuple(given.get((one.id, k)) for k in range(len(one.responses)))
+        if any(grade is not None for grade in grades):
+            judgements.append(Judgement(one.id, name, grades))
+    return judgements
+
+
+def _verdict(
+    of: str, first: int, second: int, forward: tuple[float, float | None], backward: tuple[float, float | None]
+) -> Verdict:
+    """backward: of `second`, which stood first."""
+    (wins, probability), (loses, other) = forward, backward
+    known = None if probability is None or other is None else (probability + 1 - other) / 2
+    return Verdict(of, first, second, wins, 1 - loses, known)
+
+
+def _text(one: Comparison, k: int) -> str:
+    return one.prompt.prefill + one.responses[k].text
+
+
+def _equal(one: Comparison, first: int, second: int) -> bool:
+    return one.responses[first].text == one.responses[second].text

@@ -1,0 +1,133 @@
+"""What a judge is asked: files with a version in their name, ours in `prompts/`, and users' own.
+
+A prompt that is changed is another judge. So none of ours is ever changed: a better one gets the next number, and what
+was asked stands in the artifact with what was answered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from accord.errors import UserError, did_you_mean
+from accord.paths import text_file
+from accord.strict import StrictModel
+from accord.types import Message, Prompt
+
+Mode = Literal["pairwise", "points"]
+PAIRWISE: Final = "pairwise-1"
+_PLACE = re.compile(r"\{(conversation|first|second|response|rubric)\}")
+_WANTED: Final[Mapping[Mode, frozenset[str]]] = {
+    "pairwise": frozenset({"first", "second"}),
+    "points": frozenset({"response"}),
+}
+
+
+class Labels(StrictModel):
+    """What the judge writes for each verdict. tie: null where it has to choose."""
+
+    first: str = Field(min_length=1)
+    second: str = Field(min_length=1)
+    tie: str | None = Field(None, min_length=1)
+
+    @property
+    def verdicts(self) -> dict[str, float]:
+        """Label -> how far the first response wins."""
+        return {self.first: 1.0, self.second: 0.0} | ({} if self.tie is None else {self.tie: 0.5})
+
+
+class JudgePrompt(StrictModel):
+    """mode: two responses are compared, or one gets points. system, user: what is asked; in user {conversation},
+    {first}, {second}, {response} and {rubric} are filled in. labels: of a comparison. points: the least and the most.
+    verdict: a regular expression whose group is the label or the number, found last in what the judge writes (null: it
+    is all that the judge writes, and its probability is read). max_tokens: that the judge may write."""
+
+    mode: Mode
+    system: str | None = None
+    user: str
+    labels: Labels | None = None
+    points: tuple[int, int] | None = None
+    verdict: str | None = None
+    max_tokens: int = Field(8, ge=1, le=32_768)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        places = set(_PLACE.findall(self.user))
+        if missing := _WANTED[self.mode] - places:
+            raise ValueError(f"user lacks the place {{{min(missing)}}}")
+        if (self.labels is None) == (self.mode == "pairwise") or (self.points is None) == (self.mode == "points"):
+            raise ValueError("labels go with `mode: pairwise`, and points with `mode: points`")
+        if self.points is not None and not self.points[0] < self.points[1]:
+            raise ValueError("points are the least and then the most")
+        if self.verdict is not None:
+            try:
+                groups = re.compile(self.verdict).groups
+            except re.error as error:
+                raise ValueError(f"verdict is not a regular expression: {error}") from error
+            if groups != 1:
+                raise ValueError("verdict has exactly one group, which is the label or the number")
+        return self
+
+    @property
+    def asks_for_rubric(self) -> bool:
+        return "{rubric}" in self.user
+
+    def messages(self, **places: str) -> tuple[Message, ...]:
+        """What is asked. Texts are put in as they are: braces in them are no places."""
+        user = _PLACE.sub(lambda match: places.get(match[1], ""), self.user)
+        system = () if self.system is None else (Message("system", self.system),)
+        return (*system, Message("user", user))
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """name: `pairwise-1`, or of a user's file its name and digest."""
+
+    name: str
+    prompt: JudgePrompt
+
+
+def judge_prompt(name: str) -> Named:
+    """One of ours by its name, or a user's by its path. Raises UserError."""
+    if not name.endswith((".yaml", ".yml")):
+        ours = {path.name.removesuffix(".yaml"): path for path in _folder().iterdir() if path.name.endswith(".yaml")}
+        if name not in ours:
+            remedy = f"{did_you_mean(name, ours)} Or name a .yaml file of your own."
+            raise UserError(f"there is no judge prompt {name!r}", remedy=remedy)
+        return Named(name, _parsed(ours[name].read_text(encoding="utf-8"), name))
+    text = text_file(Path(name), "the judge prompt")
+    return Named(f"{Path(name).stem}@{hashlib.sha256(text.encode()).hexdigest()[:8]}", _parsed(text, name))
+
+
+def conversation_text(prompt: Prompt) -> str:
+    """A conversation as a judge reads it; a prefill is part of the responses.
+
+    >>> print(conversation_text(Prompt("p", (Message("user", "Hi."), Message("assistant", "Hello.")))))
+    User: Hi.
+    <BLANKLINE>
+    Assistant: Hello.
+    """
+    return "\n\n".join(f"{one.role.capitalize()}: {one.content}" for one in prompt.messages)
+
+
+def _folder() -> Any:
+    return resources.files("accord.collect") / "prompts"
+
+
+def _parsed(text: str, where: str) -> JudgePrompt:
+    try:
+        return JudgePrompt.model_validate(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise UserError(f"this is not YAML: {error}", where=where) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{place}: {first['msg']}".lstrip(": "), where=where) from error
