@@ -57,9 +57,14 @@ class JudgeAnnotator:
     def name(self) -> str:
         return f"judge:{self._asker.name}:{self._named.name}"
 
+    @property
+    def in_points(self) -> bool:
+        """Whether `points` has what it says, rather than `verdicts`."""
+        return self._named.prompt.mode == "points"
+
     def judge(self, comparisons: Sequence[Comparison]) -> list[Judgement]:
         """Comparisons of which no reply could be read are left out."""
-        if self._named.prompt.mode == "points":
+        if self.in_points:
             return from_points(self.name, comparisons, self.points(comparisons))
         return from_verdicts(self.name, comparisons, self.verdicts(comparisons))
 
