@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from accord.algorithms.agreement import agreement_between, gwet_ac, krippendorff_alpha, pairwise_agreement
+from accord.algorithms.agreement import agreement_between, cohen_kappa, gwet_ac, krippendorff_alpha, pairwise_agreement
 
 NAN = float("nan")
 RATINGS = arrays(
@@ -100,3 +100,17 @@ def test_agreement_within_a_group_and_between_two_by_hand() -> None:
     assert agreement_between(ratings, second, second) == (0, 1)  # 23 of unit 0
     assert agreement_between(ratings, first, second) == (3, 4)  # 02 and 12 in both units; not 3, who is of both
     assert agreement_between(ratings, second, first) == (3, 4)
+
+
+def test_kappa_by_hand() -> None:
+    """p_a = .9; both say 1 with .9 and .8, both say 0 with .1 and .2: p_e = .72 + .02. AC1 is .866 there."""
+    assert cohen_kappa(skewed()) == pytest.approx((0.9 - 0.74) / (1 - 0.74))
+    assert cohen_kappa(skewed()) == pytest.approx(0.615, abs=5e-4)
+
+
+def test_kappa_leaves_out_what_one_did_not_rate_and_knows_what_it_cannot_say() -> None:
+    assert cohen_kappa(np.vstack([skewed(), [[1, NAN], [NAN, 0]]])) == pytest.approx(cohen_kappa(skewed()))
+    assert cohen_kappa(np.array([[0.0, 0], [1, 1], [2, 2]])) == 1
+    assert cohen_kappa(np.array([[0.0, 1], [1, 0]])) == -1
+    assert np.isnan(cohen_kappa(np.ones((4, 2))))
+    assert np.isnan(cohen_kappa(np.array([[1, NAN]])))

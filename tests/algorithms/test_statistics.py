@@ -10,9 +10,11 @@ from accord.algorithms.statistics import (
     bootstrap_mean,
     clustered_pair_interval,
     distinct_n,
+    group_counts,
     ordered_right,
     pairwise_accuracy,
     pearson,
+    percentile_interval,
     single_rater_agreement,
     split_half_reliability,
     wilson,
@@ -51,6 +53,15 @@ def test_bootstrap_of_two_groups_by_hand() -> None:
     assert (inner.value, inner.low, inner.high) == (0.75, 0.75, 0.75)
     outer = bootstrap_mean([0.0, 1.0, 1.0, 1.0], seed=4, groups=[0, 1, 1, 1], level=0.6)
     assert (outer.low, outer.high) == (0.0, 1.0)
+
+
+def test_counts_of_resampled_groups_give_the_same_interval_as_the_mean() -> None:
+    values = np.random.default_rng(3).normal(size=300)
+    groups = [f"prompt {i // 3}" for i in range(300)]
+    draws = [float(count @ values / count.sum()) for count in group_counts(groups, seed=5, num_resamples=2000)]
+    found = percentile_interval(float(values.mean()), draws)
+    assert found == bootstrap_mean(values, seed=5, groups=groups)
+    assert all(count[0] == count[1] == count[2] for count in group_counts(groups, seed=5, num_resamples=3))
 
 
 def test_bootstrap_is_a_function_of_its_seed() -> None:

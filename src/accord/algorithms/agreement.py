@@ -1,4 +1,4 @@
-"""How far people agree: Krippendorff's alpha, Gwet's AC1 and AC2, and who agrees with whom. NumPy only.
+"""How far people agree: Krippendorff's alpha, Gwet's AC1 and AC2, Cohen's kappa, and who agrees with whom. NumPy only.
 
 Everywhere `ratings` is [units, raters] of floats, each the number of a category or NaN where a rater did not rate the
 unit. A coefficient is 1 for full agreement and 0 for what chance would give; it is NaN where nothing can be said, as
@@ -79,6 +79,23 @@ def _weights(values: Floats, weights: Weights) -> Floats:
     apart = np.abs(values[:, None] - values) / (values.max() - values.min())
     agree: Floats = 1 - apart if weights == "linear" else 1 - apart**2
     return agree
+
+
+def cohen_kappa(ratings: Floats) -> float:
+    """kappa = (p_a - p_e) / (1 - p_e) of two raters (Cohen 1960), over the units that both rated; each has shares of
+    the categories of its own, p_e = sum_k p_1k p_2k. NaN when both gave one category alone, or nothing twice.
+
+    It is low where nearly all ratings are one category, however well the raters agree: see `gwet_ac`.
+    """
+    assert ratings.ndim == 2
+    assert ratings.shape[1] == 2, "kappa is of two raters"
+    both = ratings[~np.isnan(ratings).any(axis=1)]
+    if not len(both):
+        return float("nan")
+    agree = float((both[:, 0] == both[:, 1]).mean())
+    values = np.unique(both)
+    by_chance = float(((both[:, :1] == values).mean(axis=0) * (both[:, 1:] == values).mean(axis=0)).sum())
+    return (agree - by_chance) / (1 - by_chance) if by_chance < 1 else float("nan")
 
 
 def agreement_between(ratings: Floats, first: Bools, second: Bools) -> tuple[int, int]:

@@ -5,7 +5,7 @@ Shapes: p = prompts in win_rate, pairs elsewhere; k, j = samples of a prompt. A 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +47,26 @@ def bootstrap_mean(
         return float(sums[drawn].sum() / sizes[drawn].sum())
 
     return _percentile_interval(float(flat.mean()), resample, seed, num_resamples, level)
+
+
+def group_counts(groups: ArrayLike, *, seed: int, num_resamples: int = 1000) -> Iterator[Floats]:
+    """Bootstrap resamples of whole groups, as weights for what is fitted anew on each: how often every value is drawn.
+
+    groups: [n] labels, as in `bootstrap_mean`. Gives [n], num_resamples times.
+    """
+    _, group = np.unique(np.asarray(groups), return_inverse=True)
+    num_groups = int(group.max()) + 1
+    rng = np.random.default_rng(seed)
+    for _ in range(num_resamples):
+        drawn = np.bincount(rng.integers(num_groups, size=num_groups), minlength=num_groups)
+        yield drawn[group].astype(np.float64)
+
+
+def percentile_interval(value: float, draws: ArrayLike, *, level: float = 0.95) -> Interval:
+    """A value with the interval that holds `level` of its bootstrap draws, as many left out below as above."""
+    tail = 100 * (1 - level) / 2
+    low, high = np.percentile(np.asarray(draws, dtype=np.float64), [tail, 100 - tail])
+    return Interval(value, float(low), float(high))
 
 
 def wilson(num_successes: float, num_trials: int, *, z: float = 1.959964) -> Interval:
@@ -204,6 +224,4 @@ def _percentile_interval(
     value: float, resample: Callable[[np.random.Generator], float], seed: int, num_resamples: int, level: float
 ) -> Interval:
     rng = np.random.default_rng(seed)
-    tail = 100 * (1 - level) / 2
-    low, high = np.percentile([resample(rng) for _ in range(num_resamples)], [tail, 100 - tail])
-    return Interval(value, float(low), float(high))
+    return percentile_interval(value, [resample(rng) for _ in range(num_resamples)], level=level)
