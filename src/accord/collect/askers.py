@@ -58,10 +58,10 @@ class EndpointAsker:
     def ask(self, questions: Sequence[Question]) -> Iterator[Reply | None]:
         stop = Event()
         with ThreadPoolExecutor(self.concurrent, thread_name_prefix="judge") as pool:
-            asked = [pool.submit(self._ask, question, stop) for question in questions]
+            asked = {question: pool.submit(self._ask, question, stop) for question in dict.fromkeys(questions)}
             try:
-                for one in asked:
-                    yield one.result()
+                for question in questions:
+                    yield asked[question].result()
             finally:
                 stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)

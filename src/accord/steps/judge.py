@@ -137,7 +137,7 @@ def run(job: Job) -> None:
     judge = _judge(job)
     given = job.input("comparisons").read("comparisons")[: config.num_comparisons]
     comparisons = [comparison for comparison, _ in given]
-    state = checkpoint.state if checkpoint else {"checked": _checked(job, judge), "rows": []}
+    state: dict[str, Any] = dict(checkpoint.state) if checkpoint else {"checked": _checked(job, judge), "rows": []}
     rows: list[dict[str, Any]] = state["rows"]
     done = checkpoint.iteration if checkpoint else 0
 
