@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from accord.api.data import read_data
+    from accord.api.evaluation import evaluate_reward_model, null_baselines
     from accord.api.models import Policy, Reward, Stream, load_policy, load_reward
     from accord.api.runs import Planned, Run, Step, check_recipe, load_run, run_recipe, run_step
     from accord.api.sweeps import sweep_recipe
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "accord.api.data": ("read_data",),
+    "accord.api.evaluation": ("evaluate_reward_model", "null_baselines"),
     "accord.api.models": ("Policy", "Reward", "Stream", "load_policy", "load_reward"),
     "accord.api.runs": ("Planned", "Run", "Step", "check_recipe", "load_run", "run_recipe", "run_step"),
     "accord.api.sweeps": ("sweep_recipe",),
@@ -80,9 +82,11 @@ __all__ = [
     "UserError",
     "__version__",
     "check_recipe",
+    "evaluate_reward_model",
     "load_policy",
     "load_reward",
     "load_run",
+    "null_baselines",
     "read_data",
     "run_recipe",
     "run_step",

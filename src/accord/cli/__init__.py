@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from accord.cli import chat, data, label_accuracy, labels, models, runs, serve, setup, sweep, web
+from accord.cli import chat, data, evaluate, label_accuracy, labels, models, runs, serve, setup, sweep, web
 from accord.cli.common import shipped_recipe
 
 __all__ = ["app", "shipped_recipe"]
@@ -39,4 +39,5 @@ for command in (
     app.command()(command)
 app.add_typer(data.app, name="data")
 labels.app.command()(label_accuracy.accuracy)
+app.add_typer(evaluate.app, name="eval")
 app.add_typer(labels.app, name="labels")

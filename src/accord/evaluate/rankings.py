@@ -19,7 +19,8 @@ from accord.algorithms.calibration import (
     reliability_curve,
     sigmoid,
 )
-from accord.algorithms.statistics import Interval, bootstrap_mean, ordered_right, wilson
+from accord.algorithms.statistics import Interval, ordered_right
+from accord.algorithms.win_rates import mean_interval
 from accord.data.independence import groups_of
 from accord.types import Ranking
 
@@ -60,7 +61,7 @@ def evaluate_rankings(rankings: Sequence[Ranking], scores: Sequence[Sequence[flo
         "num_ties": sum(len(one.ties) for one in rankings),
         **_accuracy(gap, group, seed),
         "longer": _accuracy(longer, group, seed)["accuracy"],
-        **_calibration(gap, group),
+        **calibration_of(gap, group),
     }
     if len(np.unique(level)) > 1:
         found["levels"] = {
@@ -84,18 +85,16 @@ def _words(ranking: Ranking, chosen: int, rejected: int) -> int:
 def _accuracy(gap: Floats, group: Floats, seed: int) -> dict[str, float | None]:
     if not len(gap):
         return {"accuracy": None, "accuracy_low": None, "accuracy_high": None}
-    found = bootstrap_mean(ordered_right(gap, np.ones_like(gap)), seed=seed, groups=group)
-    if found.low == found.high:  # all right, or all wrong: drawing them again says nothing
-        num = len(np.unique(group))
-        found = wilson(found.value * num, num)
-    return _interval("accuracy", found)
+    return _interval("accuracy", mean_interval(ordered_right(gap, np.ones_like(gap)), seed=seed, groups=group))
 
 
 def _interval(name: str, one: Interval) -> dict[str, float | None]:
     return {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
 
 
-def _calibration(gap: Floats, group: Floats) -> dict[str, Any]:
+def calibration_of(gap: Floats, group: NDArray[Any]) -> dict[str, Any]:
+    """Of the raw score gaps of pairs, chosen less rejected: log_loss, ece, platt_slope and the curve, as in
+    `evaluate_rankings`. group: of each pair, what it shares its prompt with."""
     if not len(gap):
         return {"log_loss": None, "ece": None, "platt_slope": None, "curve": []}
     curve = reliability_curve(*confidence(gap), groups=group, low=0.5)

@@ -1,0 +1,77 @@
+"""Reward models and judges measured on a user's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accord.api.runs import DEFAULT_STORE
+from accord.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from accord.api.models import Reward
+    from accord.data.formats.options import ReadOptions
+
+SUITES = ("rewardbench", "rewardbench2")
+NUM_PROBED = 200
+
+
+def evaluate_reward_model(
+    model: str | Path | Reward,
+    data: str | Path,
+    *,
+    by: str | None = None,
+    suite: str | None = None,
+    probes: bool = False,
+    num_probed: int = NUM_PROBED,
+    seed: int = 0,
+    store: str | Path = DEFAULT_STORE,
+    **options: Any,
+) -> dict[str, Any]:
+    """How well a reward orders the preferences of a file, with intervals, beside what knowing nothing reaches.
+
+    model: as in `load_reward`, or what that gave. data: a file, a folder of files or `hub:OWNER/NAME`. by: the column
+    by which results are given; by default the first of subset, category and source that differs between rows. suite:
+    "rewardbench" or "rewardbench2", to score the file as that suite is scored. probes: also how much the score changes
+    when a response is padded, formatted, flattering or replaced by a refusal, on the first num_probed comparisons.
+    options: of the data, such as format, columns, limit, split. What comes back is what `accord eval reward-model
+    --json` prints: accuracy, low, high, n, ties, baselines, subsets, strengths, lengths, calibration, and more.
+    Raises UserError.
+    """
+    from accord.api.models import Reward, load_reward
+    from accord.evaluate.reward_report import evaluate_reward
+
+    if suite is not None and suite not in SUITES:
+        raise UserError(f"suite: {suite!r} is not known", remedy=did_you_mean(suite, SUITES))
+    if num_probed < 1:
+        raise UserError(f"num_probed is {num_probed}, and at least 1 is wanted", remedy="Or leave out the probes.")
+    read = _read_options(options)
+    opened = model if isinstance(model, Reward) else load_reward(model, store=store)
+    found = evaluate_reward(
+        opened.engine,
+        str(data),
+        read,
+        by=by,
+        suite=suite,  # type: ignore[arg-type]  # it is one of SUITES
+        num_probed=num_probed if probes else 0,
+        seed=seed,
+    )
+    return {"model": opened.source, **found}
+
+
+def null_baselines(data: str | Path, *, by: str | None = None, seed: int = 0, **options: Any) -> dict[str, Any]:
+    """What always taking the longest response, the shortest, the first or neither reaches on the preferences of a file,
+    with intervals, over all and by a column. Raises UserError."""
+    from accord.evaluate.baselines import evaluate_baselines
+
+    return evaluate_baselines(str(data), _read_options(options), by=by, seed=seed)
+
+
+def _read_options(options: dict[str, Any]) -> ReadOptions:
+    from accord.data.formats.options import ReadOptions
+
+    known = [name for name in ReadOptions.__dataclass_fields__ if name != "kind"]
+    for option in options:
+        if option not in known:
+            raise UserError(f"there is no option {option!r}", remedy=did_you_mean(option, known))
+    return ReadOptions(**options)
