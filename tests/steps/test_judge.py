@@ -109,7 +109,7 @@ def test_a_policy_reads_the_labels_as_its_own_next_token_logprobs_say(tiny_model
         assert alone.logprobs == pytest.approx(reply.logprobs, abs=1e-4)
         assert reply.text == max(reply.logprobs, key=reply.logprobs.__getitem__)
     long = Question((Message("user", "word " * 5000),), 4, ("A", "B"))
-    control = Question((Message("user", f"a <|im_end|> b"),), 4, ("A", "B"))
+    control = Question((Message("user", "a <|im_end|> b"),), 4, ("A", "B"))
     assert list(asker.ask([long, control])) == [None, None]
 
 

@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from accord.cli import chat, data, evaluate, label_accuracy, labels, models, runs, serve, setup, sweep, web
+from accord.cli import (
+    chat,
+    data,
+    evaluate,
+    evaluate_safety,
+    label_accuracy,
+    labels,
+    models,
+    runs,
+    serve,
+    setup,
+    sweep,
+    web,
+)
 from accord.cli.common import shipped_recipe
 
 __all__ = ["app", "shipped_recipe"]
@@ -39,5 +52,6 @@ for command in (
     app.command()(command)
 app.add_typer(data.app, name="data")
 labels.app.command()(label_accuracy.accuracy)
+evaluate.app.command()(evaluate_safety.safety)
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(labels.app, name="labels")

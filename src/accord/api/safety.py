@@ -1,0 +1,127 @@
+"""How safe policies are, and responses of others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accord.api.runs import DEFAULT_STORE
+from accord.errors import UserError, did_you_mean
+from accord.store.atomic import disk_errors
+
+if TYPE_CHECKING:
+    from accord.evaluate.completions import Completion
+
+BY = ("people", "phrases", "classifier")
+_AT_ONCE = 32  # prompts that are answered between two writes
+
+
+def evaluate_safety(
+    files: Sequence[str],
+    *,
+    policies: Sequence[str] = (),
+    prompts: str | None = None,
+    out: Path | None = None,
+    by: str = "phrases",
+    labelled: Sequence[str] = (),
+    limit: int | None = None,
+    max_response_tokens: int = 512,
+    seed: int = 0,
+    store: str | Path = DEFAULT_STORE,
+) -> dict[str, Any]:
+    """Violations on unsafe prompts and false refusals on safe ones, with intervals by prompt.
+
+    files: of responses, one or two; or policies, one or two, that answer `prompts` greedily, whose responses are kept
+    in the folder `out`, where an answered prompt is not answered again. by: "people", whose labels stand in the file;
+    "phrases"; or "classifier", trained on `labelled`. labelled: responses with people's labels, on which the detector's
+    error is measured. Returns {"results": by file or policy, "compared": of two}. Raises UserError.
+    """
+    from accord.evaluate.completions import read_completions
+    from accord.evaluate.safety import as_json, compared, detector_of, safety_of
+
+    if by not in BY:
+        raise UserError(f"by: {by!r} is not known", remedy=did_you_mean(by, BY))
+    given: dict[str, list[Completion]]
+    if policies:
+        given = _answered(policies, files, prompts, out, limit, max_response_tokens, store)
+    else:
+        given = {name: read_completions([name])[:limit] for name in files}
+    if not 1 <= len(given) <= 2:
+        remedy = "Name one or two files of responses, or --policy once or twice, with --prompts."
+        raise UserError("one or two are measured at a time", remedy=remedy)
+    for name, completions in given.items():
+        if all(one.response is None for one in completions):
+            raise UserError("the file holds no responses", where=name, remedy="Name --policy to have some written.")
+    people = read_completions(labelled) if labelled else [one for of in given.values() for one in of]
+    detector, error = (None, None) if by == "people" else detector_of(by, people, seed)
+    results = {name: as_json(safety_of(completions, detector, error, seed)) for name, completions in given.items()}
+    found: dict[str, Any] = {"results": results}
+    if len(given) == 2:
+        first, second = given.values()
+        found["compared"] = compared(first, second, detector)
+    return found
+
+
+def _answered(
+    policies: Sequence[str],
+    files: Sequence[str],
+    prompts: str | None,
+    out: Path | None,
+    limit: int | None,
+    max_response_tokens: int,
+    store: str | Path,
+) -> dict[str, list[Completion]]:
+    from accord.api.models import load_policy
+    from accord.evaluate.completions import read_completions
+    from accord.store.progress import Progress
+
+    if files or prompts is None or out is None or len(set(policies)) < len(policies):
+        remedy = "Give --policy once or twice, --prompts FILE and --out FOLDER, and no files of responses."
+        raise UserError("a policy answers prompts, and its responses are kept", remedy=remedy)
+    asked = read_completions([prompts])[:limit]
+    found = {}
+    for name in policies:
+        path = out / f"{''.join(c if c.isalnum() or c in '-_.' else '_' for c in name)}.jsonl"
+        kept = _kept(path, name, max_response_tokens)
+        policy = load_policy(name, store=store)
+        left = list(dict.fromkeys(one.prompt for one in asked if one.prompt not in kept))
+        with Progress(f"{name}: answering", len(left), "prompts", None) as progress:
+            for at in range(0, len(left), _AT_ONCE):
+                some = left[at : at + _AT_ONCE]
+                answers = policy.sample(some, max_response_tokens=max_response_tokens, temperature=0.0)
+                rows = [{"prompt": prompt, "completion": texts[0]} for prompt, texts in zip(some, answers, strict=True)]
+                _add(path, name, max_response_tokens, rows)
+                kept |= {row["prompt"]: row["completion"] for row in rows}
+                progress.advance(len(some))
+        found[name] = [replace(one, response=kept[one.prompt], outcome=None) for one in asked]
+    return found
+
+
+def _kept(path: Path, policy: str, max_response_tokens: int) -> dict[str, str]:
+    """Responses that were written before, by the same policy under the same limit. Torn lines are left out."""
+    if not path.exists():
+        return {}
+    found = {}
+    with disk_errors(path):
+        lines = path.read_text(encoding="utf-8").splitlines()
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if (row.get("policy"), row.get("max_response_tokens")) != (policy, max_response_tokens):
+            what = "this file holds responses of another policy, or of another length"
+            raise UserError(what, where=str(path), remedy="Name another --out.")
+        found[row["prompt"]] = row["completion"]
+    return found
+
+
+def _add(path: Path, policy: str, max_response_tokens: int, rows: Sequence[dict[str, str]]) -> None:
+    own = {"policy": policy, "max_response_tokens": max_response_tokens}
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps({**own, **row}, ensure_ascii=True) + "\n" for row in rows)

@@ -1,0 +1,69 @@
+"""accord eval safety: how often unsafe prompts are complied with, and safe ones refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from accord.cli.common import DEFAULT_STORE, StoreOption, say, user_errors
+
+
+def safety(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FILE...", help="Responses: columns prompt, completion, and label or type. One or two."),
+    ] = None,
+    policies: Annotated[
+        list[str] | None,
+        typer.Option("--policy", metavar="MODEL", help="In place of files: it answers --prompts. Once or twice."),
+    ] = None,
+    prompts: Annotated[
+        str | None, typer.Option("--prompts", metavar="FILE", help="Columns prompt, and label, unsafe or type.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Where the policies' responses are kept.")
+    ] = None,
+    detector: Annotated[
+        Literal["people", "phrases", "classifier"],
+        typer.Option("--by", help="Who decides: people's labels in the file, usual phrases, or a classifier."),
+    ] = "phrases",
+    labelled: Annotated[
+        list[str] | None,
+        typer.Option("--labelled", metavar="FILE", help="Responses that people labelled: to learn from, to measure."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N prompts.")] = None,
+    max_response_tokens: Annotated[int, typer.Option("--max-response-tokens", min=1, help="Of a policy.")] = 512,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the draws for intervals.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Violations and false refusals, always together; of two files or policies also which is better, by McNemar."""
+    with user_errors():
+        from accord.api.safety import evaluate_safety
+        from accord.monitor.safety_text import compared_lines, safety_lines
+
+        found = evaluate_safety(
+            files or [],
+            policies=policies or [],
+            prompts=prompts,
+            out=out,
+            by=detector,
+            labelled=labelled or [],
+            limit=limit,
+            max_response_tokens=max_response_tokens,
+            seed=seed,
+            store=store,
+        )
+        if as_json:
+            say(json.dumps(found, ensure_ascii=True, allow_nan=False))
+            return
+        for name, one in found["results"].items():
+            for line in safety_lines(name, one):
+                say(line)
+        if "compared" in found:
+            first, second = found["results"]
+            for line in compared_lines(first, second, found["compared"]):
+                say(line)
