@@ -14,6 +14,8 @@ def test_policies_are_served_by_a_child_that_goes_with_us(tiny_model: Path, tmp_
         assert policies.names == ("one", "two")
         first, second = policies.answers([Message("user", "Hello.")])
         assert {first.by.split()[0], second.by.split()[0]} == {"one", "two"}
+        likeliest = [policies.likeliest(name, [Message("user", "Hello.")]) for name in ("one", "one", "two")]
+        assert len(set(likeliest)) == 1  # it is one model
     with pytest.raises(UserError, match="cannot be reached"):
         policies.answers([Message("user", "Hello.")])
 

@@ -48,6 +48,13 @@ class Policies:
             for name, temperature in zip(names, temperatures, strict=True)
         ]
 
+    def likeliest(self, name: str, messages: Sequence[Message]) -> str:
+        """What one of them answers at temperature 0: always the same.
+
+        Raises UserError when the endpoint does not answer; of these, Declined when this is because of the messages.
+        """
+        return self._answer(messages, name, temperature=0.0, seed=0).text
+
     def _answer(self, messages: Sequence[Message], name: str, temperature: float, seed: int) -> Written:
         server = Server(f"{self.endpoint}/chat/completions", timeout=TIMEOUT, retries=1)
         asked = {

@@ -145,7 +145,8 @@ def rate(request: Request, reply_id: Id, user: RedTeamer, sent: RatingSent) -> N
 
 @router.post("/api/campaigns/{campaign_id}/second")
 def second(request: Request, campaign_id: Id, user: RedTeamer) -> dict[str, Any]:
-    """A reply to somebody else's text, to be rated without knowing what they said; null when there is none."""
+    """A reply to somebody else's text, or to one that was put to a policy again, to be rated without knowing what
+    others said; null when there is none."""
     with site(request).database.reading() as connection:
         return _to_rate(red_team.next_for_second(connection, user.id, campaign_id))
 
