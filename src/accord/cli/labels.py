@@ -160,22 +160,22 @@ def replay(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Put the prompts that broke a policy to others. People rate what these reply, and `mitigated` counts it."""
-    with _labels(store) as database:
+    with opened_labels(store) as database:
         from accord.cli.replay import put_again
 
         with database.reading() as connection:
-            before = _campaign(connection, earlier)
+            before = campaign_named(connection, earlier)
         put_again(database, before, into, policies, str(store))
 
 
 @app.command()
 def mitigated(campaign: CampaignArgument, store: StoreOption = DEFAULT_STORE) -> None:
     """Of prompts that broke an earlier policy, the share that a later one handles: in all, and of held-out attacks."""
-    with _labels(store) as database:
+    with opened_labels(store) as database:
         from accord.cli.replay import mitigated_lines
 
         with database.reading() as connection:
-            lines = mitigated_lines(connection, _campaign(connection, campaign))
+            lines = mitigated_lines(connection, campaign_named(connection, campaign))
         for line in lines:
             say(line)
 

@@ -20,7 +20,7 @@ from accord.labels.users import TooMany
 from accord.ports import LOOPBACK
 from accord.web import annotating, entry, grouped, live, owning, red_teaming
 from accord.web.guard import Forbidden, NotSignedIn, Shield, Site, refusal, session_of
-from accord.web.policies import Policies
+from accord.web.policies import Talking
 from accord.web.templates import FOLDER, page
 
 _STATUS: Final[Mapping[type[Refused], int]] = {
@@ -38,7 +38,7 @@ def create_app(
     *,
     hosts: Sequence[str] = LOOPBACK,
     secure: bool = False,
-    policies: Policies | None = None,
+    policies: Talking | None = None,
 ) -> FastAPI:
     """hosts: the names under which it may be asked, so that no other site's name can be made to lead here."""
     app = FastAPI(title="Accord", docs_url=None, redoc_url=None, openapi_url=None)

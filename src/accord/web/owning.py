@@ -67,7 +67,7 @@ def campaign_page(request: Request, campaign_id: Id, session: Signed, user: Watc
         campaign = campaigns.get(connection, campaign_id)
         if campaign.settings.red_team:
             values = _red_team(connection, campaign)
-            return page("red_team_results", session, share=_share, number=_number, interval=_interval, **values)
+            return page("red_team_results", session, share=share_text, number=_number, interval=_interval, **values)
         values = {
             "campaign": campaign,
             "guideline": campaigns.guideline(connection, campaign_id),

@@ -15,11 +15,12 @@ from accord.labels import campaigns, live, red_team, red_team_results
 from accord.labels.campaigns import Campaign
 from accord.labels.red_team import Outcome, Rating, Turn
 from accord.labels.refusals import Conflict
+from accord.labels.users import User
 from accord.printable import printable
 from accord.strict import StrictModel
 from accord.types import Message
 from accord.web.annotating import Key
-from accord.web.guard import Id, RedTeamer, Signed, Watcher, site
+from accord.web.guard import Id, RedTeamer, Signed, Watcher, site, waiting
 from accord.web.templates import page
 
 router = APIRouter()
@@ -117,8 +118,12 @@ def told(request: Request, attack_id: Id, user: RedTeamer) -> dict[str, Any]:
 
 
 @router.post("/api/attacks/{attack_id}/turns")
-def turn(request: Request, attack_id: Id, user: RedTeamer, sent: TurnSent) -> dict[str, Any]:
+async def turn(request: Request, attack_id: Id, user: RedTeamer, sent: TurnSent) -> dict[str, Any]:
     """What the policies reply to a text."""
+    return await waiting(request, _turn, attack_id, user, sent)
+
+
+def _turn(request: Request, attack_id: int, user: User, sent: TurnSent) -> dict[str, Any]:
     database = site(request).database
     with database.reading() as connection:
         history = red_team.history(connection, user.id, attack_id)
