@@ -48,6 +48,7 @@ ALLOWED = {
     ("POST", "/api/replies/{reply_id}/second"): ATTACKERS,
     ("POST", "/api/replies/{reply_id}/final"): WATCHERS,
     ("GET", "/campaigns/{campaign_id}"): WATCHERS,
+    ("GET", "/campaigns/{campaign_id}/pictures/{name}.svg"): WATCHERS,
     ("PATCH", "/api/campaigns/{campaign_id}"): OWNERS,
     ("GET", "/people"): OWNERS,
     ("GET", "/events"): OWNERS,
