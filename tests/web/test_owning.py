@@ -106,7 +106,7 @@ def test_owners_change_how_it_asks_and_reviewers_read_it(database: Database, vis
     assert "says &#34;&lt;b&gt;&#34;\nsecond</textarea>" in page
     text = " ".join(visit("rita", "reviewer").get("/campaigns/1").text.split())
     assert "settings-form" not in text
-    assert "<th>People who are asked about each item</th><td>2</td>" in text
+    assert "<th>People asked about each item</th><td>2</td>" in text
     assert "<th>Flags</th><td>says &#34;&lt;b&gt;&#34;; second</td>" in text
 
 
