@@ -31,11 +31,11 @@ def test_pages_open_before_the_model_does(tiny_model: Path, tmp_path: Path, capf
     with served_soon([f"one={tiny_model}"], str(tmp_path)) as policies:
         with pytest.raises(UserError, match="still being opened"):
             policies.answers(hello)
-        policies._opened.result(timeout=60)
+        policies._opened.result(timeout=300)
         assert len(policies.answers(hello)) == 2
     with served_soon([str(tmp_path / "nowhere")], str(tmp_path)) as policies:
         with pytest.raises(UserError, match="are not served"):
-            policies._opened.result(timeout=60)
+            policies._opened.result(timeout=300)
         with pytest.raises(UserError, match="are not served"):
             policies.answers(hello)
     assert "nowhere" in capfd.readouterr().err
