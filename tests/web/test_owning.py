@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 
@@ -132,13 +133,18 @@ def test_owners_change_how_it_asks_and_reviewers_read_it(database: Database, vis
         (["one", "one"], "there are at most 20 flags, no two of which are alike"),
         (["a" * 201], "a flag has 1 to 200 characters"),
         ([" "], "a flag has 1 to 200 characters"),
+        (["\0"], "a flag holds a character that cannot be stored"),
+        (["\ud800"], "a flag holds a character that cannot be stored"),
     ],
 )
 def test_flags_that_no_answer_could_send_are_refused(
     database: Database, visit: Visit, flags: list[str], why: str
 ) -> None:
     of = campaign(database, 1)
-    answer = visit("olga", "owner").ask("PATCH", "/api/campaigns/1", {"settings": {"flags": flags}})
+    owner = visit("olga", "owner")
+    body = json.dumps({"settings": {"flags": flags}})  # which writes halves of characters, too
+    headers = {"X-CSRF-Token": owner.csrf, "Content-Type": "application/json"}
+    answer = owner.patch("/api/campaigns/1", content=body, headers=headers)
     assert (answer.status_code, answer.json()["error"]) == (422, why)
     with database.reading() as connection:
         assert campaigns.get(connection, of.id) == of

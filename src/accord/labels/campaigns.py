@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, exists, func, insert, select, update
 
 from accord.data.records import from_row, to_row
 from accord.labels import events
+from accord.labels.answers import storable
 from accord.labels.database import inserted
 from accord.labels.refusals import Conflict, Missing, Unfit
 from accord.labels.schema import assignments, campaigns, guidelines, items, users
@@ -139,6 +140,11 @@ def change(
         raise Unfit(f"there are at most {MOST_FLAGS} flags, no two of which are alike")
     if any(not flag.strip() or len(flag) > MOST_FLAG for flag in flags):
         raise Unfit(f"a flag has 1 to {MOST_FLAG} characters")
+    try:
+        for flag in flags:
+            storable(flag)
+    except ValueError as error:
+        raise Unfit(f"a flag {error}") from error
     values = settings.model_dump(mode="json")
     connection.execute(update(campaigns).where(campaigns.c.id == campaign_id).values(settings=values))
     events.record(connection, now, "campaign changed", user_id, campaign=campaign_id, settings=values)
