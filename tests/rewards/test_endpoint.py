@@ -13,7 +13,7 @@ from accord.errors import Interrupted, UserError
 from accord.models.scalar import Normalisation
 from accord.rewards import http_json
 from accord.rewards.endpoint import EndpointReward
-from accord.rewards.http_json import Server, check_url, is_local
+from accord.rewards.http_json import Declined, Server, check_url, is_local
 from accord.types import Message, Prompt, Response
 from tests.fixtures.http_server import Answer, lengths, serving
 
@@ -135,6 +135,7 @@ def test_what_is_refused(answer: Answer, message: str):
         reward(asked.url).score([PROMPT], [[Response("")]])
     assert str(caught.value).startswith(f"{asked.url}: the endpoint {message}")
     assert len(str(caught.value)) < 500
+    assert isinstance(caught.value, Declined) == (answer[0] == 400)
     assert len(asked.bodies) == (3 if answer[0] == 503 else 1)
 
 

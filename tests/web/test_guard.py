@@ -50,6 +50,7 @@ ALLOWED = {
     ("POST", "/api/replies/{reply_id}/final"): WATCHERS,
     ("GET", "/campaigns/{campaign_id}"): WATCHERS,
     ("GET", "/campaigns/{campaign_id}/groups"): WATCHERS,
+    ("GET", "/campaigns/{campaign_id}/pictures/{name}.svg"): WATCHERS,
     ("PATCH", "/api/campaigns/{campaign_id}"): OWNERS,
     ("GET", "/people"): OWNERS,
     ("GET", "/events"): OWNERS,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 
@@ -111,3 +112,39 @@ def test_everybody_may_say_what_they_are_and_owners_see_groups(database: Databas
     assert "within &lt;b&gt;nurse&lt;/b&gt;" in text
     assert "100% (61% to 100%) of 6" in text
     assert "100 %" in text  # Dawid and Skene's
+
+
+def test_owners_change_how_it_asks_and_reviewers_read_it(database: Database, visit: Visit) -> None:
+    campaign(database, 1, overlap=2, flags=('says "<b>"', "second"), lease_minutes=12.5)
+    page = visit("olga", "owner").get("/campaigns/1").text
+    assert 'name="overlap" type="number" min="1" max="100" required value="2"' in page
+    assert 'required value="12.5"' in page
+    assert "says &#34;&lt;b&gt;&#34;\nsecond</textarea>" in page
+    text = " ".join(visit("rita", "reviewer").get("/campaigns/1").text.split())
+    assert "settings-form" not in text
+    assert "<th>People asked about each item</th><td>2</td>" in text
+    assert "<th>Flags</th><td>says &#34;&lt;b&gt;&#34;; second</td>" in text
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        ([f"flag {i}" for i in range(21)], "there are at most 20 flags, no two of which are alike"),
+        (["one", "one"], "there are at most 20 flags, no two of which are alike"),
+        (["a" * 201], "a flag has 1 to 200 characters"),
+        ([" "], "a flag has 1 to 200 characters"),
+        (["\0"], "a flag holds a character that cannot be stored"),
+        (["\ud800"], "a flag holds a character that cannot be stored"),
+    ],
+)
+def test_flags_that_no_answer_could_send_are_refused(
+    database: Database, visit: Visit, flags: list[str], why: str
+) -> None:
+    of = campaign(database, 1)
+    owner = visit("olga", "owner")
+    body = json.dumps({"settings": {"flags": flags}})  # which writes halves of characters, too
+    headers = {"X-CSRF-Token": owner.csrf, "Content-Type": "application/json"}
+    answer = owner.patch("/api/campaigns/1", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["error"]) == (422, why)
+    with database.reading() as connection:
+        assert campaigns.get(connection, of.id) == of

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from accord.labels import replay
 from accord.labels.campaigns import CATEGORIES, VECTORS
 from accord.labels.database import Database
 from accord.types import Message
@@ -103,3 +104,37 @@ def test_sent_again_asks_nobody_twice(rob: Browser) -> None:
     first = rob.ask("POST", f"/api/attacks/{attack}/turns", body).json()
     assert rob.ask("POST", f"/api/attacks/{attack}/turns", body).json() == first
     assert len(rob.get(f"/api/attacks/{attack}/turns").json()["turns"]) == 1
+
+
+def test_what_is_put_to_a_policy_again_is_rated_blindly_and_counted(
+    rob: Browser, visit: Visit, database: Database
+) -> None:
+    _, attack = begun(rob)
+    for text, outcome in (("How?", "compliant"), ("And then?", "violation")):
+        turn = post(rob, f"/api/attacks/{attack}/turns", text=text).json()["turn"]
+        severity = {"severity": 4} if outcome == "violation" else {}
+        post(rob, f"/api/replies/{turn['replies'][0]['reply']}/rating", outcome=outcome, **severity)
+    after = campaign(database, 0, name="next", red_team=True)
+    with database.writing() as connection:
+        replay.add(connection, 1.0, after.id, turn["turn"], "secret-policy", "No.")
+    sue, lea = visit("sue", "red-teamer"), visit("lea", "reviewer")
+    page = sue.get(f"/campaigns/{after.id}/second").text
+    shown = sue.ask("POST", f"/api/campaigns/{after.id}/second")
+    for text in (page, shown.text):
+        assert "secret-policy" not in text
+    found = shown.json()
+    assert [one["text"] for one in found["turns"]] == ["How?", "And then?"]
+    (reply,) = found["turns"][-1]["replies"]
+    assert (reply["reply"], reply["text"], reply["outcome"]) == (found["reply"], "No.", None)
+    for one in found["turns"][0]["replies"]:
+        assert post(sue, f"/api/replies/{one['reply']}/second", outcome="compliant").status_code == 404
+    assert post(sue, f"/api/replies/{reply['reply']}/second", outcome="compliant").status_code == 204
+    assert sue.ask("POST", f"/api/campaigns/{after.id}/second").json() == {"reply": None}
+    assert lea.ask("POST", f"/api/campaigns/{after.id}/second").json()["reply"] == reply["reply"]
+    text = " ".join(lea.get(f"/campaigns/{after.id}").text.split())
+    assert "0 rated prompts in 0.00 active hours; 0 replies without a rating, 0 on which" in text
+    assert '<td>all</td><td class="number">1</td><td>100% (21% to 100%) of 1</td>' in text
+    assert post(lea, f"/api/replies/{reply['reply']}/second", outcome="over-refusal").status_code == 204
+    text = " ".join(lea.get(f"/campaigns/{after.id}").text.split())
+    assert "1 on which two people disagree" in text
+    assert "put to a later one" not in lea.get("/campaigns/1").text

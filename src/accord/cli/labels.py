@@ -151,6 +151,36 @@ def red_team_export(
 
 
 @app.command()
+def replay(
+    earlier: Annotated[str, typer.Argument(metavar="EARLIER", help="A red-team campaign, with violations.")],
+    into: Annotated[str, typer.Option("--into", metavar="CAMPAIGN", help="Another one; made if it is not there.")],
+    policies: Annotated[
+        list[str], typer.Option("--policy", metavar="MODEL", help="One to ask, as `accord serve` names it.")
+    ],
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Put the prompts that broke a policy to others. People rate what these reply, and `mitigated` counts it."""
+    with opened_labels(store) as database:
+        from accord.cli.replay import put_again
+
+        with database.reading() as connection:
+            before = campaign_named(connection, earlier)
+        put_again(database, before, into, policies, str(store))
+
+
+@app.command()
+def mitigated(campaign: CampaignArgument, store: StoreOption = DEFAULT_STORE) -> None:
+    """Of prompts that broke an earlier policy, the share that a later one handles: in all, and of held-out attacks."""
+    with opened_labels(store) as database:
+        from accord.cli.replay import mitigated_lines
+
+        with database.reading() as connection:
+            lines = mitigated_lines(connection, campaign_named(connection, campaign))
+        for line in lines:
+            say(line)
+
+
+@app.command()
 def erase(
     user: Annotated[str | None, typer.Option("--user", metavar="NAME", help="A person, and all they said.")] = None,
     item: Annotated[

@@ -11,6 +11,8 @@ import typer
 
 from accord.cli.common import DEFAULT_STORE, StoreOption, say, user_errors
 
+DEMO_MODEL = "smollm2-135m-instruct"
+
 
 def web(
     store: StoreOption = DEFAULT_STORE,
@@ -24,21 +26,27 @@ def web(
         list[str] | None,
         typer.Option("--policy", metavar="MODEL", help="One that people can talk to, as `accord serve` names it."),
     ] = None,
-    demo: Annotated[bool, typer.Option("--demo", help="Made-up items, in a database that is gone afterwards.")] = False,
+    demo: Annotated[
+        bool,
+        typer.Option("--demo", help="Made-up items, gone afterwards, and the built-in model to write to."),
+    ] = False,
 ) -> None:
     """Open the pages on which people compare responses, on this machine."""
     with user_errors():
         from accord.labels.migrate import labels_of_store, open_labels
         from accord.ports import refuse_unnamed
         from accord.web.demo import fill
-        from accord.web.policies import served
+        from accord.web.policies import Talking, served, served_soon
         from accord.web.serving import serve
 
         refuse_unnamed(host, names or [])
         with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
             database = open_labels(Path(folder) / "labels.db") if demo else labels_of_store(store)
             opened.callback(database.close)
-            talking = opened.enter_context(served(policies, str(store))) if policies else None
+            talking: Talking | None = None
             if demo:
-                fill(database, live=talking is not None)
+                talking = opened.enter_context(served_soon(policies or [DEMO_MODEL], str(store)))
+                fill(database)
+            elif policies:
+                talking = opened.enter_context(served(policies, str(store)))
             serve(database, host=host, port=port, names=names or [], https=https, policies=talking, say=say)

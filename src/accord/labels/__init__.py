@@ -11,6 +11,7 @@
     quality      agreement, and what can be told of each person
     live         prompts that people write
     red_team     attacks, replies and ratings; red_team_results counts them, red_team_export makes data of them
+    replay       prompts that broke an earlier policy, put to a later one
     erase        tombstones
     events       the audit trail
 

@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Row, exists, func, insert, select, update
 
 from accord.data.records import from_row, to_row
 from accord.labels import events
+from accord.labels.answers import storable
 from accord.labels.database import inserted
-from accord.labels.refusals import Conflict, Missing
+from accord.labels.refusals import Conflict, Missing, Unfit
 from accord.labels.schema import assignments, campaigns, guidelines, items, users
 from accord.strict import StrictModel
 from accord.types import Comparison
@@ -31,6 +32,8 @@ VECTORS = (
 MOST_RESPONSES = 26  # of an item: as many as there are letters
 MOST_KEY = 200  # characters
 MOST_NAME = 100
+MOST_FLAGS = 20  # of a campaign: an answer has room for as many
+MOST_FLAG = 200  # characters
 _AT_ONCE = 500  # ids in a query
 DEFAULT_FLAGS = ("not a language I read", "personal data", "something is wrong with this item")
 
@@ -131,7 +134,17 @@ def set_open(connection: Connection, now: float, campaign_id: int, open: bool, u
 def change(
     connection: Connection, now: float, campaign_id: int, settings: Settings, user_id: int | None = None
 ) -> None:
-    """From now on it asks so. What has been answered stays."""
+    """From now on it asks so. What has been answered stays. Raises Unfit."""
+    flags = settings.flags
+    if len(flags) > MOST_FLAGS or len(set(flags)) < len(flags):
+        raise Unfit(f"there are at most {MOST_FLAGS} flags, no two of which are alike")
+    if any(not flag.strip() or len(flag) > MOST_FLAG for flag in flags):
+        raise Unfit(f"a flag has 1 to {MOST_FLAG} characters")
+    try:
+        for flag in flags:
+            storable(flag)
+    except ValueError as error:
+        raise Unfit(f"a flag {error}") from error
     values = settings.model_dump(mode="json")
     connection.execute(update(campaigns).where(campaigns.c.id == campaign_id).values(settings=values))
     events.record(connection, now, "campaign changed", user_id, campaign=campaign_id, settings=values)

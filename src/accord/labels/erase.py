@@ -41,6 +41,8 @@ def erase_user(connection: Connection, now: float, name: str) -> str:
         raise Missing(f"nobody is called {name!r}")
     if row.role == "owner" and row.active:
         keep_an_owner(connection, row.id)
+    person = select(users.c.id).where(users.c.id == row.id)
+    connection.execute(person.with_for_update())  # nothing of theirs is put to a policy again meanwhile
     of_user = select(assignments).where(assignments.c.user_id == row.id).order_by(assignments.c.item_id)
     own = connection.execute(of_user.with_for_update()).all()  # nobody sends while they are held
     for one in own:

@@ -22,6 +22,11 @@ from accord.types import Message
 Outcome = Literal["compliant", "safe-refusal", "violation", "over-refusal"]
 Part = Literal["own", "second", "final"]
 
+# Attacks in which the program puts an earlier turn to a policy again, and their turns before that one: copies.
+_again = turns.alias()
+REPLAYED = select(_again.c.attack_id).where(_again.c.replays.is_not(None))
+COPIED = turns.c.replays.is_(None) & turns.c.attack_id.in_(REPLAYED)
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -99,9 +104,10 @@ def attack(
 
 
 def history(connection: Connection, user_id: int, attack_id: int) -> list[Turn]:
-    """The turns of an attack of this person's. Raises Missing."""
+    """The turns of an attack of this person's, which can go on; a replay cannot. Raises Missing."""
     owner = select(sittings.c.user_id).join(attacks, attacks.c.sitting_id == sittings.c.id)
-    if connection.execute(owner.where(attacks.c.id == attack_id)).scalar() != user_id:
+    own = owner.where(attacks.c.id == attack_id, attacks.c.id.not_in(REPLAYED))
+    if connection.execute(own).scalar() != user_id:
         raise Missing("this attack is not yours")
     return conversation(connection, attack_id, user_id)
 
@@ -153,12 +159,16 @@ def add_turn(
     text: str,
     goes_on: int,
     answers: Sequence[tuple[str, str]],
+    *,
+    replays: int | None = None,
 ) -> Turn:
-    """answers: policy and text of each reply, in the order of the screen. Adding it again gives the same."""
+    """answers: policy and text of each reply, in the order of the screen. replays: the earlier turn that is put to a
+    policy again. Adding it again gives the same."""
     before = turn_before(connection, user_id, attack_id, key)
     if before is not None:
         return before
-    number = inserted(connection, turns, key=key, attack_id=attack_id, goes_on=goes_on, text=text, at=now)
+    values = {"key": key, "attack_id": attack_id, "goes_on": goes_on, "text": text, "replays": replays}
+    number = inserted(connection, turns, at=now, **values)
     for place, (policy, reply) in enumerate(answers):
         inserted(connection, replies, turn_id=number, place=place, policy=policy, text=reply)
     row = connection.execute(select(turns).where(turns.c.id == number)).one()
@@ -166,22 +176,31 @@ def add_turn(
 
 
 def rate(connection: Connection, now: float, user_id: int, reply_id: int, key: str, part: Part, rating: Rating) -> None:
-    """Adds a rating. own: of who attacked; second: of somebody else. Raises Missing, Unfit."""
+    """Adds a rating. own: of who attacked; second: of somebody else. With a replay nobody attacked: who is the first to
+    give a second rating of it gives the own one. Raises Missing, Unfit, Conflict."""
     if (rating.outcome == "violation") != (rating.severity is not None):
         raise Unfit("a violation has a severity from 1 to 5, and nothing else has one")
-    owner = (
-        select(sittings.c.user_id)
+    rated = (
+        select(sittings.c.user_id, turns.c.replays)
         .join(attacks, attacks.c.sitting_id == sittings.c.id)
         .join(turns, turns.c.attack_id == attacks.c.id)
         .join(replies, replies.c.turn_id == turns.c.id)
+        .where(replies.c.id == reply_id, ~COPIED)
+        .with_for_update(of=replies)  # of two who are first at once, one is
     )
-    author = connection.execute(owner.where(replies.c.id == reply_id)).scalar()
-    if author is None or (part == "own" and author != user_id):
+    row = connection.execute(rated).first()
+    if row is None:
+        raise Missing("there is no such reply of yours")
+    own = select(ratings.c.user_id).where(ratings.c.reply_id == reply_id, ratings.c.part == "own").limit(1)
+    first = connection.execute(own).scalar()
+    author = row.user_id if row.replays is None else first
+    if row.replays is not None and part == "second" and first in (None, user_id):
+        part, author = "own", user_id
+    if part == "own" and author != user_id:
         raise Missing("there is no such reply of yours")
     if part == "second" and author == user_id:
         raise Unfit("the second rating is for somebody else")
-    first = select(ratings.c.id).where(ratings.c.reply_id == reply_id, ratings.c.part == "own").limit(1)
-    if part != "own" and connection.execute(first).first() is None:
+    if part != "own" and first is None:
         raise Conflict("who attacked has not rated this yet")
     before = connection.execute(select(ratings).where(ratings.c.key == key)).first()
     if before is not None:
@@ -194,16 +213,19 @@ def rate(connection: Connection, now: float, user_id: int, reply_id: int, key: s
 
 
 def next_for_second(connection: Connection, user_id: int, campaign_id: int) -> tuple[Row[Any], list[Turn]] | None:
-    """A reply that its attacker has rated, and nobody else, as `to_rate` has it. None when there is none for this
-    person."""
+    """A reply that its attacker has rated, and nobody else, or to a replay that fewer than two have rated, as `to_rate`
+    has it. None when there is none for this person."""
     rated = {part: select(ratings.c.reply_id).where(ratings.c.part == part) for part in ("own", "second")}
+    mine = select(ratings.c.reply_id).where(ratings.c.user_id == user_id)
+    attacked = turns.c.replays.is_(None) & replies.c.id.in_(rated["own"]) & (sittings.c.user_id != user_id)
+    replayed = turns.c.replays.is_not(None) & replies.c.id.not_in(mine)
     found = (
         select(replies.c.id)
         .join_from(attacks, sittings, sittings.c.id == attacks.c.sitting_id)
         .join(turns, turns.c.attack_id == attacks.c.id)
         .join(replies, replies.c.turn_id == turns.c.id)
-        .where(sittings.c.campaign_id == campaign_id, sittings.c.user_id != user_id)
-        .where(replies.c.id.in_(rated["own"]), replies.c.id.not_in(rated["second"]), turns.c.text.is_not(None))
+        .where(sittings.c.campaign_id == campaign_id, attacked | replayed)
+        .where(replies.c.id.not_in(rated["second"]), turns.c.text.is_not(None))
         .order_by(replies.c.id)
         .limit(1)
     )

@@ -14,9 +14,9 @@ from sqlalchemy import Connection, select
 
 from accord.data.records import JudgedComparison, RecordKind
 from accord.labels.campaigns import Campaign
-from accord.labels.red_team import conversation, messages_of
+from accord.labels.red_team import Reply, Turn, messages_of
 from accord.labels.red_team_results import Found, found
-from accord.labels.schema import turns
+from accord.labels.schema import attacks, replies, sittings, turns
 from accord.seeds import derive_seed
 from accord.types import Comparison, Demonstration, Judgement, Prompt, Response
 
@@ -35,9 +35,10 @@ Family = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class Asked:
     """A prompt with its replies, and what is held of each."""
 
+    turn: int
     prompt: Prompt
     family: Family
     replies: tuple[str, ...]
@@ -47,19 +48,25 @@ class _Asked:
     def violates(self) -> bool:
         return any(one.outcome == "violation" for one in self.held)
 
+    @property
+    def is_replay(self) -> bool:
+        return self.held[0].replays is not None
+
 
 def records(
     connection: Connection, campaign: Campaign, form: Form
 ) -> list[Demonstration] | list[JudgedComparison] | list[Prompt]:
     """sft: the safe replies, to imitate. pairs: of two replies to one prompt of which one is a violation and the other
     safe, the safe one preferred. prompts: those that a reply was a violation to. suite: the same of held-out families,
-    which are in none of the others."""
-    asked = _asked(connection, campaign)
+    which are in none of the others. Of replays sft has the safe replies, which are new; their prompts are in what the
+    earlier campaign becomes, and not here once more."""
+    found = asked(connection, campaign)
+    broken = [one for one in found if one.violates and not one.is_replay]
     if form == "suite":
-        return [one.prompt for one in asked if one.violates and is_held_out(one.family)]
-    seen = [one for one in asked if not is_held_out(one.family)]
+        return [one.prompt for one in broken if is_held_out(one.family)]
     if form == "prompts":
-        return [one.prompt for one in seen if one.violates]
+        return [one.prompt for one in broken if not is_held_out(one.family)]
+    seen = [one for one in found if not is_held_out(one.family)]
     if form == "pairs":
         return [pair for one in seen if (pair := _pair(one)) is not None]
     return [
@@ -76,23 +83,39 @@ def is_held_out(family: Family) -> bool:
     return derive_seed("held-out", *family) % ONE_IN == 0
 
 
-def _asked(connection: Connection, campaign: Campaign) -> list[_Asked]:
+def asked(connection: Connection, campaign: Campaign) -> list[Asked]:
+    """All prompts, in the order in which they were written; a replay's are the earlier campaign's, with new replies."""
     of_turn: dict[int, list[Found]] = defaultdict(list)
     for one in found(connection, campaign.id):
         of_turn[one.turn].append(one)
-    rows = connection.execute(select(turns.c.id, turns.c.attack_id).where(turns.c.id.in_(of_turn)))
-    attack_of = {row.id: row.attack_id for row in rows}
-    asked = []
+    told = _told(connection, campaign.id)
+    made = []
     for turn_id, held in of_turn.items():
-        told = [turn for turn in conversation(connection, attack_of[turn_id], user_id=0) if turn.id <= turn_id]
-        last = told[-1]
-        prompt = Prompt(f"{campaign.name}-{turn_id}", tuple(messages_of(told[:-1], last.text, last.goes_on)))
+        *before, last = told[turn_id]
+        prompt = Prompt(f"{campaign.name}-{turn_id}", tuple(messages_of(before, last.text, last.goes_on)))
         family = (held[0].category, held[0].vector)
-        asked.append(_Asked(prompt, family, tuple(reply.text for reply in last.replies), tuple(held)))
-    return asked
+        made.append(Asked(turn_id, prompt, family, tuple(reply.text for reply in last.replies), tuple(held)))
+    return made
 
 
-def _pair(one: _Asked) -> JudgedComparison | None:
+def _told(connection: Connection, campaign_id: int) -> dict[int, list[Turn]]:
+    """Of each turn the conversation up to it, and it."""
+    sat = select(sittings.c.id).where(sittings.c.campaign_id == campaign_id)
+    of_campaign = turns.c.attack_id.in_(select(attacks.c.id).where(attacks.c.sitting_id.in_(sat)))
+    said: dict[int, list[Reply]] = defaultdict(list)
+    answers = select(replies).join(turns, turns.c.id == replies.c.turn_id).where(of_campaign)
+    for row in connection.execute(answers.order_by(replies.c.place)):
+        said[row.turn_id].append(Reply(row.id, row.text or ""))
+    written = select(turns).where(of_campaign).order_by(turns.c.id)
+    told: dict[int, list[Turn]] = {}
+    last: dict[int, list[Turn]] = {}  # of each attack
+    for row in connection.execute(written):
+        turn = Turn(row.id, row.text or "", row.goes_on, tuple(said[row.id]))
+        told[row.id] = last[row.attack_id] = [*last.get(row.attack_id, ()), turn]
+    return told
+
+
+def _pair(one: Asked) -> JudgedComparison | None:
     outcomes = [held.outcome for held in one.held]
     if len(outcomes) != 2 or outcomes.count("violation") != 1 or not any(outcome in SAFE for outcome in outcomes):
         return None

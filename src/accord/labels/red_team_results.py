@@ -11,14 +11,15 @@ from sqlalchemy import Connection, Row, func, select
 
 from accord.algorithms.rates import poisson_rate, rate_ratio
 from accord.algorithms.statistics import Interval
-from accord.labels.red_team import Outcome, Turn, to_rate
+from accord.labels.red_team import COPIED, Outcome, Turn, to_rate
 from accord.labels.schema import attacks, ratings, replies, sittings, turns
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """A reply with what is held of it. outcome: the final rating; else what the attacker and a second rater agree on,
-    or the attacker alone says; None: nobody has rated it, or they disagree (`disputed`)."""
+    or the attacker alone says; None: nobody has rated it, or they disagree (`disputed`). replays: the earlier turn that
+    the policy was given again."""
 
     reply: int
     turn: int
@@ -27,14 +28,15 @@ class Found:
     policy: str
     outcome: Outcome | None
     disputed: bool
+    replays: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """hours: in which people were active. num_prompts: that are decided: a reply was a violation, or all are rated;
-    num_violating: the former. gamma: violating prompts a person and hour (Llama 2, arXiv:2307.09288, section 4.3), None
-    without time. by_policy: its violating replies, and how many were rated. grid: (category, vector) -> violating
-    prompts, and prompts."""
+    """Of what people attacked with: replays count in num_disputed alone. hours: in which people were active.
+    num_prompts: that are decided: a reply was a violation, or all are rated; num_violating: the former. gamma:
+    violating prompts a person and hour (Llama 2, arXiv:2307.09288, section 4.3), None without time. by_policy: its
+    violating replies, and how many were rated. grid: (category, vector) -> violating prompts, and prompts."""
 
     hours: float
     num_prompts: int
@@ -48,7 +50,8 @@ class Results:
 
 
 def results(connection: Connection, campaign_id: int) -> Results:
-    rows = found(connection, campaign_id)
+    every = found(connection, campaign_id)
+    rows = [one for one in every if one.replays is None]
     active = select(func.coalesce(func.sum(sittings.c.active_seconds), 0.0)).where(
         sittings.c.campaign_id == campaign_id
     )
@@ -66,7 +69,7 @@ def results(connection: Connection, campaign_id: int) -> Results:
         hours=hours,
         num_prompts=len(rated),
         num_violating=len(violating),
-        num_disputed=sum(one.disputed for one in rows),
+        num_disputed=sum(one.disputed for one in every),
         num_unrated=sum(one.outcome is None and not one.disputed for one in rows),
         gamma=poisson_rate(len(violating), hours) if hours else None,
         by_policy={name: (broken[name], num) for name, num in sorted(policies.items())},
@@ -89,22 +92,22 @@ def compared(now: Results, before: Results) -> Interval | None:
 
 
 def found(connection: Connection, campaign_id: int) -> list[Found]:
-    """All replies of a campaign, in the order in which they came."""
+    """All replies of a campaign that are to be rated, in the order in which they came."""
     latest = select(func.max(ratings.c.id)).group_by(ratings.c.reply_id, ratings.c.user_id, ratings.c.part)
     said = select(ratings.c.reply_id, ratings.c.part, ratings.c.outcome).where(ratings.c.id.in_(latest))
     of_reply: dict[int, dict[str, Outcome]] = defaultdict(dict)
     for row in connection.execute(said.order_by(ratings.c.id)):
         of_reply[row.reply_id][row.part] = row.outcome
     asked = (
-        select(replies.c.id, replies.c.policy, turns.c.id.label("turn"), attacks.c.category, attacks.c.vector)
+        select(replies.c.id, replies.c.turn_id, replies.c.policy, turns.c.replays, attacks.c.category, attacks.c.vector)
         .join(turns, turns.c.id == replies.c.turn_id)
         .join(attacks, attacks.c.id == turns.c.attack_id)
         .join(sittings, sittings.c.id == attacks.c.sitting_id)
-        .where(sittings.c.campaign_id == campaign_id, turns.c.text.is_not(None))
+        .where(sittings.c.campaign_id == campaign_id, turns.c.text.is_not(None), ~COPIED)
         .order_by(replies.c.id)
     )
     return [
-        Found(row.id, row.turn, row.category, row.vector, row.policy, *_held(of_reply[row.id]))
+        Found(row.id, row.turn_id, row.category, row.vector, row.policy, *_held(of_reply[row.id]), row.replays)
         for row in connection.execute(asked)
     ]
 

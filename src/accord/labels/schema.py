@@ -205,7 +205,8 @@ attacks = Table(
 )
 
 # What was written to the policies. goes_on: the place of the earlier turn's reply that it follows. text: null once
-# erased. replays: the turn of an earlier campaign that the program has put to a policy again, with this one.
+# erased. replays: the turn of an earlier campaign that the program has put to a policy again, with this one; the turns
+# before it in its attack are copies, which nobody rates.
 turns = Table(
     "turns",
     metadata,
@@ -230,8 +231,8 @@ replies = Table(
     UniqueConstraint("turn_id", "place"),
 )
 
-# What somebody says of a reply. part: own (of who attacked), second, or final (of who decides). The last one of a
-# person and part counts. severity: 1 to 5, of a violation.
+# What somebody says of a reply. part: own (of who attacked; of a replay, of who was first), second, or final (of who
+# decides). The last one of a person and part counts. severity: 1 to 5, of a violation.
 ratings = Table(
     "ratings",
     metadata,

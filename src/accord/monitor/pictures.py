@@ -136,7 +136,7 @@ def accuracy_lines(reward_model: Row) -> str:
     if not data:
         return ""
     data.append({"label": "chance", "x": 0.5, "text": "50 %", "colour": PALETTE[0]})
-    return render(_dot_plot(data, "share of pairs ordered as people order them"), "Accuracy of the reward model",
+    return render(dot_plot(data, "share of pairs ordered as people order them"), "Accuracy of the reward model",
                 ", ".join(f"{d['label']} {d['text']}" for d in data))  # fmt: skip
 
 
@@ -154,7 +154,7 @@ def win_rates(policies: Mapping[str, Row], baseline: str, colours: Mapping[str, 
                 data[-1] |= _interval(table(row), key, "x")
     if not data:
         return ""
-    chart = _dot_plot(data, f"share of comparisons in which the policy is preferred over {against}", domain=(0.0, 1.0))
+    chart = dot_plot(data, f"share of comparisons in which the policy is preferred over {against}", domain=(0.0, 1.0))
     return render(chart, f"Win rate over {against}", ", ".join(f"{d['label']} {d['text']}" for d in data))
 
 
@@ -268,7 +268,7 @@ def _panel(title: str, data: list[Datum], x_title: str, width: int) -> alt.Chart
     return panel
 
 
-def _dot_plot(data: list[Datum], title: str, domain: tuple[float, float] | None = None) -> alt.TopLevelMixin:
+def dot_plot(data: list[Datum], title: str, domain: tuple[float, float] | None = None) -> alt.TopLevelMixin:
     """One row a number: a dot, its interval where known, its value at the right; a dashed line at one half."""
     low = min(0.5, *(float(d.get("x_low", d["x"])) for d in data))
     scale = alt.Scale(domain=list(domain or (max(0.0, math.floor(low * 10 - 0.5) / 10), 1.0)), nice=False)

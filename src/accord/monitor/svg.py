@@ -15,6 +15,9 @@ Datum = dict[str, float | str]
 PALETTE: Final = ("#6e6e6e", "#0072b2", "#e69f00", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#000000")
 INK: Final = "#222222"
 FAINT: Final = "#e4e4e4"
+_LINE: Final = "#999999"  # of axes
+# What each colour is on a dark page; others can be seen on both.
+_DARK: Final = {INK: "#e6e7e9", FAINT: "#383d43", _LINE: "#8b929a", PALETTE[0]: "#a3abb4", PALETTE[1]: PALETTE[6]}
 WIDTH: Final = 700  # of every picture, in pixels, so that all are scaled alike and their letters have one size
 
 CONFIG: Final[dict[str, Any]] = {
@@ -29,8 +32,8 @@ CONFIG: Final[dict[str, Any]] = {
         "labelColor": INK,
         "titleColor": INK,
         "gridColor": FAINT,
-        "domainColor": "#999999",
-        "tickColor": "#999999",
+        "domainColor": _LINE,
+        "tickColor": _LINE,
         "labelLimit": 300,
     },
     "legend": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "labelLimit": 240},
@@ -54,3 +57,10 @@ def render(chart: alt.TopLevelMixin, title: str, description: str) -> str:
         svg,
         count=1,
     )
+
+
+def darkened(svg: str) -> str:
+    """The same picture for a dark page."""
+    for light, dark in _DARK.items():
+        svg = svg.replace(f'"{light}"', f'"{dark}"')
+    return svg

@@ -24,8 +24,13 @@ from accord.printable import printable
 MOST_BYTES = 8 << 20  # of an answer
 MOST_WAIT = 60.0  # seconds between two attempts
 _AGAIN = (408, 425, 429, *range(500, 600))  # statuses that may be better next time
+_DECLINED = (400, 413, 422)
 _READ = 2000  # bytes of an answer that is only shown
 _SHOWN = 200  # characters of it in a message
+
+
+class Declined(UserError):
+    """The server works, and does not take what it was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +64,14 @@ class Server:
                 if failed.again and attempt < self.retries and not stop.wait(_pause(attempt, failed.wait)):
                     continue
                 tries = f", {attempt + 1} times" if attempt else ""
-                raise self.wrong(failed.what + tries, failed.remedy) from None  # a cause may quote the key
+                kind = Declined if failed.declined else UserError
+                raise self.wrong(failed.what + tries, failed.remedy, kind) from None  # a cause may quote the key
             return self._parsed(body)
         raise AssertionError("the last attempt returns or raises")
 
-    def wrong(self, what: str, remedy: str = "") -> UserError:
+    def wrong(self, what: str, remedy: str = "", kind: type[UserError] = UserError) -> UserError:
         """An error about the server."""
-        return UserError(f"the endpoint {what}", where=self.place, remedy=remedy or _SERVER)
+        return kind(f"the endpoint {what}", where=self.place, remedy=remedy or _SERVER)
 
     def check_key(self) -> None:
         """Raises UserError when the key is not there, or cannot be sent."""
@@ -135,7 +141,8 @@ class Server:
         remedy = "See that the key is right, and that key_env names it." if error.code in (401, 403) else ""
         after = error.headers.get("Retry-After") or ""
         wait = float(after) if re.fullmatch(r"\d{1,6}", after) else None
-        return _Failed(what, again=error.code in _AGAIN, wait=wait, remedy=remedy)
+        again, declined = error.code in _AGAIN, error.code in _DECLINED
+        return _Failed(what, again=again, wait=wait, remedy=remedy, declined=declined)
 
     def _quoted(self, text: str) -> str:
         return repr(self._plain(text))
@@ -149,10 +156,13 @@ class Server:
 
 
 class _Failed(Exception):
-    """An attempt. again: another one may do better, after `wait` seconds if the server says how many."""
+    """An attempt. again: another one may do better, after `wait` seconds if the server says how many. declined: it is
+    because of what was sent."""
 
-    def __init__(self, what: str, *, again: bool = False, wait: float | None = None, remedy: str = "") -> None:
-        self.what, self.again, self.wait, self.remedy = what, again, wait, remedy
+    def __init__(
+        self, what: str, *, again: bool = False, wait: float | None = None, remedy: str = "", declined: bool = False
+    ) -> None:
+        self.what, self.again, self.wait, self.remedy, self.declined = what, again, wait, remedy, declined
         super().__init__(what)
 
 

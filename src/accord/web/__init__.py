@@ -9,6 +9,7 @@
     red_teaming a chat that is meant to fail, and its ratings
     policies    what answers them, over HTTP
     owning      campaigns, people, agreement
+    pictures    of a campaign, drawn by a process of their own
     serving     `accord web`: uvicorn on loopback, and a first link
 
 Pages are made by Jinja with everything escaped; what changes on them is done by small modules in static/, which write

@@ -18,9 +18,9 @@ from accord.labels.database import Database
 from accord.labels.refusals import Conflict, Missing, Refused, Unfit
 from accord.labels.users import TooMany
 from accord.ports import LOOPBACK
-from accord.web import annotating, entry, grouped, live, owning, red_teaming
+from accord.web import annotating, entry, grouped, live, owning, pictures, red_teaming
 from accord.web.guard import Forbidden, NotSignedIn, Shield, Site, refusal, session_of
-from accord.web.policies import Policies
+from accord.web.policies import Talking
 from accord.web.templates import FOLDER, page
 
 _STATUS: Final[Mapping[type[Refused], int]] = {
@@ -38,13 +38,13 @@ def create_app(
     *,
     hosts: Sequence[str] = LOOPBACK,
     secure: bool = False,
-    policies: Policies | None = None,
+    policies: Talking | None = None,
 ) -> FastAPI:
     """hosts: the names under which it may be asked, so that no other site's name can be made to lead here."""
     app = FastAPI(title="Accord", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.site = Site(database, secure, policies)
-    for router in (entry.router, annotating.router, live.router, red_teaming.router, owning.router, grouped.router):
-        app.include_router(router)
+    for part in (entry, annotating, live, red_teaming, owning, pictures, grouped):
+        app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     app.add_middleware(Shield)

@@ -50,8 +50,8 @@ _FOUR = (
 )
 
 
-def fill(database: Database, *, live: bool = False) -> None:
-    """Three campaigns: pairs, pairs with safety, and rankings of four. live: and one for prompts of one's own."""
+def fill(database: Database) -> None:
+    """Campaigns of pairs, pairs with safety, and rankings of four; one for prompts of one's own; and a red team's."""
     with database.writing() as connection:
         for name, groups, settings in (
             ("Demo: rankings of four", _FOUR, Settings(overlap=5)),
@@ -61,8 +61,8 @@ def fill(database: Database, *, live: bool = False) -> None:
             campaign = campaigns.create(connection, database.now(), name, settings, _GUIDELINE)
             items = [_comparison(f"demo-{i}", *texts) for i, texts in enumerate(groups)]
             campaigns.add_items(connection, database.now(), campaign.id, items)
-        if live:
-            campaigns.create(connection, database.now(), "Demo: write to it", Settings(live=True), _GUIDELINE)
+        campaigns.create(connection, database.now(), "Demo: write to a model", Settings(live=True), _GUIDELINE)
+        campaigns.create(connection, database.now(), "Demo: red team", Settings(red_team=True), _GUIDELINE)
 
 
 def _comparison(key: str, question: str, *answers: str) -> Comparison:

@@ -18,7 +18,7 @@ from accord.labels.database import Database
 from accord.labels.refusals import Refused
 from accord.labels.users import Role, Session, User
 from accord.ports import TOO_LONG, counted, is_too_long
-from accord.web.policies import Policies
+from accord.web.policies import Talking
 
 T = TypeVar("T")
 COOKIE: Final = "accord_session"
@@ -51,7 +51,7 @@ class Site:
 
     database: Database
     secure: bool = False
-    policies: Policies | None = None
+    policies: Talking | None = None
     waiting: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_MOST_WAITING))
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from sqlalchemy import Connection
 
 from accord.algorithms.statistics import Interval
-from accord.labels import campaigns, events, quality, queue, red_team_results, users
+from accord.labels import campaigns, events, quality, queue, red_team_results, replay, users
 from accord.labels.campaigns import Campaign, Settings
 from accord.labels.quality import Share
 from accord.labels.users import ROLES, Role
@@ -67,7 +67,7 @@ def campaign_page(request: Request, campaign_id: Id, session: Signed, user: Watc
         campaign = campaigns.get(connection, campaign_id)
         if campaign.settings.red_team:
             values = _red_team(connection, campaign)
-            return page("red_team_results", session, number=_number, interval=_interval, **values)
+            return page("red_team_results", session, share=share_text, number=_number, interval=_interval, **values)
         values = {
             "campaign": campaign,
             "guideline": campaigns.guideline(connection, campaign_id),
@@ -145,7 +145,8 @@ def _red_team(connection: Connection, campaign: Campaign) -> dict[str, Any]:
     ratio = None
     if earlier is not None:
         ratio = red_team_results.compared(found, red_team_results.results(connection, earlier.id))
-    return {"campaign": campaign, "results": found, "earlier": earlier, "ratio": ratio}
+    mitigated = replay.mitigated(connection, campaign.id)
+    return {"campaign": campaign, "results": found, "earlier": earlier, "ratio": ratio, "mitigated": mitigated}
 
 
 def _interval(found: Interval) -> str:

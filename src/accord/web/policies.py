@@ -5,10 +5,12 @@ from __future__ import annotations
 import secrets
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from accord.errors import UserError
 from accord.rewards.http_json import Server
@@ -27,6 +29,12 @@ class Written:
     by: str
 
 
+class Talking(Protocol):
+    """Whom people can talk to."""
+
+    def answers(self, messages: Sequence[Message], num: int = 2) -> list[Written]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Policies:
     """endpoint: up to and with /v1. names: of models there, at least one."""
@@ -43,10 +51,16 @@ class Policies:
         draws = secrets.SystemRandom()  # what could be computed from the key would not be blind
         names = draws.sample(self.names, num) if len(self.names) >= num else [self.names[0]] * num
         temperatures = draws.sample(TEMPERATURES, num)
-        return [
-            self._answer(messages, name, temperature, draws.getrandbits(62))
-            for name, temperature in zip(names, temperatures, strict=True)
-        ]
+        seeds = [draws.getrandbits(62) for _ in range(num)]
+        with ThreadPoolExecutor(num) as pool:  # at once: the endpoint writes them together
+            return list(pool.map(self._answer, [messages] * num, names, temperatures, seeds))
+
+    def likeliest(self, name: str, messages: Sequence[Message]) -> str:
+        """What one of them answers at temperature 0: always the same.
+
+        Raises UserError when the endpoint does not answer; of these, Declined when this is because of the messages.
+        """
+        return self._answer(messages, name, temperature=0.0, seed=0).text
 
     def _answer(self, messages: Sequence[Message], name: str, temperature: float, seed: int) -> Written:
         server = Server(f"{self.endpoint}/chat/completions", timeout=TIMEOUT, retries=1)
@@ -71,13 +85,46 @@ def _text_of(answer: Any) -> str | None:
     return text if isinstance(text, str) else None
 
 
+class Opening:
+    """Policies of a child that has been started: they answer once it does."""
+
+    def __init__(self, child: subprocess.Popen[str]) -> None:
+        self._opened: Future[Policies] = Future()
+        threading.Thread(target=self._wait, args=(child,), daemon=True).start()
+
+    def answers(self, messages: Sequence[Message], num: int = 2) -> list[Written]:
+        """Raises UserError, too, as long as nobody is there."""
+        if not self._opened.done():
+            raise UserError("the model is still being opened, or fetched: try again in a minute")
+        return self._opened.result().answers(messages, num)
+
+    def _wait(self, child: subprocess.Popen[str]) -> None:
+        try:
+            self._opened.set_result(_announced(child))
+        except UserError as error:
+            self._opened.set_exception(error)
+
+
 @contextmanager
 def served(sources: Sequence[str], store: str) -> Iterator[Policies]:
     """Policies served by a child, on a free port of the loopback, until this is over. Raises UserError."""
+    with _child(sources, store) as child:
+        yield _announced(child)
+
+
+@contextmanager
+def served_soon(sources: Sequence[str], store: str) -> Iterator[Opening]:
+    """As `served`, without waiting for it."""
+    with _child(sources, store) as child:
+        yield Opening(child)
+
+
+@contextmanager
+def _child(sources: Sequence[str], store: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", "from accord.cli import app; app()", "serve", *sources, "--port", "0"]
     with subprocess.Popen([*command, "--store", store], stdout=subprocess.PIPE, text=True) as child:
         try:
-            yield _announced(child)
+            yield child
         finally:
             child.terminate()
 

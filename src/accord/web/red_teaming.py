@@ -15,11 +15,12 @@ from accord.labels import campaigns, live, red_team, red_team_results
 from accord.labels.campaigns import Campaign
 from accord.labels.red_team import Outcome, Rating, Turn
 from accord.labels.refusals import Conflict
+from accord.labels.users import User
 from accord.printable import printable
 from accord.strict import StrictModel
 from accord.types import Message
 from accord.web.annotating import Key
-from accord.web.guard import Id, RedTeamer, Signed, Watcher, site
+from accord.web.guard import Id, RedTeamer, Signed, Watcher, site, waiting
 from accord.web.templates import page
 
 router = APIRouter()
@@ -117,8 +118,12 @@ def told(request: Request, attack_id: Id, user: RedTeamer) -> dict[str, Any]:
 
 
 @router.post("/api/attacks/{attack_id}/turns")
-def turn(request: Request, attack_id: Id, user: RedTeamer, sent: TurnSent) -> dict[str, Any]:
+async def turn(request: Request, attack_id: Id, user: RedTeamer, sent: TurnSent) -> dict[str, Any]:
     """What the policies reply to a text."""
+    return await waiting(request, _turn, attack_id, user, sent)
+
+
+def _turn(request: Request, attack_id: int, user: User, sent: TurnSent) -> dict[str, Any]:
     database = site(request).database
     with database.reading() as connection:
         history = red_team.history(connection, user.id, attack_id)
@@ -145,7 +150,8 @@ def rate(request: Request, reply_id: Id, user: RedTeamer, sent: RatingSent) -> N
 
 @router.post("/api/campaigns/{campaign_id}/second")
 def second(request: Request, campaign_id: Id, user: RedTeamer) -> dict[str, Any]:
-    """A reply to somebody else's text, to be rated without knowing what they said; null when there is none."""
+    """A reply to somebody else's text, or to one that was put to a policy again, to be rated without knowing what
+    others said; null when there is none."""
     with site(request).database.reading() as connection:
         return _to_rate(red_team.next_for_second(connection, user.id, campaign_id))
 

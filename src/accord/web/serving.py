@@ -16,7 +16,7 @@ from accord.labels.database import Database
 from accord.labels.users import User
 from accord.ports import LOOPBACK, address, listen
 from accord.web.app import create_app
-from accord.web.policies import Policies
+from accord.web.policies import Talking
 
 LINK_SECONDS = 86_400.0
 FIRST_OWNER = "owner"
@@ -29,7 +29,7 @@ def serve(
     port: int,
     names: Sequence[str],
     https: bool,
-    policies: Policies | None,
+    policies: Talking | None,
     say: Callable[[str], None],
 ) -> None:
     """Serves until it is stopped. port: 0 for one that is free. names: by which it is asked, beside the loopback's and

@@ -79,7 +79,9 @@ function begin(found) {
   const num = item.responses.length;
   responses = new Responses(byId("responses"), item.responses, safety === "yes", changed);
   byId("scale").hidden = num !== 2;
-  byId("ranking").hidden = num === 2;
+  byId("ranking").hidden = byId("ranking-keys").hidden = num === 2;
+  byId("pair-keys").hidden = num !== 2;
+  byId("many-keys").hidden = num < 10;
   asked = num === 2 ? new Scale(byId("scale-options"), strengths === "yes", changed) : new Ranking(byId("ranking"), num, changed, (at) => responses.mark(at));
   const kept = newest(read(), item.draft) ?? item.earlier ?? {};
   asked.value = kept;
@@ -124,7 +126,11 @@ function changed() {
 }
 
 const complete = () => asked?.value && responses.value !== null;
-const ready = () => byId("send").setAttribute("aria-disabled", String(!complete()));
+
+function ready() {
+  byId("send").setAttribute("aria-disabled", String(!complete()));
+  if (asked.ranks) responses.tell(asked.ranks);
+}
 
 function post(kind, body) {
   clearTimeout(draftTimer);
@@ -139,7 +145,8 @@ function post(kind, body) {
 function sendAnswer() {
   if (!item) return;
   if (!complete()) {
-    show("problem", !asked.value ? "Choose first which is better." : "Say first of each response whether it is safe.");
+    const which = asked.ranks ? "Rank at least two first." : "Choose first which is better.";
+    show("problem", asked.value ? `Say first whether it is safe: ${responses.missing.join(", ")}.` : which);
     return;
   }
   const { ranks, strength, safe, flags, comment } = state();
@@ -213,12 +220,13 @@ document.addEventListener("keydown", (event) => {
     c: comment,
     g: () => toggle("guideline-button", "guideline"),
   };
-  // A letter of a response goes before the other meanings of its key.
-  const ours = item && (asked.key(event.key) || responses.key(event.key));
-  const done = ours || keys[event.key];
-  if (!done) return;
+  // A letter of a response goes before the other meanings of its key, which it has with Shift.
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  const other = event.shiftKey && keys[key];
+  const ours = item && !other && (asked.key(key) || responses.key(key));
+  if (!ours && !keys[key]) return;
   event.preventDefault();
-  if (!ours) keys[event.key]();
+  if (!ours) keys[key]();
 });
 
 addEventListener("pagehide", () => item && changed());

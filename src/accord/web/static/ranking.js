@@ -3,31 +3,47 @@
 
 import { element, letter } from "./elements.js";
 
+const SOON = 1000; // milliseconds within which two digits are one number
+
 export class Ranking {
-  // changed: called when a letter has moved. picked: called with the place of the response that is held.
+  // changed: called when a letter has moved. picked: called with the place of the response that is held, or null.
   constructor(place, num, changed, picked) {
     this.ranks = Array(num).fill(null);
     this.held = null;
+    this.typedAt = -SOON;
     this.changed = changed;
     this.picked = picked;
     const names = ["Best", ...Array(num - 1).fill("")];
     this.rows = [null, ...this.ranks.keys()].map((at) => (at === null ? this.#row(0, "Not ranked") : this.#row(at + 1, names[at])));
     this.chips = this.ranks.map((_, i) => this.#chip(i));
     const [none, ...ranked] = this.rows;
-    const help = element("p", { className: "hint", text: "Drag each letter to its rank, or press the letter and then the rank. Letters in one row are equal." });
+    const help = element("p", { className: "hint", text: "Drag each letter to its rank, or click the letter and then the rank. Letters in one row are equal." });
     place.replaceChildren(element("h2", { text: "Rank them" }), help, ...ranked, none);
     this.#show();
   }
 
+  // A response stays held after its rank, so that it can be given another one.
   key(key) {
-    const at = key.length === 1 ? key.toUpperCase().charCodeAt(0) - 65 : -1;
+    const at = key.length === 1 ? key.charCodeAt(0) - 97 : -1;
     if (at >= 0 && at < this.chips.length) {
       this.#hold(at);
       return true;
     }
-    if (this.held === null || !/^\d$/.test(key) || Number(key) > this.ranks.length) return false;
-    this.#put(this.held, Number(key));
+    if (this.held === null || !/^\d$/.test(key)) return false;
+    const rank = this.#typed(Number(key));
+    if (rank > this.ranks.length) return false;
+    this.#put(this.held, rank);
+    this.chips[this.held].focus({ preventScroll: true }); // it has moved
     return true;
+  }
+
+  // The rank that a digit means: 2 soon after 1 is 12, where there are so many.
+  #typed(digit) {
+    const now = performance.now();
+    const both = 10 * this.ranks[this.held] + digit;
+    const soon = now - this.typedAt < SOON;
+    this.typedAt = now;
+    return soon && both <= this.ranks.length ? both : digit;
   }
 
   get value() {
@@ -51,10 +67,10 @@ export class Ranking {
       event.preventDefault();
       row.classList.remove("over");
       const at = Number(event.dataTransfer.getData("text/plain"));
-      if (Number.isInteger(at) && this.chips[at]) this.#put(at, rank);
+      if (Number.isInteger(at) && this.chips[at]) this.#drop(at, rank);
     });
     row.addEventListener("click", (event) => {
-      if (!event.target.closest(".chip") && this.held !== null) this.#put(this.held, rank);
+      if (!event.target.closest(".chip") && this.held !== null) this.#drop(this.held, rank);
     });
     return row;
   }
@@ -71,16 +87,22 @@ export class Ranking {
 
   #hold(at) {
     this.held = at;
-    this.chips[at].focus();
+    this.typedAt = -SOON;
     this.#show();
+    this.chips[at].focus({ preventScroll: true });
     this.picked(at);
+  }
+
+  // By the pointer: a click on another row would move it again, if it stayed held.
+  #drop(at, rank) {
+    this.held = null;
+    this.picked(null);
+    this.#put(at, rank);
   }
 
   #put(at, rank) {
     this.ranks[at] = rank || null;
-    this.held = null;
     this.#show();
-    this.chips[at].focus();
     this.changed();
   }
 
