@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 import typer
@@ -48,7 +51,7 @@ def reward_model(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """How well a reward model orders preferences, beside what knowing nothing reaches."""
-    with user_errors():
+    with user_errors(), _stopped():
         from accord.api.evaluation import evaluate_reward_model
         from accord.monitor.evaluation_text import reward_lines
 
@@ -88,7 +91,17 @@ def baselines(
         _print(found, None if as_json else baselines_lines(found))
 
 
-def _print(found: dict[str, Any], lines: Any) -> None:
+@contextmanager
+def _stopped() -> Iterator[None]:
+    """After Ctrl-C: what was scored is not kept, unlike what a run has done."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("\nstopped, and nothing was kept", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def _print(found: dict[str, Any], lines: Iterable[str] | None) -> None:
     if lines is None:
         say(json.dumps(found, ensure_ascii=True, allow_nan=False))
         return
