@@ -85,3 +85,29 @@ def test_a_stop_says_that_nothing_was_kept(here: Path) -> None:
         status, _, err = run("reward-model", "rules.py:words", "--data", "pairs.jsonl")
     assert status == 130
     assert "stopped, and nothing was kept" in err
+
+
+def test_win_rates_of_judged_pairs(here: Path) -> None:
+    rows = [
+        {
+            "prompt": f"p{i}",
+            "policy_a": "new",
+            "response_a": "# A\n\n" + "so " * (i % 7),
+            "policy_b": "old",
+            "response_b": "so " * (i % 4),
+            "verdict": "b" if i % 3 else "a",
+        }
+        for i in range(12)
+    ]
+    write(Path("judged.jsonl"), rows)
+    status, out, _ = run("win-rate", "judged.jsonl", "--column", "winner=verdict")
+    assert status == 0
+    assert "judged.jsonl, against old" in out
+    assert "always the longest response" in out
+    assert "at equal style" in out
+    assert max(map(len, out.splitlines())) <= 100
+    status, out, _ = run("win-rate", "judged.jsonl", "--column", "winner=verdict", "--baseline", "new", "--json")
+    assert json.loads(out)["judges"]["judge"]["policies"]["old"]["win_rate"]["value"] == pytest.approx(2 / 3)
+    status, _, err = run("win-rate", "judged.jsonl")
+    assert status == 2
+    assert "judged.jsonl:1:winner: is missing" in err

@@ -101,5 +101,10 @@ def test_rows_of_another_form_are_told_with_their_place(tmp_path: Path) -> None:
     for row, message in bad:
         with pytest.raises(UserError, match=message):
             evaluate_reward(NUMBER, write(tmp_path / "rb2.jsonl", [row]), OPTIONS, suite="rewardbench2")
+    with pytest.raises(UserError, match="has its subsets in `subset`"):
+        evaluate_reward(NUMBER, write(tmp_path / "rb2.jsonl", [good]), OPTIONS, suite="rewardbench2", by="id")
+    own = {("question" if name == "prompt" else name): value for name, value in good.items()}
+    renamed = ReadOptions(columns={"prompt": "question"})
+    assert evaluate_reward(NUMBER, write(tmp_path / "q.jsonl", [own]), renamed, suite="rewardbench2")["n"] == 3
     found = evaluate_reward(NUMBER, write(tmp_path / "rb2.jsonl", [bad[0][0], good]), OPTIONS, suite="rewardbench2")
     assert (found["left_out"]["num_rows"], found["n"]) == (1, 3)

@@ -12,7 +12,7 @@ import typer
 
 from accord.cli.common import DEFAULT_STORE, StoreOption, say, user_errors
 from accord.cli.data import ColumnOption, FormatOption
-from accord.cli.readings import read_options
+from accord.cli.readings import named_columns, read_options
 
 app = typer.Typer(help="Measure reward models and judges, with intervals and floors.", no_args_is_help=True)
 
@@ -89,6 +89,29 @@ def baselines(
         options = read_options(form, "auto", columns)
         found = null_baselines(data, by=by, seed=seed, format=options.format, columns=options.columns)
         _print(found, None if as_json else baselines_lines(found))
+
+
+@app.command(name="win-rate")
+def win_rate(
+    data: Annotated[str, typer.Argument(metavar="FILE", help="Judged pairs: a file, a folder or hub:OWNER/NAME.")],
+    baseline: Annotated[
+        str | None, typer.Option("--baseline", metavar="POLICY", help="Against whom; else policy_b of the first row.")
+    ] = None,
+    columns: ColumnOption = None,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Win rates, at equal length too, ratings, and how far the judge can be trusted.
+
+    FILE has the columns prompt, policy_a, response_a, policy_b, response_b, winner (a, b, tie, or the probability that
+    a wins), and perhaps judge.
+    """
+    with user_errors():
+        from accord.api.evaluation import win_rates
+        from accord.monitor.win_rate_text import win_rate_lines
+
+        found = win_rates(data, baseline=baseline, columns=named_columns(columns), seed=seed)
+        _print(found, None if as_json else win_rate_lines(found))
 
 
 @contextmanager
