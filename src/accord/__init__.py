@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from accord.api.data import read_data
-    from accord.api.evaluation import evaluate_reward_model, null_baselines
+    from accord.api.evaluation import evaluate_reward_model, null_baselines, win_rates
     from accord.api.models import Policy, Reward, Stream, load_policy, load_reward
     from accord.api.runs import Planned, Run, Step, check_recipe, load_run, run_recipe, run_step
     from accord.api.sweeps import sweep_recipe
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "accord.api.data": ("read_data",),
-    "accord.api.evaluation": ("evaluate_reward_model", "null_baselines"),
+    "accord.api.evaluation": ("evaluate_reward_model", "null_baselines", "win_rates"),
     "accord.api.models": ("Policy", "Reward", "Stream", "load_policy", "load_reward"),
     "accord.api.runs": ("Planned", "Run", "Step", "check_recipe", "load_run", "run_recipe", "run_step"),
     "accord.api.sweeps": ("sweep_recipe",),
@@ -91,6 +91,7 @@ __all__ = [
     "run_recipe",
     "run_step",
     "sweep_recipe",
+    "win_rates",
 ]
 
 

@@ -67,22 +67,22 @@ def test_it_is_the_fit_of_another_implementation(penalty: float) -> None:
 def test_a_known_effect_of_length_is_recovered() -> None:
     """An equal policy that is longer, before a judge who likes length: it wins more than half, and should not."""
     held = {"win rate": 0, "effect": 0}
-    for seed in range(20):
+    for seed in range(12):
         wins, longer = judged(seed, 0.0, 1.5)
         assert wins.mean() > 0.55
         found = length_controlled(wins, longer, seed=1, num_resamples=100)
         assert found.win_rate.value == pytest.approx(0.5, abs=0.08)
         held["win rate"] += found.win_rate.low <= 0.5 <= found.win_rate.high
         held["effect"] += found.length_effect.low <= 1.5 <= found.length_effect.high
-    assert min(held.values()) >= 17  # of 19 that are expected
+    assert min(held.values()) >= 10  # of 11 that are expected
 
 
 def test_with_few_prompts_too() -> None:
     truth, held = sigmoid(0.5), 0
-    for seed in range(20):
+    for seed in range(12):
         found = length_controlled(*judged(100 + seed, 0.5, 0.3, num=80), seed=1, num_resamples=100)
         held += found.win_rate.low <= truth <= found.win_rate.high
-    assert held >= 17
+    assert held >= 10
 
 
 def test_a_policy_against_itself_has_one_half() -> None:
@@ -96,7 +96,7 @@ def test_a_policy_against_itself_has_one_half() -> None:
     assert both.win_rate.value == pytest.approx(0.5, abs=1e-6)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10_000), st.floats(-1, 1), st.floats(-2, 2))
 def test_swapping_the_policies_mirrors_it(seed: int, theta: float, phi: float) -> None:
     wins, longer = judged(seed, theta, phi, num=80)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,31 @@ def null_baselines(data: str | Path, *, by: str | None = None, seed: int = 0, **
     from accord.evaluate.baselines import evaluate_baselines
 
     return evaluate_baselines(str(data), _read_options(options), by=by, seed=seed)
+
+
+def win_rates(
+    data: str | Path,
+    *,
+    baseline: str | None = None,
+    columns: Mapping[str, str | list[str]] | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Win rates of policies against a baseline, at equal length too, and ratings of them all, from a file of judged
+    pairs; how often the verdict changes with the order of the responses, and how often the longest response wins.
+
+    data: rows with prompt, policy_a, response_a, policy_b, response_b, winner ("a", "b", "tie", a policy's name, or the
+    probability that a wins) and perhaps judge. a stands in the first place; a pair that was judged in both orders has
+    two rows, and a win where both agree. baseline: by default policy_b of the first row. columns: ours -> the file's.
+    Raises UserError.
+    """
+    from accord.evaluate.win_rates import evaluate_judged
+
+    named: dict[str, str] = {}
+    for ours, theirs in (columns or {}).items():
+        if not isinstance(theirs, str):
+            raise UserError(f"columns: {ours!r} is one column of the file", remedy=f"Write {ours}=COLUMN.")
+        named[ours] = theirs
+    return evaluate_judged(str(data), named, baseline=baseline, seed=seed)
 
 
 def _read_options(options: dict[str, Any]) -> ReadOptions:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 import typer
 
 from accord.cli.common import DEFAULT_STORE, StoreOption, say, user_errors
 from accord.cli.data import ColumnOption, FormatOption
-from accord.cli.readings import read_options
+from accord.cli.readings import named_columns, read_options
 
 app = typer.Typer(help="Measure reward models and judges, with intervals and floors.", no_args_is_help=True)
 
@@ -48,7 +51,7 @@ def reward_model(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """How well a reward model orders preferences, beside what knowing nothing reaches."""
-    with user_errors():
+    with user_errors(), _stopped():
         from accord.api.evaluation import evaluate_reward_model
         from accord.monitor.evaluation_text import reward_lines
 
@@ -88,7 +91,40 @@ def baselines(
         _print(found, None if as_json else baselines_lines(found))
 
 
-def _print(found: dict[str, Any], lines: Any) -> None:
+@app.command(name="win-rate")
+def win_rate(
+    data: Annotated[str, typer.Argument(metavar="FILE", help="Judged pairs: a file, a folder or hub:OWNER/NAME.")],
+    baseline: Annotated[
+        str | None, typer.Option("--baseline", metavar="POLICY", help="Against whom; else policy_b of the first row.")
+    ] = None,
+    columns: ColumnOption = None,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Win rates, at equal length too, ratings, and how far the judge can be trusted.
+
+    FILE has the columns prompt, policy_a, response_a, policy_b, response_b, winner (a, b, tie, or the probability that
+    a wins), and perhaps judge.
+    """
+    with user_errors():
+        from accord.api.evaluation import win_rates
+        from accord.monitor.win_rate_text import win_rate_lines
+
+        found = win_rates(data, baseline=baseline, columns=named_columns(columns), seed=seed)
+        _print(found, None if as_json else win_rate_lines(found))
+
+
+@contextmanager
+def _stopped() -> Iterator[None]:
+    """After Ctrl-C: what was scored is not kept, unlike what a run has done."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("\nstopped, and nothing was kept", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def _print(found: dict[str, Any], lines: Iterable[str] | None) -> None:
     if lines is None:
         say(json.dumps(found, ensure_ascii=True, allow_nan=False))
         return

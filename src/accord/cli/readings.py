@@ -20,13 +20,18 @@ def read_options(form: str, kind: str, columns: Sequence[str] | None) -> ReadOpt
     """The options of a source as the command line gives them. Raises UserError."""
     from accord.data.formats.options import ReadOptions
 
+    return ReadOptions(form, kind, named_columns(columns))  # type: ignore[arg-type]  # it refuses what it does not know
+
+
+def named_columns(columns: Sequence[str] | None) -> dict[str, str | list[str]]:
+    """Ours -> the file's, one or several, from OURS=THEIRS. Raises UserError."""
     mapping: dict[str, str | list[str]] = {}
     for text in columns or []:
         ours, _, theirs = text.partition("=")
         if not (ours and theirs):
             raise UserError("this is not a column", where=f"--column {text}", remedy="Write --column OURS=THEIRS.")
         mapping[ours] = theirs.split(",") if "," in theirs else theirs
-    return ReadOptions(form, kind, mapping)  # type: ignore[arg-type]  # it refuses what it does not know
+    return mapping
 
 
 def files_read(sources: Sequence[str], recipe: Recipe | None = None) -> list[Path]:

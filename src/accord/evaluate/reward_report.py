@@ -78,6 +78,8 @@ def evaluate_reward(
 
 
 def _read(source: str, options: ReadOptions, by: str | None, suite: Suite | None) -> tuple[Preferences, list[int]]:
+    if suite == "rewardbench2" and by not in (None, "subset"):
+        raise UserError("RewardBench 2 has its subsets in `subset`", remedy="Leave out the other column.")
     if suite == "rewardbench2":
         return read_rewardbench2(source, options)
     column = "subset" if suite == "rewardbench" and by is None else by

@@ -13,6 +13,7 @@ from accord.algorithms.benchmarks import OVERALL, Answers, best_of, section_scor
 from accord.algorithms.statistics import Interval
 from accord.data.formats import columns
 from accord.data.formats.fields import Defect
+from accord.data.formats.mapping import mapped
 from accord.data.formats.options import ReadOptions
 from accord.data.formats.readers import source_rows
 from accord.data.formats.reading import Flaw, Row
@@ -48,7 +49,7 @@ def rewardbench(pairs: Pairs, preferences: Preferences, scores: Sequence[Floats]
     mean of the sections. Equal scores are wrong here, as in its code.
 
     Mathematics counts as much as all code together, which is what its 984 for 447 examples is. The other weights are
-    the file's own counts: in the published code those of the two subsets of XSTest are the wrong way round.
+    the file's own counts: in the published code the two subsets of XSTest seem to have each other's.
     Raises UserError when the file has none of its subsets.
     """
     subset = [preferences.subsets[i] for i in pairs.comparison]
@@ -83,7 +84,7 @@ def read_rewardbench2(source: str, options: ReadOptions) -> tuple[Preferences, l
             flaws.append(row)
             continue
         try:
-            record, subset, num = _read2(row)
+            record, subset, num = _read2(Row(row.place, mapped(row.values, options.columns)))
         except Defect as defect:
             flaws.append(Flaw(row.place, defect.field, defect.what, defect.code))
             continue

@@ -34,10 +34,9 @@ def reward_lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield from _parts("by words that the chosen has more", [(_range(one), one) for one in found["lengths"]])
     calibration = found["calibration"]
     yield ""
-    yield (
-        f"calibration of sigmoid(gap): ECE {fixed(calibration['ece'], 3)}, log loss {fixed(calibration['log_loss'], 3)}"
-        f" (0.693 knows nothing), Platt slope {fixed(calibration['platt_slope'])} (below 1: too sure)"
-    )
+    yield f"calibration of sigmoid(gap): ECE {fixed(calibration['ece'], 3)}"
+    yield f"  log loss {fixed(calibration['log_loss'], 3)} (0.693 knows nothing)"
+    yield f"  Platt slope {fixed(calibration['platt_slope'])} (below 1: too sure of itself)"
     if "ensemble" in found:
         yield from _ensemble_lines(found["ensemble"])
     if "suite" in found:
