@@ -204,6 +204,11 @@ class Reward:
     def __init__(self, reward: StoredReward, source: str) -> None:
         self._reward, self.source = reward, source
 
+    @property
+    def engine(self) -> StoredReward:
+        """What it is a shell of."""
+        return self._reward
+
     def __repr__(self) -> str:
         return f"<accord.Reward {self.source!r}>"
 
