@@ -7,7 +7,7 @@ PARITY_VENV := .parity-venv
 PIP_ARGS ?=
 DEMO_ARGS ?=
 
-.PHONY: install demo test test-browser test-postgres soak-labels check docs format parity bench bench-sentiment bench-reward-models clean
+.PHONY: install demo test test-browser test-postgres test-clients clients soak-labels check docs format parity bench bench-sentiment bench-reward-models clean
 
 install: $(VENV)/.installed
 
@@ -32,6 +32,19 @@ test-browser: install
 test-postgres: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt --editable '.[postgres]'
 	$(BIN)/python -m tests.on_postgres
+
+# Clients of `accord serve`, each in an environment of its own: a file in tests/clients/requirements is one more.
+CLIENTS := $(patsubst tests/clients/requirements/%.txt,%,$(wildcard tests/clients/requirements/*.txt))
+clients: $(CLIENTS:%=build/clients/%/.installed)
+
+build/clients/%/.installed: tests/clients/requirements/%.txt
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --requirement $<
+	touch $@
+
+test-clients: install clients
+	ACCORD_REQUIRE_CLIENTS=1 $(BIN)/python -m pytest tests/clients
 
 # 32 annotators x 1,000 labels, the server killed ten times. bench/results/labels holds runs of 100 labels each.
 SOAK_FOLDER ?= build/soak

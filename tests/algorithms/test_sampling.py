@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accord.algorithms.sampling import draw
+from accord.algorithms.sampling import draw, keep_nucleus
 
 
 def evenly_spaced(num: int) -> torch.Tensor:
@@ -59,3 +59,30 @@ def test_blocks_draw_what_a_plain_running_sum_does(seed: int, vocabulary: int, s
     slack = 1e-5  # of fp32 weights
     assert ((after > uniforms - slack) & (after - own < uniforms + slack)).all()
     torch.testing.assert_close(logprobs.double(), own.log(), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("top_p", "kept"),
+    [
+        (1e-9, [1]),
+        (0.5, [1]),
+        (0.51, [0, 1]),
+        (0.75, [0, 1]),
+        (0.76, [0, 1, 2]),
+        (0.9, [0, 1, 2, 3]),
+        (1.0, [0, 1, 2, 3]),
+    ],
+)
+def test_a_nucleus_by_hand(top_p: float, kept: list[int]) -> None:
+    """Probabilities 1/4, 1/2, 1/8, 1/8: the fewest that reach top_p, of equal ones the lower ids."""
+    logits = torch.tensor([[0.25, 0.5, 0.125, 0.125]]).log()
+    found = keep_nucleus(logits, torch.tensor([top_p], dtype=torch.float64))
+    assert torch.isfinite(found[0]).nonzero().flatten().tolist() == kept
+    assert torch.equal(found[0, kept], logits[0, kept])
+
+
+def test_a_nucleus_is_of_the_distribution_at_the_temperature() -> None:
+    """At temperature 1/2 the probabilities 1/3, 2/3 are 1/5, 4/5; each row has a top_p of its own."""
+    logits = torch.tensor([[1.0, 2.0], [1.0, 2.0]]).log()
+    found = keep_nucleus(logits, torch.tensor([0.79, 0.81], dtype=torch.float64), temperature=0.5)
+    assert torch.isfinite(found).tolist() == [[False, True], [True, True]]

@@ -1,29 +1,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from accord.models.policy import Policy
 from accord.ports import MOST_BYTES, TOO_LONG
-from accord.serve import app as app_module
-from accord.serve.app import create_app
+from accord.serve import asking
 from accord.serve.worker import Worker
 
 HELLO = [{"role": "user", "content": "Hello."}]
-
-
-@pytest.fixture(scope="module")
-def client(tiny_model: Path) -> Iterator[TestClient]:
-    workers = {"one": Worker(Policy.load(tiny_model)), "two": Worker(Policy.load(tiny_model))}
-    with TestClient(create_app(workers), base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
-        yield client
-    for worker in workers.values():
-        worker.close()
 
 
 def ask(client: TestClient, **body: Any) -> Any:
@@ -85,6 +72,9 @@ def test_messages_of_all_kinds(client: TestClient) -> None:
 def test_models_and_health(client: TestClient) -> None:
     assert [one["id"] for one in client.get("/v1/models").json()["data"]] == ["one", "two"]
     assert client.get("/health").json() == {"status": "ok"}
+    assert client.get("/v1/models").json()["data"][0]["max_model_len"] == 256
+    for base in ("/", "/v1", "/v1/"):
+        assert client.get(base).json()["policies"] == ["one", "two"]
 
 
 @pytest.mark.parametrize(
@@ -100,8 +90,13 @@ def test_models_and_health(client: TestClient) -> None:
         ({"max_tokens": 0}, 400, "max_tokens: Input should be greater than or equal to 1"),
         ({"temperature": -1}, 400, "temperature: Input should be greater than or equal to 0"),
         ({"n": 33}, 400, "n: Input should be less than or equal to 32"),
-        ({"top_p": 0.9}, 400, "top_p below 1 is not supported"),
-        ({"logprobs": True}, 400, "logprobs are not supported"),
+        ({"top_p": 0}, 400, "top_p: Input should be greater than 0"),
+        ({"top_p": 1.5}, 400, "top_p: Input should be less than or equal to 1"),
+        ({"logprobs": True, "top_logprobs": 21}, 400, "top_logprobs: Input should be less than or equal to 20"),
+        ({"top_logprobs": 2}, 400, "top_logprobs needs logprobs: true"),
+        ({"response_format": {"type": "json_object"}}, 400, "the model writes text, and no other response_format"),
+        ({"response_format": "text"}, 400, "no other response_format is supported"),
+        ({"stop": ["x"] * 65}, 400, "stop: List should have at most 64 items"),
     ],
 )
 def test_what_cannot_succeed_is_refused_in_openais_shape(
@@ -150,7 +145,7 @@ def test_nobody_writes_for_a_client_that_has_left(client: TestClient, monkeypatc
     from starlette.requests import Request
 
     cancelled: list[int] = []
-    monkeypatch.setattr(app_module, "_LOOK", 0.01)
+    monkeypatch.setattr(asking, "_LOOK", 0.01)
     monkeypatch.setattr(Worker, "cancel", lambda self, number: cancelled.append(number))
 
     async def gone(self: Request) -> bool:

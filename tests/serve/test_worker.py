@@ -10,7 +10,7 @@ import pytest
 import accord
 from accord.engine.sampler import Sampler
 from accord.models.policy import Policy
-from accord.serve.worker import Failed, Piece, Question, Worker
+from accord.serve.worker import Failed, Piece, PromptRead, Question, Worker
 from accord.types import Message, Prompt
 
 
@@ -21,14 +21,14 @@ def worker(tiny_model: Path) -> Iterator[Worker]:
     worker.close()
 
 
-def question(text: str, **options: object) -> Question:
+def question(worker: Worker, text: str, **options: object) -> Question:
     values: dict[str, object] = {"num_samples": 1, "max_response_tokens": 8, "temperature": 1.0, "seed": 1, **options}
-    return Question(Prompt("x", (Message("user", text),)), **values)  # type: ignore[arg-type]
+    return Question(worker.prompt_ids(Prompt("x", (Message("user", text),))), **values)  # type: ignore[arg-type]
 
 
 def answers(worker: Worker, *questions: Question) -> list[list[tuple[str, str, int]]]:
     """Of each question, of each response: text, finish, tokens."""
-    queues = [SimpleQueue[Piece | Failed]() for _ in questions]
+    queues = [SimpleQueue[Piece | PromptRead | Failed]() for _ in questions]
     for one, queue in zip(questions, queues, strict=True):
         worker.ask(one, queue.put)
     found = []
@@ -47,10 +47,10 @@ def answers(worker: Worker, *questions: Question) -> list[list[tuple[str, str, i
 def test_questions_that_come_together_are_answered_as_alone(worker: Worker) -> None:
     """With limits and temperatures of their own."""
     some = [
-        question("one", num_samples=3),
-        question("two, and longer than that", temperature=0, max_response_tokens=5),
-        question("three", temperature=0.7, seed=5, max_response_tokens=12),
-        question("four", num_samples=2, temperature=0, max_response_tokens=1),
+        question(worker, "one", num_samples=3),
+        question(worker, "two, and longer than that", temperature=0, max_response_tokens=5),
+        question(worker, "three", temperature=0.7, seed=5, max_response_tokens=12),
+        question(worker, "four", num_samples=2, temperature=0, max_response_tokens=1),
     ]
     together = answers(worker, *some)
     assert together == [answers(worker, one)[0] for one in some]
@@ -59,20 +59,24 @@ def test_questions_that_come_together_are_answered_as_alone(worker: Worker) -> N
 
 
 def test_the_text_is_what_the_policy_samples(worker: Worker, tiny_model: Path) -> None:
-    (((text, _, _),),) = answers(worker, question("one", temperature=0, max_response_tokens=16))
+    (((text, _, _),),) = answers(worker, question(worker, "one", temperature=0, max_response_tokens=16))
     policy = accord.load_policy(tiny_model)
     assert policy.sample(["one"], temperature=0, max_response_tokens=16) == [[text]]
 
 
 def test_the_seed_decides(worker: Worker) -> None:
-    first, again, other = (answers(worker, question("one", seed=seed, max_response_tokens=20)) for seed in (1, 1, 2))
+    first, again, other = (
+        answers(worker, question(worker, "one", seed=seed, max_response_tokens=20)) for seed in (1, 1, 2)
+    )
     assert first == again != other
 
 
 def test_a_stop_text_ends_a_response_before_it(worker: Worker) -> None:
-    (((whole, _, num),),) = answers(worker, question("one", temperature=0, max_response_tokens=30))
+    (((whole, _, num),),) = answers(worker, question(worker, "one", temperature=0, max_response_tokens=30))
     stop = whole[len(whole) // 2 : len(whole) // 2 + 2]
-    (((text, finish, cut),),) = answers(worker, question("one", temperature=0, max_response_tokens=30, stops=(stop,)))
+    (((text, finish, cut),),) = answers(
+        worker, question(worker, "one", temperature=0, max_response_tokens=30, stops=(stop,))
+    )
     assert (text, finish) == (whole[: whole.find(stop)], "stop")
     assert cut < num
 
@@ -89,20 +93,20 @@ def test_a_cancelled_question_leaves_its_slots(worker: Worker, monkeypatch: pyte
 
     monkeypatch.setattr(Sampler, "step", step)
     heard: list[object] = []
-    number = worker.ask(question("one", max_response_tokens=400, num_samples=32), heard.append)
+    number = worker.ask(question(worker, "one", max_response_tokens=400, num_samples=32), heard.append)
     begun.wait(10)
     worker.cancel(number)
     go_on.set()
-    assert len(answers(worker, question("two", max_response_tokens=4))[0]) == 1
+    assert len(answers(worker, question(worker, "two", max_response_tokens=4))[0]) == 1
     assert num_steps[0] < 20
 
 
 def test_what_fails_is_told_and_others_can_come(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(Sampler, "step", lambda self: (_ for _ in ()).throw(MemoryError("none left")))
-        heard = SimpleQueue[Piece | Failed]()
-        worker.ask(question("one"), heard.put)
+        heard = SimpleQueue[Piece | PromptRead | Failed]()
+        worker.ask(question(worker, "one"), heard.put)
         failed = heard.get(timeout=30)
         assert isinstance(failed, Failed)
         assert "none left" in str(failed)
-    assert answers(worker, question("one"))[0][0][2] == 8
+    assert answers(worker, question(worker, "one"))[0][0][2] == 8

@@ -40,6 +40,19 @@ def draw(logits_bv: Tensor, uniforms_b: Tensor, temperature: float = 1.0) -> tup
     return drawn.squeeze(1), logprobs.squeeze(1)
 
 
+def keep_nucleus(logits_bv: Tensor, top_p_b: Tensor, temperature: float = 1.0) -> Tensor:
+    """The logits [b, vocabulary], -inf but for the nucleus: the fewest most probable tokens that under
+    softmax(logits / temperature) have at least the probability top_p together (Holtzman et al. 2020, arXiv:1904.09751).
+
+    top_p_b: [b] fp64 in (0, 1]. Of equally probable tokens the lower ids are kept; one token always is.
+    """
+    ordered, ids = logits_bv.sort(dim=1, descending=True, stable=True)
+    probabilities = (ordered.double() / temperature).softmax(dim=1)
+    before = probabilities.cumsum(dim=1) - probabilities
+    outside = torch.zeros_like(logits_bv, dtype=torch.bool).scatter(1, ids, before >= top_p_b[:, None])
+    return logits_bv.masked_fill(outside, -torch.inf)
+
+
 def _below(wanted: Tensor, total: Tensor) -> Tensor:
     """Rounding may have reached the total, which no token's cumulative probability exceeds."""
     return torch.minimum(wanted, total.nextafter(torch.zeros_like(total)))

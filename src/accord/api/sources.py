@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from accord.store.artifacts import MODEL, Artifact, Store
 from accord.store.fetch import cache_folder
 from accord.store.lock import lock
 
-__all__ = ["DEFAULT_STORE", "find_policy", "find_reward", "ready_folder"]
+__all__ = ["DEFAULT_STORE", "find_policy", "find_reward", "is_reward", "ready_folder"]
 
 
 def find_policy(source: str, store: Path) -> str | Path:
@@ -59,6 +60,24 @@ def find_reward(source: str, store: Path) -> Artifact | Path | tuple[str, str]:
     hint = f" {did_you_mean(source, runs)}" if runs else ""
     remedy = f"A reward is a run, RUN:STEP, a folder of a reward model, or FILE.py:FUNCTION.{hint}"
     raise UserError(f"there is no reward {source!r}", remedy=remedy)
+
+
+def is_reward(source: str, store: Path) -> bool:
+    """Whether a source, which may be a policy's, names a reward: a step's, a folder of a model with one score, or a
+    function. A run counts as its policy."""
+    if source.rpartition(":")[0].endswith(".py"):
+        return True
+    found = _folder_or_run(source, store)
+    if not isinstance(found, Path):
+        return False
+    if (found / MARK).is_file():
+        return True
+    try:
+        config = json.loads((_model_in(found, source) / "config.json").read_text(encoding="utf-8"))
+        kind = config["architectures"][0]
+    except (UserError, OSError, ValueError, LookupError, TypeError):
+        return False
+    return isinstance(kind, str) and kind.endswith("ForSequenceClassification")
 
 
 def _folder_or_run(source: str, store: Path) -> Path | Run | None:

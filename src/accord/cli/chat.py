@@ -1,20 +1,31 @@
-"""chat: talk to one policy, or to two side by side."""
+"""chat: talk to one policy, or to two side by side, here or behind a server."""
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from accord.cli.common import DEFAULT_STORE, StoreOption, user_errors
+from accord.errors import UserError
 
-_MODEL = "A run, RUN:STEP, a folder, a built-in model's name, a .gguf file or a hub id."
+if TYPE_CHECKING:
+    from accord.api.models import Reward
+    from accord.chat.conversation import Model
+
+_MODEL = (
+    "A run, RUN:STEP, a folder, a built-in model's name, a .gguf file or a hub id; or a server's address, such as "
+    "http://127.0.0.1:8600/v1."
+)
+_REMOTE = "Which of the server's models. Twice: two of them side by side."
 
 
 def chat(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL)],
     other: Annotated[str | None, typer.Argument(metavar="[MODEL2]", help="A second one that answers, too.")] = None,
+    remote: Annotated[list[str] | None, typer.Option("--model", metavar="NAME", help=_REMOTE)] = None,
     prompt: Annotated[str | None, typer.Option("--prompt", metavar="TEXT", help="Answer this, and leave.")] = None,
     system: Annotated[str, typer.Option("--system", metavar="TEXT", help="A system message.")] = "",
     temperature: Annotated[float, typer.Option("--temperature", min=0, help="0: the most probable token.")] = 1.0,
@@ -28,19 +39,18 @@ def chat(
     ] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Talk to a policy in the terminal, or to two side by side. /help says what else can be typed."""
+    """Talk to a policy in the terminal, or to two side by side: in this process, or over HTTP. /help says what else can
+    be typed. A server that wants a key gets that of the environment variable ACCORD_API_KEY."""
     with user_errors():
         import shutil
 
-        from accord.api.models import load_policy, load_reward
         from accord.chat.conversation import Conversation
         from accord.chat.session import Session
         from accord.types import Prompt, Response
 
-        names = [model] if other is None else [model, other]
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # text that a terminal cannot show
-        scorer = load_reward(reward, store=store) if reward is not None else None
-        policies = [load_policy(name, store=store) for name in names]
+        scorer = _reward(reward, store) if reward is not None else None
+        names, policies = _models([model] if other is None else [model, other], remote or [], store)
 
         def score(prompt: Prompt, text: str, finished: bool) -> float:
             assert scorer is not None
@@ -65,6 +75,38 @@ def chat(
 
             write("/help says what can be typed; Ctrl-D leaves\n")
         session.run(_read)
+
+
+def _reward(source: str, store: Path) -> Reward:
+    from accord.api.models import load_reward
+
+    return load_reward(source, store=store)
+
+
+def _models(sources: list[str], remote: list[str], store: Path) -> tuple[list[str], list[Model]]:
+    """Who answers, and the names by which they are shown. remote: names of models for the sources that are addresses,
+    in turn; two names for one address are two models."""
+    from accord.chat.remote import RemotePolicy, is_address
+
+    if len(sources) == 1 and len(remote) == 2:
+        sources = sources * 2
+    left = list(remote)
+    names: list[str] = []
+    models: list[Model] = []
+    for source in sources:
+        if is_address(source):
+            policy = RemotePolicy.at(source, left.pop(0) if left else None)
+            names.append(policy.name)
+            models.append(policy)
+        else:
+            from accord.api.models import load_policy
+
+            names.append(source)
+            models.append(load_policy(source, store=store))
+    if left:
+        what = f"--model {left[0]} is of no server"
+        raise UserError(what, remedy="Name the server's address as MODEL, such as http://127.0.0.1:8600/v1.")
+    return names, models
 
 
 def _read() -> str:

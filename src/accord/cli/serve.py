@@ -1,7 +1,8 @@
-"""serve: policies over HTTP."""
+"""serve: policies and rewards over HTTP."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -9,11 +10,18 @@ import typer
 from accord.cli.common import DEFAULT_STORE, StoreOption, say, user_errors
 from accord.errors import UserError
 
-_MODEL = "A run, RUN:STEP, a folder, a built-in model's name, a .gguf file or a hub id; NAME=MODEL to call it NAME."
+_MODEL = (
+    "A policy or a reward: a run, RUN:STEP, a folder, a built-in model's name, a .gguf file, a hub id, or "
+    "FILE.py:FUNCTION; NAME=MODEL to call it NAME."
+)
+_REWARD = "A reward to score with at /v1/score, and to choose by; NAME=REWARD to call it NAME. May be repeated."
+_BEST_OF = "Every answer in a chat is the best of N by the reward."
 
 
 def serve(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help=_MODEL)],
+    rewards: Annotated[list[str] | None, typer.Option("--reward", metavar="REWARD", help=_REWARD)] = None,
+    best_of: Annotated[int, typer.Option("--best-of", metavar="N", min=1, help=_BEST_OF)] = 1,
     host: Annotated[str, typer.Option("--host", help="Where to listen; other machines reach 0.0.0.0.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: one that is free.")] = 8600,
     names: Annotated[
@@ -21,23 +29,44 @@ def serve(
     ] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Serve policies to OpenAI's clients: chat completions, also as streams."""
+    """Serve policies and rewards to OpenAI's clients: chat completions, completions, log-probabilities, scores.
+
+    The environment variable ACCORD_API_KEY, if it is set, is the key that clients have to send.
+    """
     with user_errors():
-        from accord.api.models import load_policy
+        from accord.api.models import load_policy, load_reward
+        from accord.api.sources import is_reward
         from accord.ports import refuse_unnamed
+        from accord.serve.serving import check_best_of
         from accord.serve.serving import serve as run
 
         refuse_unnamed(host, names or [])
-        called = [_named(model) for model in models]
-        twice = [name for i, (name, _) in enumerate(called) if name in [other for other, _ in called[:i]]]
-        if twice:
-            remedy = f"Call one of them otherwise: other={dict(called)[twice[0]]}."
-            raise UserError(f"two models are called {twice[0]!r}", remedy=remedy)
-        policies = {name: load_policy(source, store=store).engine for name, source in called}
-        run(policies, host=host, port=port, names=names or [], say=say)
+        given, scoring = [_named(model) for model in models], [_named(reward) for reward in rewards or []]
+        _refuse_twice([*given, *scoring])
+        writing = [one for one in given if not is_reward(one[1], store)]
+        scoring += [one for one in given if one not in writing]
+        check_best_of(best_of, len(writing), len(scoring))
+        run(
+            {name: load_policy(source, store=store) for name, source in writing},
+            {name: load_reward(source, store=store) for name, source in scoring},
+            best_of=best_of,
+            host=host,
+            port=port,
+            names=names or [],
+            say=say,
+        )
 
 
 def _named(model: str) -> tuple[str, str]:
     """The name that clients use, and the source."""
     name, equals, source = model.partition("=")
     return (name, source) if equals and name and source else (model, model)
+
+
+def _refuse_twice(called: Sequence[tuple[str, str]]) -> None:
+    """Raises UserError."""
+    names = [name for name, _ in called]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        remedy = f"Call one of them otherwise: other={dict(called)[twice]}."
+        raise UserError(f"two models are called {twice!r}", remedy=remedy)

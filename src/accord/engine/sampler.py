@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from accord.algorithms.sampling import draw
+from accord.algorithms.sampling import draw, keep_nucleus
 from accord.engine.cache import SlotCache
+from accord.engine.readings import Reading, readings_of
 from accord.models.compute import device_of
 from accord.models.packed import PackedLinears
 from accord.models.policy import Policy, hidden_states
@@ -27,18 +28,22 @@ from accord.text.prompts import PromptBatch
 @dataclass(frozen=True, slots=True)
 class Request:
     """K samples of one prompt. `key`: what the draws are seeded by, for example (seed, "ppo", 3, prompt id).
-    max_response_tokens, temperature: in place of the sampler's."""
+    max_response_tokens, temperature: in place of the sampler's. top_p: tokens outside the nucleus are not drawn.
+    num_top: each token is read (`accord.engine.readings`), with so many of the most probable ones; None: it is not."""
 
     prompt_ids: tuple[int, ...]
     num_samples: int
     key: tuple[int | str, ...]
     max_response_tokens: int | None = None
     temperature: float | None = None
+    top_p: float = 1.0
+    num_top: int | None = None
 
 
 @dataclass(slots=True)
 class Sample:
-    """One response: tokens, end of turn included when it was `finished`, and the logprob each was drawn with."""
+    """One response: tokens, end of turn included when it was `finished`, and the logprob each was drawn with. readings:
+    of each token, where `num_top` asks for them."""
 
     request: int
     k: int
@@ -47,6 +52,9 @@ class Sample:
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     finished: bool = False
+    top_p: float = 1.0
+    num_top: int | None = None
+    readings: list[Reading] = field(default_factory=list)
 
 
 class Sampler:
@@ -127,7 +135,8 @@ class Sampler:
                 generator = np.random.Generator(np.random.Philox(key=derive_seed(*request.key, k)))
                 uniforms = generator.random(request.max_response_tokens or self._max_tokens)
                 temperature = self._temperature if request.temperature is None else request.temperature
-                self._active.append(Sample(number, k, uniforms, temperature))
+                sample = Sample(number, k, uniforms, temperature, top_p=request.top_p, num_top=request.num_top)
+                self._active.append(sample)
         batch = PromptBatch.of([request.prompt_ids for _, request in admitted], self._policy.template.pad_id)
         self._cache.begin_prefill(batch, prompt_of_slot)
         hidden = self._hidden(batch.ids[None], batch.positions[None])
@@ -143,6 +152,8 @@ class Sampler:
         """One token for each of the slots, from hidden states [len(slots), d]."""
         logits = self._linears.head(hidden).float()
         samples = self._active[slots.start : slots.stop]
+        read = [row for row, sample in enumerate(samples) if sample.num_top is not None]
+        own_logprobs = logits[read].log_softmax(dim=1) if read else None  # what is drawn from is overwritten
         temperatures = {sample.temperature for sample in samples}
         for temperature in temperatures:
             if len(temperatures) == 1:
@@ -156,12 +167,20 @@ class Sampler:
                 sample.ids.append(token)
                 sample.logprobs.append(logprob)
                 sample.finished = token == self._policy.template.end_id
+        if own_logprobs is not None:
+            readers = [samples[row] for row in read]
+            found = readings_of(own_logprobs, [s.ids[-1] for s in readers], [s.num_top or 0 for s in readers])
+            for sample, reading in zip(readers, found, strict=True):
+                sample.readings.append(reading)
         self._last_ids[slots.start : slots.stop] = torch.tensor([sample.ids[-1] for sample in samples])
 
     def _drawn(self, logits: Tensor, samples: list[Sample], temperature: float) -> tuple[list[int], list[float]]:
         """The next token of each of the samples, and its logprob."""
         if temperature == 0:
             return logits.argmax(dim=1).tolist(), [0.0] * len(samples)
+        if narrow := [row for row, sample in enumerate(samples) if sample.top_p < 1]:
+            top_p = torch.tensor([samples[row].top_p for row in narrow], dtype=torch.float64, device=self._device)
+            logits[narrow] = keep_nucleus(logits[narrow], top_p, temperature)
         uniforms = [sample.uniforms[len(sample.ids)] for sample in samples]
         uniforms_b = torch.tensor(uniforms, dtype=torch.float64, device=self._device)
         drawn, logprobs = draw(logits, uniforms_b, temperature)

@@ -98,7 +98,7 @@ class Server:
         until = time.monotonic() + self.timeout
         late = f"did not answer within {self.timeout:g} s"
         try:
-            with _opener(self.url).open(request, timeout=self.timeout) as response:
+            with opener(self.url).open(request, timeout=self.timeout) as response:
                 body = bytearray()
                 while piece := response.read1(1 << 16):
                     body += piece
@@ -173,7 +173,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def _opener(url: str) -> urllib.request.OpenerDirector:
+def opener(url: str) -> urllib.request.OpenerDirector:
     """A server on this machine is not looked for through a proxy."""
     direct = [urllib.request.ProxyHandler({})] if is_local(url) else []
     return urllib.request.build_opener(_NoRedirect, *direct)

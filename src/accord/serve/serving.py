@@ -1,4 +1,4 @@
-"""`accord serve`: policies on a port of this machine."""
+"""`accord serve`: policies and rewards on a port of this machine."""
 
 from __future__ import annotations
 
@@ -7,21 +7,50 @@ from contextlib import closing
 
 import uvicorn
 
-from accord.models.policy import Policy
+from accord.api.models import Policy, Reward
+from accord.errors import UserError
 from accord.ports import LOOPBACK, address, listen
 from accord.serve.app import create_app
-from accord.serve.worker import Worker
+from accord.serve.guard import key_of_environment
+from accord.serve.judge import Judge
+from accord.serve.worker import NUM_SLOTS, Worker
+
+
+def check_best_of(best_of: int, num_policies: int, num_rewards: int) -> None:
+    """Raises UserError for a best of N that nobody can choose, or that cannot be written at once."""
+    if best_of == 1:
+        return
+    if num_rewards != 1 or not num_policies:
+        what = f"--best-of wants a policy and one reward that chooses, and there are {num_policies} and {num_rewards}"
+        raise UserError(what, remedy="Name one with --reward.")
+    if best_of > NUM_SLOTS:
+        what = f"--best-of {best_of} is more than can be written at once, which is {NUM_SLOTS}"
+        raise UserError(what, remedy=f"Ask for at most {NUM_SLOTS}.")
 
 
 def serve(
-    policies: Mapping[str, Policy], *, host: str, port: int, names: Sequence[str], say: Callable[[str], None]
+    policies: Mapping[str, Policy],
+    rewards: Mapping[str, Reward],
+    *,
+    best_of: int = 1,
+    host: str,
+    port: int,
+    names: Sequence[str],
+    say: Callable[[str], None],
 ) -> None:
-    """Serves until it is stopped. port: 0 for one that is free. names: by which it is asked, beside the loopback's and
-    `host`. say: prints a line. Raises UserError."""
+    """Serves until it is stopped. best_of: as `check_best_of` allows. port: 0 for one that is free. names: by which it
+    is asked, beside the loopback's and `host`. say: prints a line. Raises UserError."""
+    key = key_of_environment()
     with closing(listen(host, port)) as listening:
-        workers = {name: Worker(policy) for name, policy in policies.items()}
-        app = create_app(workers, hosts=[*LOOPBACK, *names, host])
+        workers = {name: Worker(policy.engine) for name, policy in policies.items()}
+        judges = {name: Judge(name, reward) for name, reward in rewards.items()}
+        hosts = [*LOOPBACK, *names, host]
+        app = create_app(workers, judges, best_of=best_of, key=key, hosts=hosts)
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="off")
-        say(f"models: {', '.join(policies)}")
+        for kind, found in (("models", policies), ("rewards", rewards)):
+            if found:
+                say(f"{kind}: {', '.join(found)}")
+        if key is not None:
+            say("clients send the key of ACCORD_API_KEY")
         say(f"serving {address(host, listening.getsockname()[1])}/v1; Ctrl-C stops")
         uvicorn.Server(config).run(sockets=[listening])

@@ -3,53 +3,77 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Literal
 
+import numpy as np
+
+from accord.engine.readings import Reading, Text, read
 from accord.engine.rollout import context_of
 from accord.engine.sampler import Request, Sample, Sampler
-from accord.errors import UserError
 from accord.models.policy import Policy
 from accord.text.stops import StopTexts
 from accord.text.streaming import StreamDecoder
+from accord.text.token_bytes import TokenBytes
 from accord.types import Prompt
 
 NUM_SLOTS = 32
 DEFAULT_TOKENS = 512  # of a response, where nobody says how many
+_READ_TOKENS = 4096  # of prompts in one turn, between which responses are written on
 
 Finish = Literal["stop", "length"]
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """num_samples: responses to the prompt, at most NUM_SLOTS. stops: texts at which a response is cut off."""
+    """num_samples: responses to the prompt, at most NUM_SLOTS. max_response_tokens: 0 for none. stops: texts at which a
+    response is cut off. num_top: as the sampler's Request has it. read_prompt: the prompt's tokens are read, too."""
 
-    prompt: Prompt
+    prompt_ids: tuple[int, ...]
     num_samples: int
     max_response_tokens: int
     temperature: float
     seed: int
     stops: tuple[str, ...] = ()
+    top_p: float = 1.0
+    num_top: int | None = None
+    read_prompt: bool = False
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether reading the prompt gives all of the answer, as when likelihoods of texts are asked for."""
+        greedy = self.max_response_tokens == 1 and self.temperature == 0
+        return self.read_prompt and (greedy or self.max_response_tokens == 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Of response k, text that is new. finish: why it is over; None: it goes on. num_tokens: of it so far."""
+    """Of response k, text that is new. finish: why it is over; None: it goes on. num_tokens: of it so far. readings: of
+    the tokens since the last piece, if they are asked for."""
 
     k: int
     text: str
     finish: Finish | None
     num_tokens: int
+    readings: tuple[Reading, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRead:
+    """Readings of the prompt's tokens but the first. It comes before all pieces."""
+
+    readings: tuple[Reading, ...]
 
 
 class Failed(Exception):
     """What a waiting request is told when the policy cannot go on."""
 
 
-Deliver = Callable[[Piece | Failed], None]
+Deliver = Callable[[Piece | PromptRead | Failed], None]
 
 
 @dataclass(slots=True)
@@ -59,6 +83,7 @@ class _Written:
     decoder: StreamDecoder
     stops: StopTexts
     over: bool = False
+    num_read: int = 0  # readings that were handed out
 
 
 class Worker:
@@ -67,17 +92,26 @@ class Worker:
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self.context = context_of(policy.module.config)
+        self.num_vocabulary = len(policy.head)
+        self.token_bytes = TokenBytes(policy.template.tokenizer)
         self._sampler = Sampler(policy, num_slots=NUM_SLOTS, max_response_tokens=DEFAULT_TOKENS)
         self._inbox: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._questions: dict[int, tuple[Question, Deliver, list[_Written]]] = {}
+        self._unread: deque[int] = deque()  # questions whose prompts are to be read
         self._next = 0
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def num_tokens(self, prompt: Prompt) -> int:
+    def prompt_ids(self, prompt: Prompt) -> tuple[int, ...]:
+        """Raises UserError for what the chat template refuses."""
         with self._lock:
-            return len(self.policy.template.prompt_ids(prompt))
+            return self.policy.template.prompt_ids(prompt)
+
+    def plain_ids(self, text: str, *, marked: bool) -> tuple[int, ...]:
+        """As `Template.plain_ids`."""
+        with self._lock:
+            return self.policy.template.plain_ids(text, marked=marked)
 
     def ask(self, question: Question, deliver: Deliver) -> int:
         """Returns a number for `cancel`."""
@@ -97,44 +131,87 @@ class Worker:
     def _run(self) -> None:
         while True:
             try:
-                work = self._inbox.get(block=not self._sampler.busy)
-            except Empty:
-                self._step()
+                work = self._inbox.get(block=not (self._sampler.busy or self._unread))
+            except Empty:  # all that came at once is known: prompts are read together, and responses begin together
+                self._work(self._read if self._unread else self._step)
                 continue
             if work is None:
                 return
-            try:
-                work()
-            except Exception as error:  # nobody may wait for ever
-                self._fail(error)
+            self._work(work)
+
+    def _work(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # of memory, most likely: nobody may wait for ever, and others may come
+            self._fail(error)
 
     def _begin(self, number: int, question: Question, deliver: Deliver) -> None:
-        try:
-            with self._lock:
-                ids = self.policy.template.prompt_ids(question.prompt)
-        except UserError as error:  # of the chat template
-            deliver(Failed(error.what))
-            return
-        key = (question.seed, "serve")
-        request = Request(ids, question.num_samples, key, question.max_response_tokens, question.temperature)
+        template = self.policy.template
         written = [
-            _Written(StreamDecoder(self.policy.template, ids[-1:]), StopTexts(question.stops))
+            _Written(StreamDecoder(template, question.prompt_ids[-1:]), StopTexts(question.stops))
             for _ in range(question.num_samples)
         ]
         self._questions[number] = (question, deliver, written)
+        if question.read_prompt:
+            self._unread.append(number)
+        elif question.max_response_tokens:
+            self._submit(number, question)
+        else:
+            self._give(number, [])
+
+    def _submit(self, number: int, question: Question) -> None:
+        request = Request(
+            question.prompt_ids,
+            question.num_samples,
+            (question.seed, "serve"),
+            question.max_response_tokens,
+            question.temperature,
+            question.top_p,
+            question.num_top,
+        )
         self._sampler.submit(request, number)
 
     def _end(self, number: int) -> None:
         if self._questions.pop(number, None):
             self._sampler.cancel(number)
 
+    def _read(self) -> None:
+        """Reads waiting prompts in one pass, as many as a turn may have tokens."""
+        taken: list[tuple[int, Question]] = []
+        num_tokens = 0
+        while self._unread and (not taken or num_tokens < _READ_TOKENS):
+            number = self._unread.popleft()
+            if number in self._questions:
+                taken.append((number, self._questions[number][0]))
+                num_tokens += len(taken[-1][1].prompt_ids)
+        texts = [
+            Text(one.prompt_ids, one.num_top or 0, follow=one.is_read_only and one.max_response_tokens == 1)
+            for _, one in taken
+        ]
+        for (number, question), readings in zip(taken, read(self.policy, texts), strict=True):
+            num_given = len(question.prompt_ids) - 1
+            self._questions[number][1](PromptRead(tuple(readings[:num_given])))
+            if question.is_read_only:
+                self._give(number, readings[num_given:])
+            else:
+                self._submit(number, question)
+        if self._sampler.busy:
+            self._step()
+
+    def _give(self, number: int, readings: list[Reading]) -> None:
+        """Ends all responses with the tokens that were read: one or none."""
+        question = self._questions[number][0]
+        ids = [reading.token for reading in readings]
+        finished = ids[-1:] == [self.policy.template.end_id]
+        own = [] if question.num_top is None else readings
+        for k in range(question.num_samples):
+            sample = Sample(number, k, np.empty(0), 0.0, ids, [0.0] * len(ids), finished, readings=own)
+            self._hand_out(sample, final=True)
+
     def _step(self) -> None:
-        try:
-            ended = self._sampler.step()
-            for sample in (*self._sampler.active, *ended):
-                self._hand_out(sample, final=any(sample is one for one in ended))
-        except Exception as error:  # of memory, most likely: others may come
-            self._fail(error)
+        ended = self._sampler.step()
+        for sample in (*self._sampler.active, *ended):
+            self._hand_out(sample, final=any(sample is one for one in ended))
 
     def _fail(self, error: Exception) -> None:
         """Tells whoever waits, and begins anew."""
@@ -142,6 +219,7 @@ class Worker:
             with suppress(RuntimeError):  # whose loop is closed
                 deliver(Failed(f"the model stopped: {error}"))
         self._questions.clear()
+        self._unread.clear()
         self._sampler = Sampler(self.policy, num_slots=NUM_SLOTS, max_response_tokens=DEFAULT_TOKENS)
 
     def _hand_out(self, sample: Sample, *, final: bool) -> None:
@@ -157,6 +235,7 @@ class Worker:
         if own.over:
             finish = "stop" if sample.finished or own.stops.stopped else "length"
         if text or finish:
-            deliver(Piece(sample.k, text, finish, len(sample.ids)))
+            deliver(Piece(sample.k, text, finish, len(sample.ids), tuple(sample.readings[own.num_read :])))
+            own.num_read = len(sample.readings)
         if all(one.over for one in written):
             self._end(sample.request)

@@ -117,6 +117,15 @@ class Template:
         before = after if not self._before or self._decode(after) else self._before
         return self._decode([*before, *kept])[len(self._decode(before)) :]
 
+    def plain_ids(self, text: str, *, marked: bool) -> tuple[int, ...]:
+        """Ids of a text that is no conversation; the control tokens in it are such. marked: with what the tokenizer
+        puts around a text, such as the token that begins a sequence."""
+        return tuple(self.tokenizer.encode(text, add_special_tokens=marked)) if text or marked else ()
+
+    def plain_text(self, ids: Sequence[int]) -> str:
+        """The text of any tokens, control tokens included."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
     def control_token(self, prompt: Prompt, responses: Sequence[Response] = ()) -> str | None:
         """One that a text holds, and that would begin or end turns where nobody did; None when no text does."""
         whole = [prompt.prefill + response.text for response in responses] or [prompt.prefill]

@@ -1,0 +1,55 @@
+"""Scores of conversations by rewards."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from accord.serve.errors import Refusal
+from accord.serve.judge import Judge
+from accord.serve.requests import ChatMessage, Lenient, prompt_of
+from accord.serve.served import Served
+from accord.types import Prompt, Response
+
+
+class Conversation(Lenient):
+    """The last message is the assistant's: that is scored."""
+
+    messages: list[ChatMessage] = Field(min_length=1)
+
+
+class ScoreRequest(Lenient):
+    model: str
+    input: list[Conversation] = Field(min_length=1, max_length=2048)
+
+
+def score_routes(served: Served) -> APIRouter:
+    router = APIRouter()
+
+    @router.post("/v1/score")
+    async def score(asked: ScoreRequest) -> dict[str, Any]:
+        judge = served.judge(asked.model)
+        pairs, num_tokens = await asyncio.to_thread(_pairs, judge, asked)
+        scores = await asyncio.gather(*(asyncio.wrap_future(judge.score(*pair)) for pair in pairs))
+        data = [{"object": "score", "index": i, "score": value} for i, value in enumerate(scores)]
+        usage = {"prompt_tokens": num_tokens, "total_tokens": num_tokens}
+        return {"object": "list", "model": asked.model, "data": data, "usage": usage}
+
+    return router
+
+
+def _pairs(judge: Judge, asked: ScoreRequest) -> tuple[list[tuple[Prompt, Response]], int]:
+    """And how many tokens they are. Raises Refusal."""
+    pairs, num_tokens = [], 0
+    for i, conversation in enumerate(asked.input):
+        place = f"input.{i}.messages"
+        if conversation.messages[-1].role != "assistant":
+            raise Refusal(f"{place}: the last message is to be the assistant's, which is scored", place)
+        prompt = prompt_of(conversation.messages, go_on=True, param=place)
+        pair = Prompt(prompt.id, prompt.messages), Response(prompt.prefill)
+        num_tokens += judge.num_tokens(*pair, place)
+        pairs.append(pair)
+    return pairs, num_tokens
