@@ -46,7 +46,7 @@ build/clients/%/.installed: tests/clients/requirements/%.txt
 test-clients: install clients
 	ACCORD_REQUIRE_CLIENTS=1 $(BIN)/python -m pytest tests/clients
 
-# 32 annotators x 1,000 labels, the server killed ten times. bench/results/labels holds runs of 100 labels each.
+# 32 annotators x 1,000 labels, the server killed ten times. bench/results/labels holds a run on each database.
 SOAK_FOLDER ?= build/soak
 soak-labels: install
 	rm -rf $(SOAK_FOLDER) && mkdir -p $(SOAK_FOLDER)

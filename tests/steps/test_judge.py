@@ -140,3 +140,17 @@ def test_points_by_a_rubric(folder: Path, tiny_model: Path) -> None:
         run = run_steps(folder, tiny_model, steps(asked.url, ", prompt: rubric-1, rubric: rubric.txt"))
     ((_, judgements), *_) = read_records(run / "steps/judge/train.jsonl", "comparisons")
     assert judgements[-1].grades == (5.0, 1.0)
+
+
+def test_policies_that_a_judge_compared_have_win_rates(folder: Path, tiny_model: Path) -> None:
+    text = "  - sft: {data: mine.demos, num_epochs: 1, batch_size: 4}\n"
+    text += "  - sample: {prompts: mine.prompts, policies: [start, sft], max_response_tokens: 6}\n"
+    with serving(prefers_longer) as asked:
+        own = steps(asked.url).replace("mine.pairs", "sample")
+        run = run_steps(folder, tiny_model, text + own)
+    rows = [json.loads(line) for line in (run / "steps/judge/judged.jsonl").read_text().splitlines()]
+    assert {row["policy_a"] for row in rows} == {row["policy_b"] for row in rows} == {"start", "sft"}
+    for one, other in zip(rows[::2], rows[1::2], strict=True):  # the two orders of a pair
+        assert (one["response_a"], one["policy_a"]) == (other["response_b"], other["policy_b"])
+        longer = "a" if len(one["response_a"]) > len(one["response_b"]) else "b"
+        assert one["winner"] in (longer, "tie")

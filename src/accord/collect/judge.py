@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -181,6 +181,31 @@ def from_points(name: str, comparisons: Sequence[Comparison], points: Sequence[P
         if any(grade is not None for grade in grades):
             judgements.append(Judgement(one.id, name, grades))
     return judgements
+
+
+def judged_rows(
+    name: str, comparisons: Sequence[Comparison], policies: Mapping[str, Sequence[str]], verdicts: Sequence[Verdict]
+) -> Iterator[dict[str, str]]:
+    """What `accord eval win-rate` reads: of each pair of two policies' responses a row for each order. policies: by
+    comparison, who wrote each response; without a comparison's, its pairs are left out."""
+    by_id = {one.id: one for one in comparisons}
+    for verdict in verdicts:
+        one, wrote = by_id[verdict.comparison_id], policies.get(verdict.comparison_id)
+        if wrote is None or wrote[verdict.first] == wrote[verdict.second]:
+            continue
+        for first, second, wins in (
+            (verdict.first, verdict.second, verdict.forward),
+            (verdict.second, verdict.first, 1 - verdict.backward),
+        ):
+            yield {
+                "prompt": conversation_text(one.prompt),
+                "policy_a": wrote[first],
+                "response_a": _text(one, first),
+                "policy_b": wrote[second],
+                "response_b": _text(one, second),
+                "winner": {1.0: "a", 0.0: "b"}.get(wins, "tie"),
+                "judge": name,
+            }
 
 
 def _verdict(

@@ -20,7 +20,8 @@ from accord.store.digests import sha256_of
 
 Source = str | Mapping[str, str]
 ONLY_PART = "train"  # the part of a source that has no parts
-NO_PARTS = ("flaws", "metrics", "origins")  # files beside the parts, in the artifacts of steps that make data
+# Files beside the parts, in the artifacts of steps that make data.
+NO_PARTS = ("flaws", "metrics", "origins", "verdicts", "judged")
 
 
 def is_builtin(source: Source) -> bool:

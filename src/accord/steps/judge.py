@@ -128,9 +128,9 @@ def check(step: PlannedStep) -> Iterator[Caution]:
 
 
 def run(job: Job) -> None:
-    """Writes train.jsonl, the comparisons with a judgement; verdicts.jsonl, what was answered in each order; and
-    summary.json."""
-    from accord.collect.judge import Points, Verdict, from_points, from_verdicts
+    """Writes train.jsonl, the comparisons with a judgement; verdicts.jsonl, what was answered in each order; where a
+    `sample` step says who wrote what, judged.jsonl, for `accord eval win-rate`; and summary.json."""
+    from accord.collect.judge import Points, Verdict, from_points, from_verdicts, judged_rows
 
     config: Config = job.config
     checkpoint = job.work.resume()
@@ -159,6 +159,9 @@ def run(job: Job) -> None:
 
         verdicts = [Verdict(**row) for row in rows]
         new, more = from_verdicts(judge.name, comparisons, verdicts), in_both_orders(verdicts, job.seed)
+        if policies := _policies(job):
+            lines = [json.dumps(row) + "\n" for row in judged_rows(judge.name, comparisons, policies, verdicts)]
+            (job.work.out / "judged.jsonl").write_text("".join(lines), encoding="utf-8")
     _write(job, given, new, rows, {"annotator": judge.name, **more, **state["checked"]})
 
 
@@ -180,6 +183,15 @@ def _write(
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (job.work.out / "verdicts.jsonl").write_text(lines, encoding="utf-8")
     job.write_json("summary.json", {**more, "num_judged": len(own), "num_unanswered": len(given) - len(own)})
+
+
+def _policies(job: Job) -> dict[str, list[str]]:
+    """Who wrote each response of a comparison, as far as it is known."""
+    path = job.input("comparisons").artifact.path / "origins.jsonl"
+    if not path.is_file():
+        return {}
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return {row["id"]: [one["policy"] for one in row["responses"]] for row in rows}
 
 
 def _judge(job: Job) -> JudgeAnnotator:
