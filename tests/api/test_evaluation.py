@@ -7,6 +7,10 @@ import pytest
 
 import accord
 from tests.fixtures.judged import pair, write
+from tests.fixtures.made_up_data import made_up
+from tests.fixtures.recipes import run_steps
+
+__all__ = ["made_up"]
 
 
 @pytest.fixture
@@ -28,6 +32,18 @@ def test_a_reward_or_its_name(here: Path) -> None:
             1,
             1,
         )
+
+
+def test_an_ensemble_of_a_store(made_up: str, here: Path, tiny_model: Path) -> None:
+    keys = "name: judges, data: mine.pairs, members: 2, lora: {rank: 4}, batch_size: 4, combine: mean"
+    run_steps(here, tiny_model, f"  - reward: {{{keys}}}\n")
+    data = write(Path("p.jsonl"), [pair(f"Line {i}.", "It is warm.", "A dull plot.") for i in range(3)])
+    found = accord.evaluate_reward_model("few:judges", data, store=here / "store", probes=True)
+    ensemble = found["ensemble"]
+    assert (ensemble["num_members"], len(ensemble["accuracy"]), found["n"]) == (2, 2, 3)
+    assert ensemble["spread"] > 0
+    assert ensemble["unanimous"]["n"] + ensemble["divided"]["n"] == 3
+    assert found["probes"]["padding"]["n"] == 6
 
 
 def test_what_is_wrong_is_said(here: Path) -> None:

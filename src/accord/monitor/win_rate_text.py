@@ -22,7 +22,7 @@ def win_rate_lines(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"  verdicts for the first place        {interval_text(one['first_place'])}"
         yield from _policies(one["policies"])
         yield ""
-        yield "had the winner always been"
+        yield "the same winner without reading, of the verdicts that name one"
         yield from baseline_lines({name: floor for name, floor in one["baselines"].items() if name != "constant"})
         yield from _ratings(one)
     if "agreement" in found:
