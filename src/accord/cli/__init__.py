@@ -10,6 +10,7 @@ from accord.cli import (
     chat,
     data,
     evaluate,
+    evaluate_benchmark,
     evaluate_safety,
     label_accuracy,
     labels,
@@ -53,5 +54,6 @@ for command in (
 app.add_typer(data.app, name="data")
 labels.app.command()(label_accuracy.accuracy)
 evaluate.app.command()(evaluate_safety.safety)
+evaluate.app.command()(evaluate_benchmark.benchmark)
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(labels.app, name="labels")
