@@ -86,3 +86,9 @@ def test_a_nucleus_is_of_the_distribution_at_the_temperature() -> None:
     logits = torch.tensor([[1.0, 2.0], [1.0, 2.0]]).log()
     found = keep_nucleus(logits, torch.tensor([0.79, 0.81], dtype=torch.float64), temperature=0.5)
     assert torch.isfinite(found).tolist() == [[False, True], [True, True]]
+
+
+def test_a_nucleus_that_is_reached_exactly_takes_no_further_token() -> None:
+    """Four tokens of 1/4 each."""
+    found = keep_nucleus(torch.zeros(3, 4), torch.tensor([0.25, 0.5, 1.0], dtype=torch.float64))
+    assert torch.isfinite(found).sum(dim=1).tolist() == [1, 2, 4]

@@ -29,7 +29,8 @@ Run = Callable[..., Any]
 def serving(*arguments: str, **environment: str) -> Iterator[str]:
     """`accord serve` as a process of its own, in fp32; its address, without /v1."""
     command = [sys.executable, "-c", "from accord.cli import app; app()", "serve", *arguments, "--port", "0"]
-    own = os.environ | {"ACCORD_DTYPE": "float32", **environment}
+    without_key = {name: value for name, value in os.environ.items() if name != "ACCORD_API_KEY"}
+    own = without_key | {"ACCORD_DTYPE": "float32", **environment}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=own) as server:
         try:
             assert server.stdout is not None

@@ -84,16 +84,16 @@ def test_readings_do_not_change_what_is_drawn(policy: Policy) -> None:
     assert drawn() == drawn(num_top=3)
 
 
-def test_nothing_outside_the_nucleus_is_drawn(policy: Policy, plain: torch.nn.Module) -> None:
-    """And the logprobs with which tokens are drawn are the nucleus's."""
-    request = Request((5, 6, 7), 60, (1,), 1, top_p=0.7)
-    (samples, wide) = sample_all(policy, [request, Request((5, 6, 7), 60, (1,), 1)], max_response_tokens=1)
-    row = distribution(plain, (5, 6, 7))[-1].exp()
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_nothing_outside_the_nucleus_is_drawn(policy: Policy, plain: torch.nn.Module, temperature: float) -> None:
+    """Of the distribution at the temperature; and the logprobs with which tokens are drawn are the nucleus's."""
+    narrow, wide = (Request((5, 6, 7), 60, (1,), 1, temperature, top_p) for top_p in (0.7, 1.0))
+    samples, others = sample_all(policy, [narrow, wide], max_response_tokens=1)
+    row = (distribution(plain, (5, 6, 7))[-1] / temperature).softmax(dim=0)
     order = row.argsort(descending=True).tolist()
     size = next(n for n in range(1, 512) if float(row[order[:n]].sum()) >= 0.7)
-    nucleus = set(order[:size])
-    assert {sample.ids[0] for sample in samples} <= nucleus
-    assert not {sample.ids[0] for sample in wide} <= nucleus
     total = float(row[order[:size]].sum())
+    assert {sample.ids[0] for sample in samples} <= set(order[:size])
+    assert not {sample.ids[0] for sample in others} <= set(order[:size])
     for sample in samples:
         assert sample.logprobs[0] == pytest.approx(float((row[sample.ids[0]] / total).log()), abs=1e-4)

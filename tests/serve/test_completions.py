@@ -92,6 +92,9 @@ def test_what_one_pass_says_is_what_the_sampler_writes(client: TestClient) -> No
         several["logprobs"]["token_logprobs"][1:num], abs=1e-4
     )
     assert several["text"].startswith(alone["text"])
+    body = {"echo": True, "logprobs": 0, "max_tokens": 1, "temperature": 2}
+    drawn = [ask(client, seed=seed, **body).json()["choices"][0]["logprobs"]["tokens"][-1] for seed in range(6)]
+    assert len(set(drawn)) > 1
 
 
 def test_echo_alone_and_with_offsets(client: TestClient, policy: Policy) -> None:
