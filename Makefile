@@ -20,8 +20,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install
 	$(BIN)/accord demo $(DEMO_ARGS)
 
+# As many tests at once as there are cores, at most eight; each of them computes on one.
+TEST_JOBS ?= logical
 test: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_JOBS) --maxprocesses 8 --dist worksteal
 
 # The pages in a real browser: Debian's chromium, or another one that is called so.
 test-browser: install
