@@ -84,6 +84,15 @@ def test_what_is_declared_is_one_spelling_can_be_taken_back_and_is_erased(databa
             Declared(groups=words)
 
 
+def test_what_is_taken_can_be_read_again_in_whatever_script(database: Database) -> None:
+    """Small letters can be longer than capitals; and one letter can be two characters."""
+    with pytest.raises(ValidationError, match="more than 40 characters"):
+        Declared(groups=("ß" * 40,))
+    (ana,) = people(database, ana=Declared(groups=("ß" * 20, "jose\N{COMBINING ACUTE ACCENT}"))).values()
+    with database.reading() as connection:
+        assert declared_by(connection, ana.id).groups == ("s" * 40, "jos\N{LATIN SMALL LETTER E WITH ACUTE}")
+
+
 def test_who_disagrees_with_the_others_is_believed_less(database: Database) -> None:
     assert by_group.can_believe()
     of = campaign(database, 6, overlap=4)
