@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import select
 
-from accord.labels import by_group
+from accord.labels import by_group, campaigns
 from accord.labels.accuracy import accuracy, compared
 from accord.labels.campaigns import Campaign
 from accord.labels.database import Database
@@ -13,7 +13,7 @@ from accord.labels.erase import erase_user
 from accord.labels.schema import events, users
 from accord.labels.users import User
 from tests.labels.conftest import Clock
-from tests.labels.people import campaign, user
+from tests.labels.people import campaign, comparison, user
 from tests.labels.test_queue import answer, lease
 
 
@@ -64,6 +64,31 @@ def test_a_group_of_fewer_than_three_is_not_shown(database: Database) -> None:
     of = campaign(database, 1, overlap=3)
     for one in who.values():
         say(database, one, of, 0)
+    with database.reading() as connection:
+        assert by_group.by_group(connection, of.id) == []
+
+
+def test_nothing_is_said_of_fewer_than_three_who_are_in_one_group_alone(database: Database) -> None:
+    """Two groups with two people in common: between them stood what one nurse and one cook think of one another. Two
+    with the same people: what they think among themselves, as if there were others."""
+    both = Declared(groups=("nurse", "cook"), languages=("Polish", "German"))
+    who = people(database, n=NURSE, c=COOK, both1=both, both2=both)
+    of = campaign(database, 2, overlap=4)
+    for one in who.values():
+        say(database, one, of, 0)
+    with database.reading() as connection:
+        found = [(one.first, one.second) for one in by_group.by_group(connection, of.id)]
+    assert found == [("cook", "cook"), ("nurse", "nurse"), ("polish", "polish")]
+
+
+def test_a_group_of_whom_two_answered_the_same_is_not_shown(database: Database) -> None:
+    who = people(database, n1=NURSE, n2=NURSE, n3=NURSE)
+    of = campaign(database, 3, overlap=2)
+    for one in who.values():  # the first two answer all, and nothing is left for the third
+        say(database, one, of, 0)
+    with database.writing() as connection:
+        campaigns.add_items(connection, database.now(), of.id, [comparison(9)])
+    say(database, who["n3"], of, 0)
     with database.reading() as connection:
         assert by_group.by_group(connection, of.id) == []
 
