@@ -163,3 +163,14 @@ def test_the_accuracy_of_a_reward_model_by_group_and_month_by_hand(database: Dat
         "cook": (6, pytest.approx((1 + 1.5) / 6)),
         "polish": (6, 0.75),
     }
+
+
+def test_the_accuracy_by_a_group_of_whom_two_put_something_in_an_order_is_not_shown(database: Database) -> None:
+    who = people(database, n1=NURSE, n2=NURSE, n3=NURSE)
+    of = campaign(database, 1, overlap=3)
+    for name, one in who.items():
+        say(database, one, of, None if name == "n3" else 0)
+    with database.reading() as connection:
+        found = accuracy(connection, of.id, {item: [1.0, 0.0] for item in compared(connection, of.id)})
+    assert found["all"]["all"].num == 2
+    assert found["group"] == found["language"] == {}
