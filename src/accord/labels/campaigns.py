@@ -203,8 +203,9 @@ def add_items(
 
 
 def keys(connection: Connection, campaign_id: int) -> set[str]:
-    """The ids of its items."""
-    return set(connection.execute(select(items.c.key).where(items.c.campaign_id == campaign_id)).scalars())
+    """The ids of its items, without those whose best response is known beforehand."""
+    asked = select(items.c.key).where(items.c.campaign_id == campaign_id, items.c.gold.is_(None))
+    return set(connection.execute(asked).scalars())
 
 
 def _contents(connection: Connection, campaign_id: int, some: Sequence[str]) -> dict[str, Any]:
