@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -41,7 +40,6 @@ def web(
         from accord.web.serving import serve
 
         refuse_unnamed(host, names or [])
-        os.environ.pop("ACCORD_API_KEY", None)  # of a server's clients: the child is asked by this process alone
         with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
             database = open_labels(Path(folder) / "labels.db") if demo else labels_of_store(store)
             opened.callback(database.close)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import subprocess
 import sys
@@ -122,7 +123,9 @@ def served_soon(sources: Sequence[str], store: str) -> Iterator[Opening]:
 @contextmanager
 def _child(sources: Sequence[str], store: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", "from accord.cli import app; app()", "serve", *sources, "--port", "0"]
-    with subprocess.Popen([*command, "--store", store], stdout=subprocess.PIPE, text=True) as child:
+    # A key is of a server's clients: this child is asked by this process alone.
+    env = {name: value for name, value in os.environ.items() if name != "ACCORD_API_KEY"}
+    with subprocess.Popen([*command, "--store", store], stdout=subprocess.PIPE, text=True, env=env) as child:
         try:
             yield child
         finally:
