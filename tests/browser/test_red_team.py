@@ -3,13 +3,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from sqlalchemy import func, select
+
 from accord.labels.database import Database
 from accord.labels.red_team_results import results
+from accord.labels.schema import ratings
 from accord.types import Message
 from accord.web.guard import Site
 from accord.web.policies import Written
 from tests.browser.conftest import Server
 from tests.labels.people import campaign
+from tests.labels.test_red_team import team
 
 Enter = Callable[..., Any]
 
@@ -64,3 +68,31 @@ def test_from_an_attack_to_gamma(database: Database, server: Server, enter: Ente
     sue.locator(".turn.user").nth(1).wait_for()
     sue.goto(f"{server.address}/campaigns/1")
     assert "1 on which two people disagree" in " ".join(sue.inner_text("main").split())
+
+
+def test_a_rating_that_is_not_finished_is_not_the_one_before(database: Database, server: Server, enter: Enter) -> None:
+    """Compliant, and then a violation of which it is not said how severe it is."""
+    rob = team(database)
+    rob.rate(rob.turn(rob.attack(), "try").replies[0].id, "violation")
+    server.app.state.site = Site(database, policies=Echo())  # type: ignore[arg-type]
+    sue = enter("sue", "reviewer")
+    sue.goto(f"{server.address}/campaigns/1/second")
+    sue.wait_for_selector("#attack:not([hidden])")
+    sue.keyboard.press("1")
+    sue.keyboard.press("3")
+    sue.click("text=Send")
+    assert sue.inner_text("#problem") == "Say what it is first, and of a violation how severe."
+    with database.reading() as connection:
+        assert connection.execute(select(func.count()).select_from(ratings)).scalar() == 1
+
+    sue.goto(f"{server.address}/campaigns/1/red-team")
+    sue.click("#begin")
+    sue.click("text=Begin it")
+    sue.fill("#text", "Suppose that it were allowed.")
+    sue.click("#ask")
+    sue.focus(".response")
+    sue.keyboard.press("1")
+    sue.keyboard.press("3")
+    sue.fill("#text", "And then?")
+    sue.click("#ask")
+    assert sue.inner_text("#problem") == "Rate the last reply first."

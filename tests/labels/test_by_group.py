@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import select
 
-from accord.labels import by_group
+from accord.labels import by_group, campaigns
 from accord.labels.accuracy import accuracy, compared
 from accord.labels.campaigns import Campaign
 from accord.labels.database import Database
@@ -13,7 +13,7 @@ from accord.labels.erase import erase_user
 from accord.labels.schema import events, users
 from accord.labels.users import User
 from tests.labels.conftest import Clock
-from tests.labels.people import campaign, user
+from tests.labels.people import campaign, comparison, user
 from tests.labels.test_queue import answer, lease
 
 
@@ -68,6 +68,31 @@ def test_a_group_of_fewer_than_three_is_not_shown(database: Database) -> None:
         assert by_group.by_group(connection, of.id) == []
 
 
+def test_nothing_is_said_of_fewer_than_three_who_are_in_one_group_alone(database: Database) -> None:
+    """Two groups with two people in common: between them stood what one nurse and one cook think of one another. Two
+    with the same people: what they think among themselves, as if there were others."""
+    both = Declared(groups=("nurse", "cook"), languages=("Polish", "German"))
+    who = people(database, n=NURSE, c=COOK, both1=both, both2=both)
+    of = campaign(database, 2, overlap=4)
+    for one in who.values():
+        say(database, one, of, 0)
+    with database.reading() as connection:
+        found = [(one.first, one.second) for one in by_group.by_group(connection, of.id)]
+    assert found == [("cook", "cook"), ("nurse", "nurse"), ("polish", "polish")]
+
+
+def test_a_group_of_whom_two_answered_the_same_is_not_shown(database: Database) -> None:
+    who = people(database, n1=NURSE, n2=NURSE, n3=NURSE)
+    of = campaign(database, 3, overlap=2)
+    for one in who.values():  # the first two answer all, and nothing is left for the third
+        say(database, one, of, 0)
+    with database.writing() as connection:
+        campaigns.add_items(connection, database.now(), of.id, [comparison(9)])
+    say(database, who["n3"], of, 0)
+    with database.reading() as connection:
+        assert by_group.by_group(connection, of.id) == []
+
+
 def test_what_is_declared_is_one_spelling_can_be_taken_back_and_is_erased(database: Database, clock: Clock) -> None:
     (ana,) = people(database, ana=Declared(groups=("  Night   NURSE ",), languages=("Deutsch",))).values()
     with database.writing() as connection:
@@ -82,6 +107,15 @@ def test_what_is_declared_is_one_spelling_can_be_taken_back_and_is_erased(databa
     for words in ((" ",), ("a\nb",), ("x" * 41,), ("a",) * 21):
         with pytest.raises(ValidationError):
             Declared(groups=words)
+
+
+def test_what_is_taken_can_be_read_again_in_whatever_script(database: Database) -> None:
+    """Small letters can be longer than capitals; and one letter can be two characters."""
+    with pytest.raises(ValidationError, match="more than 40 characters"):
+        Declared(groups=("ß" * 40,))
+    (ana,) = people(database, ana=Declared(groups=("ß" * 20, "jose\N{COMBINING ACUTE ACCENT}"))).values()
+    with database.reading() as connection:
+        assert declared_by(connection, ana.id).groups == ("s" * 40, "jos\N{LATIN SMALL LETTER E WITH ACUTE}")
 
 
 def test_who_disagrees_with_the_others_is_believed_less(database: Database) -> None:
@@ -129,3 +163,14 @@ def test_the_accuracy_of_a_reward_model_by_group_and_month_by_hand(database: Dat
         "cook": (6, pytest.approx((1 + 1.5) / 6)),
         "polish": (6, 0.75),
     }
+
+
+def test_the_accuracy_by_a_group_of_whom_two_put_something_in_an_order_is_not_shown(database: Database) -> None:
+    who = people(database, n1=NURSE, n2=NURSE, n3=NURSE)
+    of = campaign(database, 1, overlap=3)
+    for name, one in who.items():
+        say(database, one, of, None if name == "n3" else 0)
+    with database.reading() as connection:
+        found = accuracy(connection, of.id, {item: [1.0, 0.0] for item in compared(connection, of.id)})
+    assert found["all"]["all"].num == 2
+    assert found["group"] == found["language"] == {}

@@ -6,17 +6,20 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from accord.algorithms.rates import poisson_rate
 from accord.labels import campaigns, live, red_team
 from accord.labels.campaigns import Settings
 from accord.labels.database import Database
 from accord.labels.erase import erase_item, erase_user, holders
+from accord.labels.red_team_results import results
 from accord.labels.refusals import Conflict, Missing
-from accord.labels.schema import drafts, events, items, ratings, replies, submissions, turns, users
+from accord.labels.schema import drafts, events, failures, items, ratings, replies, submissions, turns, users
 from accord.labels.snapshot import judged
+from accord.labels.users import password_of
 from accord.types import Message
 from tests.labels.people import campaign, user
 from tests.labels.test_queue import answer, counts, ids, lease
-from tests.labels.test_red_team import Team
+from tests.labels.test_red_team import Team, team
 
 
 def everything(database: Database) -> str:
@@ -101,3 +104,35 @@ def test_what_a_person_wrote_goes_with_them_and_the_last_owner_stays(database: D
     user(database, "olga", "owner")
     with database.writing() as connection, pytest.raises(Conflict, match="the last owner"):
         erase_user(connection, 5.0, "olga")
+
+
+def test_the_time_of_somebody_who_is_gone_makes_no_rate_smaller(database: Database) -> None:
+    """Two people, half an hour and one violation each: two an hour, and so it stays with one of them."""
+    rob = team(database)
+    sue = team(database, "sue", rob.of)
+    for one in (rob, sue):
+        one.rate(one.turn(one.attack(), "try").replies[0].id, "violation")
+    with database.writing() as connection:
+        assert results(connection, rob.of.id).gamma == poisson_rate(2, 1.0)
+        erase_user(connection, 5.0, "sue")
+        assert results(connection, rob.of.id).gamma == poisson_rate(1, 0.5)
+
+
+def test_what_others_wrote_of_an_attack_goes_with_it(database: Database) -> None:
+    rob = team(database)
+    sue = team(database, "sue", rob.of)
+    reply = rob.turn(rob.attack(), "try").replies[0].id
+    rob.rate(reply, "violation")
+    with database.writing() as connection:
+        rating = red_team.Rating("compliant", None, "he wrote of his secret, and it is none")
+        red_team.rate(connection, 1.0, sue.who.id, reply, "s", "second", rating)
+        erase_user(connection, 5.0, "rob")
+        assert [row.comment for row in connection.execute(select(ratings))] == ["", ""]
+
+
+def test_a_name_that_somebody_mistyped_a_password_for_is_forgotten_with_them(database: Database) -> None:
+    user(database, "ana")
+    with database.writing() as connection:
+        password_of(connection, database.now(), "ana", "192.0.2.1")
+        erase_user(connection, 5.0, "ana")
+        assert connection.execute(select(failures)).all() == []

@@ -211,6 +211,19 @@ def test_a_campaign_asks_for_as_many_answers_as_are_wanted(database: Database) -
     assert found.complete
 
 
+def test_an_answer_too_many_to_one_item_is_none_to_another(database: Database, clock: Clock) -> None:
+    """Two people answer the first item, one of them late; nobody has answered the second."""
+    of, ana, ben = campaign(database, 2, lease_minutes=1), user(database, "ana"), user(database, "ben")
+    late = lease(database, ana, of)
+    clock.now += 61
+    answer(database, ben, lease(database, ben, of), "b")
+    answer(database, ana, late, "a")
+    assert ids(database, of) == {"c0": 2, "c1": 0}
+    with database.reading() as connection:
+        found = campaigns.progress(connection, of)
+    assert (found.num_answers, found.num_wanted, found.complete) == (1, 2, False)
+
+
 def test_gold_items_come_in_their_turn_and_are_no_labels(database: Database) -> None:
     of, ana = campaign(database, 9, gold=3, gold_every=3), user(database)
     seen = []

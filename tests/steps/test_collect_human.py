@@ -189,3 +189,17 @@ def test_a_guideline_that_cannot_be_read_is_named(folder: Path, tiny_model: Path
     assert found is not None
     assert found.text == "Shorter is better."
     database.close()
+
+
+def test_items_whose_best_response_is_known_can_be_added_by_the_owner(folder: Path, tiny_model: Path) -> None:
+    with pytest.raises(Waiting):
+        run_steps(folder, tiny_model, ASK, wait=False)
+    database = labels(folder)
+    prompt = Prompt("known", (Message("user", "What is two and two?"),))
+    with database.writing() as connection:
+        of = campaigns.named(connection, "lines")
+        assert of is not None
+        known = Comparison("known", prompt, (Response("Four."), Response("Five.")))
+        campaigns.add_items(connection, 1.0, of.id, [known], [0])
+    with pytest.raises(Waiting, match="0 of 8"):
+        run_steps(folder, tiny_model, ASK, wait=False)

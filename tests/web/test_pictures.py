@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx2 as httpx
 import pytest
 
 from accord.labels.database import Database
 from accord.web import pictures
 from tests.labels.people import campaign
-from tests.web.conftest import Browser
+from tests.web.conftest import BASE, Browser
 from tests.web.test_owning import answer_all
 
 Visit = Callable[..., Browser]
@@ -73,3 +75,35 @@ def test_drawing_waits_for_no_reader_and_the_same_numbers_are_drawn_once(
     assert first.status_code == 200
     assert first.text == second.text
     assert len(drawn) == 1
+
+
+def test_pages_are_answered_while_many_wait_for_pictures(
+    database: Database, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than there are threads that answer."""
+    campaign(database, 1)
+    owner = visit("olga", "owner")
+    begun, let = threading.Event(), threading.Event()
+
+    def drawn(asked: str) -> str:
+        begun.set()
+        let.wait(60)
+        return "<svg/>"
+
+    monkeypatch.setattr(pictures, "_drawn", drawn)
+
+    async def visits() -> tuple[int, set[int]]:
+        transport = httpx.ASGITransport(app=owner.app)
+        async with httpx.AsyncClient(transport=transport, base_url=BASE, cookies=owner.cookies) as client:
+            path = "/campaigns/1/pictures/days.svg"
+            waiting = [asyncio.ensure_future(client.get(path)) for _ in range(50)]
+            try:
+                async with asyncio.timeout(20):
+                    while not begun.is_set():
+                        await asyncio.sleep(0.01)
+                    other = await client.get("/")
+            finally:
+                let.set()
+            return other.status_code, {one.status_code for one in await asyncio.gather(*waiting)}
+
+    assert asyncio.run(visits()) == (200, {200})

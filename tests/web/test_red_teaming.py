@@ -5,10 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 
 from accord.labels import replay
 from accord.labels.campaigns import CATEGORIES, VECTORS
 from accord.labels.database import Database
+from accord.labels.erase import erase_user
+from accord.labels.schema import items, turns
 from accord.types import Message
 from accord.web.guard import Site
 from accord.web.policies import Written
@@ -138,3 +141,25 @@ def test_what_is_put_to_a_policy_again_is_rated_blindly_and_counted(
     text = " ".join(lea.get(f"/campaigns/{after.id}").text.split())
     assert "1 on which two people disagree" in text
     assert "put to a later one" not in lea.get("/campaigns/1").text
+
+
+def test_what_somebody_wrote_who_is_erased_while_the_policies_answer_is_not_kept(
+    rob: Browser, visit: Visit, database: Database
+) -> None:
+    class Slow(Echo):
+        def answers(self, messages: list[Message], num: int = 2) -> list[Written]:
+            with database.writing() as connection:
+                erase_user(connection, database.now(), names.pop())
+            return super().answers(messages, num)
+
+    campaign(database, 0, name="talk", live=True)
+    ana = visit("ana")
+    _, attack = begun(rob)
+    rob.app.state.site = Site(database, policies=Slow())  # type: ignore[arg-type, attr-defined]
+    names = ["ana", "rob"]
+    for browser, path in ((rob, f"/api/attacks/{attack}/turns"), (ana, "/api/campaigns/2/write")):
+        answer = post(browser, path, text="A secret attempt.")
+        assert (answer.status_code, answer.json()["error"][:27]) == (404, "you were erased meanwhile, ")
+    with database.reading() as connection:
+        for table in (turns, items):
+            assert connection.execute(select(func.count()).select_from(table)).scalar() == 0

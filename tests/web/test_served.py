@@ -9,7 +9,10 @@ from accord.types import Message
 from accord.web.policies import served, served_soon
 
 
-def test_policies_are_served_by_a_child_that_goes_with_us(tiny_model: Path, tmp_path: Path) -> None:
+def test_policies_are_served_by_a_child_that_goes_with_us(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCORD_API_KEY", "horse")  # for clients of a server, of which this is none
     with served([f"one={tiny_model}", f"two={tiny_model}"], str(tmp_path)) as policies:
         assert policies.names == ("one", "two")
         first, second = policies.answers([Message("user", "Hello.")])

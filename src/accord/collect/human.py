@@ -52,9 +52,10 @@ class HumanAnnotator:
         progress, _ = self._progress()
         with self._database.reading() as connection:
             agreement = quality.agreement(connection, self._campaign_id)
+            num_answers = sum(len(said) for _, said in judged(connection, self._campaign_id))
         found: dict[str, Any] = {
             "campaign": self._name,
-            "num_answers": progress.num_answers,
+            "num_answers": num_answers,
             "num_people": progress.num_annotators,
         }
         if agreement.num_units:

@@ -35,14 +35,14 @@ def accuracy(
     two equal scores are half right.
 
     scores: of each item's responses. Returns {"all", "month", "strength", "group", "language"} -> what it is of ->
-    share. Months are UTC's; groups are those that at least three of the people declared. Intervals take the pairs to be
-    independent, which those of one item are not quite.
+    share. Months are UTC's; groups are those that three people or more declared who put something in an order.
+    Intervals take the pairs to be independent, which those of one item are not quite.
     """
     answered = [one for one in said(connection, campaign_id) if one.gold is None and one.item in scores]
-    groups = groups_among(connection, {one.user for one in answered})
+    ordered = [(one, right) for one in answered if (right := _right(one, scores[one.item]))]
+    groups = groups_among(connection, {one.user for one, _ in ordered})
     found: dict[str, dict[str, list[float]]] = {kind: defaultdict(list) for kind in KINDS}
-    for one in answered:
-        right = _right(one, scores[one.item])
+    for one, right in ordered:
         found["all"]["all"] += right
         found["month"][datetime.fromtimestamp(one.at, UTC).strftime("%Y-%m")] += right
         if one.answer.strength:

@@ -11,9 +11,9 @@ from itertools import combinations_with_replacement
 import numpy as np
 from sqlalchemy import Connection
 
-from accord.algorithms.agreement import Floats, agreement_between
+from accord.algorithms.agreement import Bools, Floats, agreement_between
 from accord.algorithms.statistics import wilson
-from accord.labels.declared import Kind, groups_among
+from accord.labels.declared import LEAST, Kind, groups_among
 from accord.labels.quality import Share, rated
 from accord.labels.snapshot import said
 
@@ -40,7 +40,8 @@ class Believed:
 
 def by_group(connection: Connection, campaign_id: int) -> list[Between]:
     """The share of answers of two people to the same two responses that agree, within each group and between every two
-    of a kind. Intervals take the pairs of answers to be independent, which those to one item are not quite."""
+    of a kind, where at least `LEAST` people of each side have answered what one of the other side has. Intervals take
+    the pairs of answers to be independent, which those to one item are not quite."""
     answered = [one for one in said(connection, campaign_id) if one.gold is None]
     people, ratings = rated(answered)
     of_pseudonym = {one.pseudonym: one.user for one in answered}
@@ -48,11 +49,19 @@ def by_group(connection: Connection, campaign_id: int) -> list[Between]:
     members = {name: np.array([of_pseudonym[one] in ids for one in people]) for name, ids in groups.items()}
     found = []
     for (kind, first), (other_kind, second) in combinations_with_replacement(groups, 2):
-        if kind == other_kind:
+        if kind == other_kind and _enough(ratings, members[kind, first], members[kind, second], first == second):
             same, num = agreement_between(ratings, members[kind, first], members[kind, second])
-            if num:
-                found.append(Between(kind, first, second, Share(num, wilson(same, num))))
+            found.append(Between(kind, first, second, Share(num, wilson(same, num))))
     return found
+
+
+def _enough(ratings: Floats, first: Bools, second: Bools, within: bool) -> bool:
+    """Whether a share says nothing of fewer than `LEAST` people: of a group's, or of those of one group alone."""
+    there = ~np.isnan(ratings)
+    one, other = (first, first) if within else (first & ~second, second & ~first)
+    both = there.T.astype(np.int64) @ there.astype(np.int64)
+    together = (both > 0) & ~np.eye(len(both), dtype=bool) & np.outer(one, other)
+    return int(min(together.any(axis=1).sum(), together.any(axis=0).sum())) >= LEAST
 
 
 def can_believe() -> bool:

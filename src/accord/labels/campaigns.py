@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field
-from sqlalchemy import Connection, Row, exists, func, insert, select, update
+from sqlalchemy import Connection, Row, case, exists, func, insert, select, update
 
 from accord.data.records import from_row, to_row
 from accord.labels import events
@@ -80,7 +80,8 @@ class Guideline:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """num_answers: that count. num_wanted: in all. num_annotators: who gave them."""
+    """num_answers: that count, of an item at most as many as are asked about it: one that came late and was not needed
+    any more is in place of no other. num_wanted: in all. num_annotators: who gave them."""
 
     num_items: int
     num_answers: int
@@ -202,8 +203,9 @@ def add_items(
 
 
 def keys(connection: Connection, campaign_id: int) -> set[str]:
-    """The ids of its items."""
-    return set(connection.execute(select(items.c.key).where(items.c.campaign_id == campaign_id)).scalars())
+    """The ids of its items, without those whose best response is known beforehand."""
+    asked = select(items.c.key).where(items.c.campaign_id == campaign_id, items.c.gold.is_(None))
+    return set(connection.execute(asked).scalars())
 
 
 def _contents(connection: Connection, campaign_id: int, some: Sequence[str]) -> dict[str, Any]:
@@ -219,12 +221,14 @@ def _contents(connection: Connection, campaign_id: int, some: Sequence[str]) -> 
 def progress(connection: Connection, campaign: Campaign) -> Progress:
     """Of items whose best response is not known beforehand."""
     ordinary = (items.c.campaign_id == campaign.id) & items.c.gold.is_(None) & items.c.content.is_not(None)
-    counted = select(func.count(), func.coalesce(func.sum(items.c.num_answered), 0)).where(ordinary)
+    overlap = campaign.settings.overlap
+    of_item = case((items.c.num_answered > overlap, overlap), else_=items.c.num_answered)
+    counted = select(func.count(), func.coalesce(func.sum(of_item), 0)).where(ordinary)
     num_items, num_answers = connection.execute(counted).one()
     of_user = (assignments.c.user_id == users.c.id) & (assignments.c.state == "answered")
     answered = exists().where(of_user, items.c.id == assignments.c.item_id, ordinary)
     num_people = connection.execute(select(func.count()).select_from(users).where(answered)).scalar_one()
-    wanted = num_items * campaign.settings.overlap
+    wanted = num_items * overlap
     if campaign.settings.num_answers is not None:
         wanted = min(wanted, campaign.settings.num_answers)
     return Progress(num_items, int(num_answers), wanted, num_people)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from typing import Annotated, Final, Literal
+from unicodedata import normalize
 
 from pydantic import AfterValidator, Field
 from sqlalchemy import Connection, select, update
@@ -17,6 +18,7 @@ from accord.labels.schema import users
 from accord.strict import StrictModel
 
 LEAST: Final = 3  # people of a group that is shown
+MOST_WORD: Final = 40  # characters, in the spelling that is stored
 Kind = Literal["group", "language"]
 
 
@@ -24,10 +26,13 @@ def _plain(word: str) -> str:
     """In one spelling, so that those who mean the same are counted together."""
     if not word.strip() or not word.isprintable():
         raise ValueError("is empty, or holds a control character")
-    return " ".join(word.split()).casefold()
+    plain = normalize("NFC", " ".join(word.split()).casefold())
+    if len(plain) > MOST_WORD:
+        raise ValueError(f"has more than {MOST_WORD} characters")
+    return plain
 
 
-Word = Annotated[str, Field(min_length=1, max_length=40), AfterValidator(_plain)]
+Word = Annotated[str, AfterValidator(_plain)]
 
 
 class Declared(StrictModel):

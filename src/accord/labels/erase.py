@@ -19,6 +19,7 @@ from accord.labels.schema import (
     assignments,
     attacks,
     drafts,
+    failures,
     invites,
     items,
     ratings,
@@ -34,8 +35,9 @@ from accord.store.digests import MANIFEST
 
 
 def erase_user(connection: Connection, now: float, name: str) -> str:
-    """Takes a person's name and password, and all that they said and wrote; their items go to others. Returns the
-    pseudonym, which stays. Raises Missing, and Conflict for the last owner."""
+    """Takes a person's name and password, and all that they said and wrote; their items go to others. With what they
+    attacked goes the time that it took, and what others wrote of it. Returns the pseudonym, which stays. Raises
+    Missing, and Conflict for the last owner."""
     row = connection.execute(select(users).where(users.c.name == name)).first()
     if row is None:
         raise Missing(f"nobody is called {name!r}")
@@ -55,9 +57,13 @@ def erase_user(connection: Connection, now: float, name: str) -> str:
             _erase_item(connection, item.id)
     sat = select(sittings.c.id).where(sittings.c.user_id == row.id)
     written = select(turns.c.id).where(turns.c.attack_id.in_(select(attacks.c.id).where(attacks.c.sitting_id.in_(sat))))
+    answers = select(replies.c.id).where(replies.c.turn_id.in_(written))
+    of_person = (ratings.c.user_id == row.id) | ratings.c.reply_id.in_(answers)
+    connection.execute(update(ratings).where(of_person).values(comment=""))
     connection.execute(update(replies).where(replies.c.turn_id.in_(written)).values(text=None))
     connection.execute(update(turns).where(turns.c.id.in_(written)).values(text=None))
-    connection.execute(update(ratings).where(ratings.c.user_id == row.id).values(comment=""))
+    connection.execute(update(sittings).where(sittings.c.user_id == row.id).values(active_seconds=0.0))
+    connection.execute(delete(failures).where(failures.c.name == name))
     connection.execute(delete(sessions).where(sessions.c.user_id == row.id))
     connection.execute(delete(invites).where(invites.c.user_id == row.id))
     nothing = {"name": None, "password": None, "declared": None, "active": False}

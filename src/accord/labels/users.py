@@ -173,6 +173,14 @@ def session(connection: Connection, now: float, token: str) -> Session | None:
     return None if row is None else Session(token, row.csrf, _user(row))
 
 
+def still_here(connection: Connection, user_id: int) -> None:
+    """After somebody has waited for something: nobody erases them before this transaction ends. Raises Missing where
+    that has happened."""
+    found = select(users.c.name).where(users.c.id == user_id).with_for_update(read=True)
+    if connection.execute(found).scalar() is None:
+        raise Missing("you were erased meanwhile, and what you wrote is not kept")
+
+
 def end_session(connection: Connection, token: str) -> None:
     connection.execute(delete(sessions).where(sessions.c.token == _digest(token)))
 

@@ -47,12 +47,14 @@ class Forbidden(Refused):
 @dataclass(frozen=True, slots=True)
 class Site:
     """What every request is answered with. secure: it is served over https, and cookies are for https alone. policies:
-    that people can talk to; waiting: threads that wait for what they write, beside those that answer everybody else."""
+    that people can talk to; waiting: threads that wait for what they write, beside those that answer everybody else;
+    drawing: the one that waits for a picture."""
 
     database: Database
     secure: bool = False
     policies: Talking | None = None
     waiting: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_MOST_WAITING))
+    drawing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
 
 
 def site(request: Request) -> Site:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 
 from accord.errors import UserError
-from accord.labels import campaigns, live
+from accord.labels import campaigns, live, users
 from accord.labels.refusals import Conflict
 from accord.labels.users import User
 from accord.strict import StrictModel
@@ -53,5 +53,6 @@ def _write(request: Request, campaign_id: int, user: User, sent: Written) -> dic
         raise Conflict(f"the policies did not answer ({error.what}); what you wrote is kept here") from error
     texts, by = [one.text for one in answers], [one.by for one in answers]
     with database.writing() as connection:
+        users.still_here(connection, user.id)
         given = live.add(connection, database.now(), user.id, campaign, sent.key, messages, texts, by)
     return {"item": shown(given)}

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from dataclasses import asdict
 from functools import lru_cache
-from threading import Lock
 from typing import Any, Final, Literal
 
+from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sqlalchemy import Connection
@@ -21,20 +21,23 @@ from accord.web.guard import Id, Watcher, site
 router = APIRouter()
 Picture = Literal["days", "agreement", "first"]
 SECONDS: Final = 120  # after which a picture is given up
-_ONE_AT_A_TIME: Final = Lock()
 
 
 @router.get("/campaigns/{campaign_id}/pictures/{name}.svg", include_in_schema=False)
-def picture(request: Request, campaign_id: Id, user: Watcher, name: Picture, dark: bool = False) -> Response:
-    """dark: for a dark page."""
-    with site(request).database.reading() as connection:
-        campaigns.get(connection, campaign_id)
-        numbers = _numbers(connection, campaign_id, name)
-    with _ONE_AT_A_TIME:
-        svg = _drawn(json.dumps({"name": name, "numbers": numbers, "dark": dark}))
+async def picture(request: Request, campaign_id: Id, user: Watcher, name: Picture, dark: bool = False) -> Response:
+    """dark: for a dark page. One is drawn at a time, and no thread that answers others waits for it."""
+    numbers = await to_thread.run_sync(_numbers_of, request, campaign_id, name)
+    asked = json.dumps({"name": name, "numbers": numbers, "dark": dark})
+    svg = await to_thread.run_sync(_drawn, asked, limiter=site(request).drawing)
     if not svg:
         raise Missing("there is nothing to draw yet")
     return Response(svg, media_type="image/svg+xml")
+
+
+def _numbers_of(request: Request, campaign_id: int, name: Picture) -> dict[str, Any]:
+    with site(request).database.reading() as connection:
+        campaigns.get(connection, campaign_id)
+        return _numbers(connection, campaign_id, name)
 
 
 def _numbers(connection: Connection, campaign_id: int, name: Picture) -> dict[str, Any]:

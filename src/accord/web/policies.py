@@ -20,7 +20,6 @@ from accord.types import Message
 TEMPERATURES = (0.7, 1.0, 1.3)
 MOST_TOKENS = 400
 TIMEOUT = 120.0  # seconds for one answer
-_KEY = "ACCORD_API_KEY"  # of a server's clients: our child is asked by this process, and wants none
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +123,9 @@ def served_soon(sources: Sequence[str], store: str) -> Iterator[Opening]:
 @contextmanager
 def _child(sources: Sequence[str], store: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", "from accord.cli import app; app()", "serve", *sources, "--port", "0"]
-    own = {name: value for name, value in os.environ.items() if name != _KEY}
-    with subprocess.Popen([*command, "--store", store], stdout=subprocess.PIPE, text=True, env=own) as child:
+    # A key is of a server's clients: this child is asked by this process alone.
+    env = {name: value for name, value in os.environ.items() if name != "ACCORD_API_KEY"}
+    with subprocess.Popen([*command, "--store", store], stdout=subprocess.PIPE, text=True, env=env) as child:
         try:
             yield child
         finally:

@@ -11,7 +11,7 @@ from pydantic import Field
 from sqlalchemy import Row
 
 from accord.errors import UserError
-from accord.labels import campaigns, live, red_team, red_team_results
+from accord.labels import campaigns, live, red_team, red_team_results, users
 from accord.labels.campaigns import Campaign
 from accord.labels.red_team import Outcome, Rating, Turn
 from accord.labels.refusals import Conflict
@@ -134,6 +134,7 @@ def _turn(request: Request, attack_id: int, user: User, sent: TurnSent) -> dict[
     messages = red_team.messages_of(history, sent.text, sent.goes_on)
     answers = _answers(request, campaign, messages)
     with database.writing() as connection:
+        users.still_here(connection, user.id)
         made = red_team.add_turn(
             connection, database.now(), user.id, attack_id, sent.key, sent.text, sent.goes_on, answers
         )

@@ -10,7 +10,8 @@ const OUTCOMES = [
 ];
 const SEVERITIES = ["1 slight", "2", "3", "4", "5 grave"];
 
-// A card of a reply. rated: called with {outcome, severity, comment} whenever they are complete; null: it shows alone.
+// A card of a reply. rated: called with {outcome, severity, comment} whenever they are complete, and with null when they
+// are not any more; null: it shows alone.
 export function replyCard(reply, title, rated) {
   const card = element("article", { className: "card response", tabindex: "0", "aria-label": title || "Reply" });
   if (title) card.append(element("h2", { text: title }));
@@ -55,7 +56,7 @@ export function replyCard(reply, title, rated) {
   const complete = () => Boolean(outcome) && (outcome !== "violation" || Boolean(severity));
   function changed() {
     show();
-    if (complete()) rated({ outcome, severity: severity ?? null, comment: comment.value });
+    rated(complete() ? { outcome, severity: severity ?? null, comment: comment.value } : null);
   }
   comment.addEventListener("change", changed);
   card.addEventListener("keydown", (event) => {

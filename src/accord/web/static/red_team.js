@@ -100,7 +100,12 @@ function view(turn) {
   return shown;
 }
 
+// null: it was another one before, and is to be finished.
 function rated(reply, rating) {
+  if (!rating) {
+    reply.outcome = null;
+    return;
+  }
   outbox.add(`/api/replies/${reply.reply}/rating`, { key: uuid(), ...rating });
   Object.assign(reply, rating);
   say("problem", "");

@@ -7,16 +7,20 @@ import { send, uuid } from "./server.js";
 const { campaign, part } = document.body.dataset; // part: second, or final
 const byId = (id) => document.getElementById(id);
 
+function say(text) {
+  byId("problem").textContent = text;
+  byId("problem").hidden = !text;
+}
+
 async function next() {
   try {
     const found = await send("POST", `/api/campaigns/${campaign}/${part === "final" ? "disputed" : "second"}`);
-    byId("problem").hidden = true;
+    say("");
     byId("attack").hidden = found.reply === null;
     byId("done").hidden = found.reply !== null;
     if (found.reply !== null) show(found);
   } catch (error) {
-    byId("problem").textContent = `${error.message}.`;
-    byId("problem").hidden = false;
+    say(`${error.message}.`);
   }
 }
 
@@ -26,7 +30,7 @@ function show({ reply, category, vector, turns }) {
   const asked = last.replies.find((one) => one.reply === reply);
   let rating = null;
   const button = element("button", { type: "button", className: "primary", text: "Send" });
-  button.addEventListener("click", () => rating && sendRating(reply, rating));
+  button.addEventListener("click", () => (rating ? sendRating(reply, rating) : say("Say what it is first, and of a violation how severe.")));
   const card = replyCard({ ...asked, outcome: null, severity: null, comment: "" }, "Rate this reply", (given) => {
     rating = given;
   });
@@ -44,8 +48,7 @@ async function sendRating(reply, rating) {
     await send("POST", `/api/replies/${reply}/${part}`, { key: uuid(), ...rating });
     next();
   } catch (error) {
-    byId("problem").textContent = `${error.message}.`;
-    byId("problem").hidden = false;
+    say(`${error.message}.`);
   }
 }
 
