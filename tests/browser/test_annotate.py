@@ -53,6 +53,25 @@ def test_pairs_with_keys_alone(database: Database, server: Server, enter: Enter)
     assert all(one.active_seconds >= 0 for one in all_said(database))
 
 
+def test_when_the_owner_asks_for_more_the_page_asks_so_and_no_answer_is_lost(database: Database, enter: Enter) -> None:
+    of = campaign(database, 2)
+    page = enter()
+    annotate(page)
+    page.keyboard.press("2")
+    with database.writing() as connection:
+        settings = of.settings.model_copy(update={"safety": True})
+        campaigns.change(connection, database.now(), of.id, settings)
+    page.keyboard.press("Enter")  # an answer to what is not asked so any more: the item comes again
+    page.wait_for_selector(".bins")
+    page.wait_for_selector("#item:not([hidden])")
+    assert all_said(database) == []
+    page.keyboard.press("2")
+    for button in page.query_selector_all(".bins button:first-child"):
+        button.click()
+    page.keyboard.press("Enter")
+    wait_for_answers(page, 1)
+
+
 def test_an_answer_that_is_not_complete_is_not_sent_and_the_page_says_why(database: Database, enter: Enter) -> None:
     campaign(database, 1, safety=True)
     page = enter()

@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, text
 from accord.errors import UserError
 from accord.labels import migrate
 from accord.labels.database import Database, sqlite_url, wal_is_safe
-from accord.labels.migrate import backup, open_labels
+from accord.labels.migrate import backup, open_labels, restore
 from accord.labels.schema import REVISION, metadata
 from accord.labels.snapshot import said
 
@@ -101,6 +101,23 @@ def test_an_older_database_is_refused_and_migrated_when_asked(tmp_path: Path) ->
     with closing(sqlite3.connect(tmp_path / "labels.db.0001")) as kept:
         assert kept.execute("SELECT name FROM campaigns").fetchall() == [("one",)]
     assert sorted(one.name for one in tmp_path.iterdir()) == ["labels.db", "labels.db.0001"]
+
+
+@pytest.mark.sqlite
+def test_an_older_backup_is_restored_with_this_schema_and_others_are_refused(tmp_path: Path) -> None:
+    older(tmp_path / "copy.db")
+    before = (tmp_path / "copy.db").read_bytes()
+    database = Database(sqlite_url(restore(tmp_path / "copy.db", tmp_path / "store")))
+    with database.reading() as connection:
+        assert len(said(connection, 1)) == 1
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    database.close()
+    assert (tmp_path / "copy.db").read_bytes() == before
+    with closing(sqlite3.connect(tmp_path / "other.db")) as raw:
+        raw.execute("CREATE TABLE t (x)")
+    with pytest.raises(UserError, match=r"other.db: this label database has the schema of another program"):
+        restore(tmp_path / "other.db", tmp_path / "second")
+    assert list((tmp_path / "second").iterdir()) == []
 
 
 def test_a_migration_that_fails_leaves_the_database_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,7 +171,7 @@ def test_undo_gives_the_last_item_back_with_its_answer(database: Database, clock
     back = lease(database, ana, of)
     assert back is not None
     assert first is not None
-    assert (back.assignment, back.earlier) == (first.assignment, ANSWER)
+    assert (back.assignment, back.earlier) == (first.assignment, {**ANSWER, "active_seconds": 4.0})
     answer(database, ana, back, "b", {"ranks": [2, 1], "strength": "slightly"})
     assert lease(database, ana, of) == second
     assert ids(database, of) == {"c0": 1, "c1": 0, "c2": 0}

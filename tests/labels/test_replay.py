@@ -12,7 +12,7 @@ from accord.labels.campaigns import CATEGORIES, VECTORS, Campaign, Settings
 from accord.labels.database import Database
 from accord.labels.erase import erase_user
 from accord.labels.red_team_export import is_held_out, records
-from accord.labels.red_team_results import next_disputed, results
+from accord.labels.red_team_results import next_disputed, ratings_of, results
 from accord.labels.refusals import Conflict, Missing, Unfit
 from accord.labels.schema import attacks, ratings, replies, sittings, turns
 from tests.labels.people import campaign, user
@@ -105,7 +105,8 @@ def test_the_share_that_is_no_violation_any_more(database: Database) -> None:
     assert counted.num_disputed == 1
     with database.reading() as connection:
         disputed = next_disputed(connection, lea.who.id, after.id)
-    assert disputed is not None
+        assert disputed is not None
+        assert {one.outcome for one in ratings_of(connection, disputed[0].reply)} == {"violation", "safe-refusal"}
     assert disputed[0].reply == others[7]
     lea.rate(others[7], "over-refusal", "final")
     with database.reading() as connection:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, select, update
 
 from accord.labels import events
 from accord.labels.schema import users
+from accord.labels.users import still_here
 from accord.strict import StrictModel
 
 LEAST: Final = 3  # people of a group that is shown
@@ -42,6 +43,7 @@ class Declared(StrictModel):
 
 def declare(connection: Connection, now: float, user_id: int, declared: Declared) -> None:
     """In place of what this person said before. The audit trail has that it was said, and not what."""
+    still_here(connection, user_id)
     values = declared.model_dump(mode="json") if declared != Declared() else None
     connection.execute(update(users).where(users.c.id == user_id).values(declared=values))
     events.record(connection, now, "declared", user_id)

@@ -74,7 +74,8 @@ def backup(database: Database, target: Path) -> None:
 
 
 def restore(source: Path, store: Path) -> Path:
-    """Makes a copy of a database the store's own. Raises UserError where anything of another one is there."""
+    """Makes a copy of a database the store's own, of this schema where it has an older one. Raises UserError where
+    anything of another one is there."""
     target = store / FILE
     left = [target, *(target.with_name(f"{FILE}{ending}") for ending in ("-journal", "-wal", "-shm"))]
     if there := [str(path) for path in left if path.exists()]:
@@ -82,18 +83,31 @@ def restore(source: Path, store: Path) -> Path:
         raise UserError(what, where=str(store), remedy="Move these away together, or name another --store.")
     if not source.is_file():
         raise UserError("there is no such file", where=str(source), remedy="Check the path.")
-    open_labels(source).close()  # that it is of this schema
     temp = target.with_name(f".{FILE}.{os.getpid()}.tmp")
     with disk_errors(target):
         store.mkdir(parents=True, exist_ok=True)
         try:
             _copy(source, temp)
             _check(temp, source)
+            _bring_up(temp, source)
             _put(temp, target)
         finally:
             with suppress(OSError):
                 temp.unlink(missing_ok=True)
     return target
+
+
+def _bring_up(temp: Path, source: Path) -> None:
+    """To this schema. Raises UserError for what is no label database, or a newer one's."""
+    engine = create_engine(sqlite_url(temp))
+    try:
+        with engine.begin() as connection:
+            if (found := _revision(connection)) is not None and found < REVISION:
+                _upgrade(connection)
+            else:
+                _refuse(found, str(source))
+    finally:
+        engine.dispose()
 
 
 def _replace(path: Path, source: Path | None) -> None:
@@ -155,9 +169,13 @@ def _is_old(database: Database) -> bool:
 def _refuse_other(database: Database) -> None:
     with database.reading() as connection:
         found = _revision(connection)
+    _refuse(found, database.url.render_as_string(hide_password=True))
+
+
+def _refuse(found: str | None, where: str) -> None:
+    """Raises UserError for another schema than this one."""
     if found == REVISION:
         return
-    where = database.url.render_as_string(hide_password=True)
     if found is not None and found > REVISION:
         remedy = "Use the newer one, or another store."
         raise UserError("a newer Accord has written this label database", where=where, remedy=remedy)

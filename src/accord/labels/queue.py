@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Row, Select, and_, delete, exists, func, insert, select, update
 
-from accord.labels import answers, campaigns
+from accord.labels import answers, campaigns, users
 from accord.labels.campaigns import Campaign
 from accord.labels.database import inserted
 from accord.labels.refusals import Conflict, Missing, Unfit
@@ -93,6 +93,7 @@ def submit(connection: Connection, now: float, user_id: int, assignment_id: int,
     row = connection.execute(found.with_for_update()).first()
     if row is None:
         raise Missing("this item was not given to you")
+    users.still_here(connection, user_id)
     item = connection.execute(select(items).where(items.c.id == row.item_id)).one()  # now that nobody changes it
     if repeated := _repeated(connection, assignment_id, sent):
         return repeated
@@ -149,6 +150,7 @@ def keep_draft(connection: Connection, now: float, user_id: int, assignment_id: 
     state = connection.execute(found.with_for_update()).scalar()
     if state is None:
         raise Missing("this item was not given to you")
+    users.still_here(connection, user_id)
     if state not in ("leased", "expired"):
         raise Conflict("this item was answered or skipped")
     connection.execute(delete(drafts).where(drafts.c.assignment_id == assignment_id))
@@ -208,10 +210,10 @@ def _next_item(connection: Connection, user_id: int, campaign: Campaign) -> Row[
     own = and_(assignments.c.item_id == items.c.id, assignments.c.user_id == user_id)
     seen = exists().where(own, assignments.c.state != "expired")
     there = select(items).where(items.c.campaign_id == campaign.id, items.c.content.is_not(None), ~seen)
-    if (gold := _next_gold(connection, user_id, campaign, there)) is not None:
-        return gold
     if campaign.settings.num_answers is not None and campaigns.progress(connection, campaign).complete:
         return None
+    if (gold := _next_gold(connection, user_id, campaign, there)) is not None:
+        return gold
     free = there.where(items.c.gold.is_(None), items.c.num_taken < campaign.settings.overlap)
     free = free.order_by(items.c.num_taken.desc(), items.c.position).limit(1)
     return connection.execute(free.with_for_update(skip_locked=True)).first()
@@ -271,7 +273,9 @@ def _given(connection: Connection, held: Row[Any]) -> Given:
     sent = select(submissions).where(submissions.c.assignment_id == held.id, submissions.c.kind != "withdrawal")
     earlier = connection.execute(sent.order_by(submissions.c.id.desc()).limit(1)).first()
     comparison = campaigns.comparison_of(content)
-    was = earlier.content if earlier is not None and earlier.kind == "answer" else None
+    was = None
+    if earlier is not None and earlier.kind == "answer" and earlier.content is not None:
+        was = {**earlier.content, "active_seconds": earlier.active_seconds}  # its time goes on
     return Given(held.id, comparison, tuple(held.order), draft, was)
 
 

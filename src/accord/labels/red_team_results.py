@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, func, select
 
 from accord.algorithms.rates import poisson_rate, rate_ratio
 from accord.algorithms.statistics import Interval
-from accord.labels.red_team import COPIED, Outcome, Turn, to_rate
+from accord.labels.red_team import COPIED, Outcome, Rating, Turn, to_rate
 from accord.labels.schema import attacks, ratings, replies, sittings, turns
 
 
@@ -82,6 +82,13 @@ def next_disputed(connection: Connection, user_id: int, campaign_id: int) -> tup
     """The first reply on which two people disagree, as `to_rate` has it; None when there is none."""
     disputed = next((one.reply for one in found(connection, campaign_id) if one.disputed), None)
     return None if disputed is None else to_rate(connection, disputed, user_id)
+
+
+def ratings_of(connection: Connection, reply_id: int) -> list[Rating]:
+    """What is said of a reply, the last of each person and part: for who decides between them."""
+    latest = select(func.max(ratings.c.id)).group_by(ratings.c.reply_id, ratings.c.user_id, ratings.c.part)
+    own = select(ratings).where(ratings.c.reply_id == reply_id, ratings.c.id.in_(latest)).order_by(ratings.c.id)
+    return [Rating(row.outcome, row.severity, row.comment) for row in connection.execute(own)]
 
 
 def compared(now: Results, before: Results) -> Interval | None:

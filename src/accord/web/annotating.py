@@ -74,7 +74,8 @@ def next_item(request: Request, campaign_id: Id, user: Annotator) -> dict[str, A
         campaign = campaigns.get(connection, campaign_id)
         given = queue.lease(connection, database.now(), user.id, campaign)
         progress = _progress(connection, user, campaign)
-    return {"item": shown(given) if given else None, "progress": progress}
+    asks = campaign.settings.model_dump(include={"strengths", "safety", "flags"}, mode="json")
+    return {"item": shown(given) if given else None, "progress": progress, "asks": asks}
 
 
 @router.put("/api/assignments/{assignment_id}/draft", status_code=204)

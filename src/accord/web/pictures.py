@@ -60,7 +60,10 @@ def _numbers(connection: Connection, campaign_id: int, name: Picture) -> dict[st
 def _drawn(asked: str) -> str:
     """In a process of its own, as this one has people to answer; the same numbers are drawn once."""
     command = [sys.executable, "-P", "-m", "accord.monitor.campaign_pictures"]
-    done = subprocess.run(  # in a session of its own, so that Ctrl-C does not break it off
-        command, input=asked.encode(), stdout=subprocess.PIPE, check=True, timeout=SECONDS, start_new_session=True
-    )
+    try:
+        done = subprocess.run(  # in a session of its own, so that Ctrl-C does not break it off
+            command, input=asked.encode(), stdout=subprocess.PIPE, check=True, timeout=SECONDS, start_new_session=True
+        )
+    except (subprocess.SubprocessError, OSError) as error:
+        raise Missing("this picture could not be drawn") from error
     return done.stdout.decode()

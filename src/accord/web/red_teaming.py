@@ -159,9 +159,15 @@ def second(request: Request, campaign_id: Id, user: RedTeamer) -> dict[str, Any]
 
 @router.post("/api/campaigns/{campaign_id}/disputed")
 def disputed(request: Request, campaign_id: Id, user: Watcher) -> dict[str, Any]:
-    """A reply on which two people disagree; null when there is none."""
+    """A reply on which two people disagree, with what they said; null when there is none."""
     with site(request).database.reading() as connection:
-        return _to_rate(red_team_results.next_disputed(connection, user.id, campaign_id))
+        found = _to_rate(red_team_results.next_disputed(connection, user.id, campaign_id))
+        if found["reply"] is not None:
+            said = red_team_results.ratings_of(connection, found["reply"])
+            found["said"] = [
+                {"outcome": one.outcome, "severity": one.severity, "comment": printable(one.comment)} for one in said
+            ]
+    return found
 
 
 @router.post("/api/replies/{reply_id}/second", status_code=204)

@@ -41,6 +41,10 @@ async function next() {
   for (;;) {
     try {
       const found = await send("POST", `/api/campaigns/${campaign}/next`);
+      if (asksElse(found.asks)) {
+        location.reload();
+        return;
+      }
       show("notice", "");
       showProgress(found.progress);
       if (found.item) begin(found.item);
@@ -56,6 +60,13 @@ async function next() {
       await new Promise((resolve) => setTimeout(resolve, 2000));
     }
   }
+}
+
+// Whether the owner has changed since this page was loaded what is asked.
+function asksElse(asks) {
+  const yes = (wanted) => (wanted ? "yes" : "no");
+  const flags = flagBoxes().map((box) => box.value);
+  return strengths !== yes(asks.strengths) || safety !== yes(asks.safety) || JSON.stringify(flags) !== JSON.stringify(asks.flags);
 }
 
 function showProgress({ own, answers, wanted }) {

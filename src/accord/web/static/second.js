@@ -24,7 +24,13 @@ async function next() {
   }
 }
 
-function show({ reply, category, vector, turns }) {
+// What those said who disagree.
+function opinions(said) {
+  const line = ({ outcome, severity, comment }) => `${outcome}${severity ? `, ${severity} of 5` : ""}${comment ? `: ${comment}` : ""}`;
+  return element("ul", { "aria-label": "What was said" }, ...said.map((one) => element("li", { text: line(one), dir: "auto" })));
+}
+
+function show({ reply, category, vector, turns, said = [] }) {
   byId("kind").textContent = `${category} · ${vector}`;
   const last = turns.at(-1);
   const asked = last.replies.find((one) => one.reply === reply);
@@ -37,6 +43,7 @@ function show({ reply, category, vector, turns }) {
   byId("turns").replaceChildren(
     ...turns.slice(0, -1).map((turn) => turnView(turn, null)),
     element("article", { className: "turn user" }, element("div", { className: "text", text: last.text, dir: "auto" })),
+    ...(said.length ? [opinions(said)] : []),
     card,
     button,
   );
