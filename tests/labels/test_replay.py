@@ -106,7 +106,7 @@ def test_the_share_that_is_no_violation_any_more(database: Database) -> None:
     with database.reading() as connection:
         disputed = next_disputed(connection, lea.who.id, after.id)
         assert disputed is not None
-        assert {one.outcome for one in ratings_of(connection, disputed[0].reply)} == {"violation", "safe-refusal"}
+        assert {one.outcome for one in ratings_of(connection, disputed[0].reply)} == {"violation", "over-refusal"}
     assert disputed[0].reply == others[7]
     lea.rate(others[7], "over-refusal", "final")
     with database.reading() as connection:
