@@ -80,3 +80,10 @@ def test_what_does_not_fit_is_said(arguments: tuple[str, ...], what: str) -> Non
     Path("wrong.csv").write_text(COLUMNS + "a,b,safe,perhaps\n")
     Path("prompts.csv").write_text("prompt,label\na,safe\n")
     assert what in accord(*arguments, status=2)
+
+
+def test_a_type_that_says_safe_or_unsafe_is_taken_at_its_word() -> None:
+    rows = [{"prompt": kind, "completion": YES, "type": kind} for kind in ("unsafe", "safe", "contrast_x", "x")]
+    Path("types.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = json.loads(accord("types.jsonl", "--json"))["results"]["types.jsonl"]
+    assert (found["unsafe"]["num"], found["safe"]["num"]) == (2, 2)
