@@ -67,6 +67,9 @@ def test_a_policy_answers_once(tiny_model: Path) -> None:
     ("arguments", "what"),
     [
         ((), "one or two are measured at a time"),
+        (("one.csv", "two.csv", "one.csv"), "one or two are measured at a time"),
+        (("one.csv", "one.csv"), "each once"),
+        (("nobody.csv", "--by", "people"), "nobody.csv: people have not said of any response"),
         (("one.csv", "--policy", "x"), "its responses are kept"),
         (("none.csv",), "none.csv"),
         (("plain.csv",), "of no prompt it is said"),
@@ -77,6 +80,7 @@ def test_a_policy_answers_once(tiny_model: Path) -> None:
 )
 def test_what_does_not_fit_is_said(arguments: tuple[str, ...], what: str) -> None:
     Path("plain.csv").write_text("prompt,completion\na,b\n")
+    Path("nobody.csv").write_text("prompt,completion,label\na,b,safe\n")
     Path("wrong.csv").write_text(COLUMNS + "a,b,safe,perhaps\n")
     Path("prompts.csv").write_text("prompt,label\na,safe\n")
     assert what in accord(*arguments, status=2)
