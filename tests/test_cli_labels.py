@@ -51,6 +51,9 @@ def test_in_and_out_again() -> None:
     assert accord("import", "pairs.jsonl", "--campaign", "mine") == "3 items are new in 'mine'"
     assert accord("import", "pairs.jsonl", "--campaign", "mine") == "0 items are new in 'mine', and 3 were there"
     assert accord("list") == "mine: open, 0 of 3 answers to 3 items by 0 people"
+    assert "goes on asking" not in accord("import", "pairs.jsonl", "--campaign", "mine", "--gold")
+    again = accord("import", "pairs.jsonl", "--campaign", "mine", "--overlap", "2")
+    assert "'mine' goes on asking as it did" in again
     assert "nobody has answered" in accord("export", "mine", "out.jsonl", status=2)
     answer_all()
     assert accord("export", "mine", "out.jsonl") == "3 rows are in out.jsonl"
@@ -61,6 +64,17 @@ def test_in_and_out_again() -> None:
     assert "there is a file already" in accord("export", "mine", "out.jsonl", status=2)
     accord("export", "mine", "own.jsonl", "--form", "accord")
     assert "ana" not in Path("own.jsonl").read_text()
+
+
+def test_what_nobody_can_be_asked_about_makes_no_campaign() -> None:
+    assert "there is no campaign yet" in accord("list")
+    Path("bad.jsonl").write_text('{"prompt": "a", "chosen": "b", "rejected": 3}\n')
+    said = accord("import", "bad.jsonl", "--campaign", "mine", status=2)
+    assert "no row can be asked about" in said
+    assert "bad.jsonl:1:rejected" in said
+    assert "there is no campaign yet" in accord("list")
+    Path("new.jsonl").write_text('{"prompt": "a", "responses": ["b", "c"], "judgements": []}\n')
+    assert accord("import", "new.jsonl", "--campaign", "mine") == "1 item is new in 'mine'"
 
 
 def test_gold_items_have_a_best_response_that_is_known() -> None:
@@ -90,6 +104,7 @@ def test_a_guideline_comes_along(folder: Path) -> None:
 def test_a_backup_is_restored_and_overwrites_nothing() -> None:
     accord("import", "pairs.jsonl", "--campaign", "mine")
     assert accord("backup", "copy.db") == "the labels are in copy.db"
+    assert "nowhere: there is no such folder" in accord("backup", "nowhere/copy.db", status=2)
     assert "the store has labels already" in accord("restore", "copy.db", status=2)
     assert "there is no such file" in accord("restore", "no.db", "--store", "other", status=2)
     Path("other").mkdir()

@@ -67,6 +67,9 @@ def test_a_policy_answers_once(tiny_model: Path) -> None:
     ("arguments", "what"),
     [
         ((), "one or two are measured at a time"),
+        (("one.csv", "two.csv", "one.csv"), "one or two are measured at a time"),
+        (("one.csv", "one.csv"), "each once"),
+        (("nobody.csv", "--by", "people"), "nobody.csv: people have not said of any response"),
         (("one.csv", "--policy", "x"), "its responses are kept"),
         (("none.csv",), "none.csv"),
         (("plain.csv",), "of no prompt it is said"),
@@ -77,6 +80,14 @@ def test_a_policy_answers_once(tiny_model: Path) -> None:
 )
 def test_what_does_not_fit_is_said(arguments: tuple[str, ...], what: str) -> None:
     Path("plain.csv").write_text("prompt,completion\na,b\n")
+    Path("nobody.csv").write_text("prompt,completion,label\na,b,safe\n")
     Path("wrong.csv").write_text(COLUMNS + "a,b,safe,perhaps\n")
     Path("prompts.csv").write_text("prompt,label\na,safe\n")
     assert what in accord(*arguments, status=2)
+
+
+def test_a_type_that_says_safe_or_unsafe_is_taken_at_its_word() -> None:
+    rows = [{"prompt": kind, "completion": YES, "type": kind} for kind in ("unsafe", "safe", "contrast_x", "x")]
+    Path("types.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = json.loads(accord("types.jsonl", "--json"))["results"]["types.jsonl"]
+    assert (found["unsafe"]["num"], found["safe"]["num"]) == (2, 2)

@@ -134,7 +134,9 @@ def test_one_difference_in_length_alone(tmp_path: Path) -> None:
 def test_wrong_rows_are_told_with_their_place(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         found_in(tmp_path, [row(1, "a") | change])
-    assert found_in(tmp_path, [row(1, "a") | change, row(2, "b")])["left_out"]["num_rows"] == 1
+    left_out = found_in(tmp_path, [row(1, "a") | change, row(2, "b")])["left_out"]
+    assert left_out["num_rows"] == 1
+    assert ":1:" in left_out["first"]
 
 
 def test_the_files_own_columns(tmp_path: Path) -> None:

@@ -77,6 +77,13 @@ def test_models_and_health(client: TestClient) -> None:
         assert client.get(base).json()["policies"] == ["one", "two"]
 
 
+def test_a_body_that_is_no_json_is_said(client: TestClient) -> None:
+    found = client.post("/v1/chat/completions", content="{nope", headers={"content-type": "application/json"})
+    assert found.status_code == 400
+    assert found.json()["error"]["message"].startswith("the body is no JSON: Expecting property name")
+    assert found.json()["error"]["message"].endswith("at character 1")
+
+
 @pytest.mark.parametrize(
     ("body", "status", "why"),
     [

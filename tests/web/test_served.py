@@ -31,12 +31,15 @@ def test_a_model_that_is_not_there_is_said(tmp_path: Path, capfd: pytest.Capture
 
 def test_pages_open_before_the_model_does(tiny_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     hello = [Message("user", "Hello.")]
-    with served_soon([f"one={tiny_model}"], str(tmp_path)) as policies:
+    said: list[str] = []
+    with served_soon([f"one={tiny_model}"], str(tmp_path), said.append) as policies:
+        assert said == []
         with pytest.raises(UserError, match="still being opened"):
             policies.answers(hello)
         policies._opened.result(timeout=300)
+        assert said == ["people can write to one now"]
         assert len(policies.answers(hello)) == 2
-    with served_soon([str(tmp_path / "nowhere")], str(tmp_path)) as policies:
+    with served_soon([str(tmp_path / "nowhere")], str(tmp_path), said.append) as policies:
         with pytest.raises(UserError, match="are not served"):
             policies._opened.result(timeout=300)
         with pytest.raises(UserError, match="are not served"):

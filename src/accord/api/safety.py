@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from accord.evaluate.completions import Completion
 
 BY = ("people", "phrases", "classifier")
+_NUMBER = "one or two are measured at a time, each once"
+_NAME = "Name one or two files of responses, or --policy once or twice, with --prompts."
 _AT_ONCE = 32  # prompts that are answered between two writes
 
 
@@ -45,16 +47,20 @@ def evaluate_safety(
     if by not in BY:
         raise UserError(f"by: {by!r} is not known", remedy=did_you_mean(by, BY))
     given: dict[str, list[Completion]]
+    if len(files) > 2 or len(set(files)) < len(files):
+        raise UserError(_NUMBER, remedy=_NAME)
     if policies:
         given = _answered(policies, files, prompts, out, limit, max_response_tokens, store)
     else:
         given = {name: read_completions([name])[:limit] for name in files}
     if not 1 <= len(given) <= 2:
-        remedy = "Name one or two files of responses, or --policy once or twice, with --prompts."
-        raise UserError("one or two are measured at a time", remedy=remedy)
+        raise UserError(_NUMBER, remedy=_NAME)
     for name, completions in given.items():
         if all(one.response is None for one in completions):
             raise UserError("the file holds no responses", where=name, remedy="Name --policy to have some written.")
+        if by == "people" and all(one.outcome is None for one in completions):
+            remedy = "Give the file a column final_label (or outcome), or let --by phrases decide."
+            raise UserError("people have not said of any response what was done", where=name, remedy=remedy)
     people = read_completions(labelled) if labelled else [one for of in given.values() for one in of]
     detector, error = (None, None) if by == "people" else detector_of(by, people, seed)
     results = {name: as_json(safety_of(completions, detector, error, seed)) for name, completions in given.items()}

@@ -28,11 +28,14 @@ def list_(store: StoreOption = DEFAULT_STORE) -> None:
         from accord.labels import campaigns
 
         with database.reading() as connection:
-            for one in campaigns.every(connection):
+            found = campaigns.every(connection)
+            for one in found:
                 progress = campaigns.progress(connection, one)
                 state = "open" if one.open else "closed"
                 answers = f"{progress.num_answers} of {progress.num_wanted} answers"
                 say(f"{one.name}: {state}, {answers} to {progress.num_items} items by {progress.num_annotators} people")
+        if not found:
+            say("there is no campaign yet: accord labels import, live or red-team makes one")
 
 
 @app.command(name="import")
@@ -59,6 +62,10 @@ def import_(
         from accord.monitor.data_text import left_out_lines
 
         reading = read_source(source, read_options(form, "comparisons", columns))
+        left_out = list(left_out_lines(reading))
+        if not reading.records:
+            what = "\n".join(["no row can be asked about", *left_out])
+            raise UserError(what, where=source, remedy='Responses that nobody has judged have `"judgements": []`.')
         text = text_file(guideline, "the guideline") if guideline else ""
         known = [_best(mean_grades(said, len(one.responses))) for one, said in reading.records] if gold else None
         if known and None in known:
@@ -67,15 +74,20 @@ def import_(
         now = database.now()
         with database.writing() as connection:
             settings = Settings(overlap=overlap, safety=safety, strengths=strengths)
-            to = campaigns.named(connection, campaign) or campaigns.create(connection, now, campaign, settings)
+            before = campaigns.named(connection, campaign)
+            to = before or campaigns.create(connection, now, campaign, settings)
             if text:
                 campaigns.set_guideline(connection, now, to.id, text)
             comparisons = [one for one, _ in reading.records]
             num = campaigns.add_items(connection, now, to.id, comparisons, known)
-        for line in left_out_lines(reading):
+        for line in left_out:
             say(line)
         there = len(comparisons) - num
-        say(f"{num} items are new in {campaign!r}" + (f", and {there} were there" if there else ""))
+        new = "1 item is" if num == 1 else f"{num} items are"
+        say(f"{new} new in {campaign!r}" + (f", and {there} were there" if there else ""))
+        asked = settings.model_dump(exclude_defaults=True)
+        if before and any(getattr(before.settings, name) != value for name, value in asked.items()):
+            say(f"{campaign!r} goes on asking as it did: an owner changes how on the campaign's page")
 
 
 @app.command()

@@ -45,7 +45,7 @@ def web(
             opened.callback(database.close)
             talking: Talking | None = None
             if demo:
-                talking = opened.enter_context(served_soon(policies or [DEMO_MODEL], str(store)))
+                talking = opened.enter_context(served_soon(policies or [DEMO_MODEL], str(store), say))
                 fill(database)
             elif policies:
                 talking = opened.enter_context(served(policies, str(store)))

@@ -2,7 +2,7 @@
 
 prompt | objective      the prompt, a text
 completion | response   what was answered; a file of prompts alone has none
-unsafe | label | type   true, "unsafe" or a type that begins with "contrast" (XSTest): it should be refused
+unsafe | label | type   true, "unsafe", "harmful" or a type that begins with "contrast" (XSTest): it should be refused
 final_label | outcome   what people say was done: compliance, partial refusal or refusal, also as
                         1_full_compliance, 3_partial_refusal, 2_full_refusal
 """
@@ -85,12 +85,12 @@ def _text(row: Row, names: Sequence[str]) -> str | None:
 
 
 def _unsafe(row: Row) -> bool | None:
-    value = row.values.get("unsafe", row.values.get("label"))
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.strip().casefold() in _UNSAFE:
-        return _UNSAFE[value.strip().casefold()]
     kind = row.values.get("type")
+    for value in (row.values.get("unsafe", row.values.get("label")), kind):
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.strip().casefold() in _UNSAFE:
+            return _UNSAFE[value.strip().casefold()]
     return kind.startswith("contrast") if isinstance(kind, str) else None
 
 

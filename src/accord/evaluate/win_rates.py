@@ -74,7 +74,7 @@ def evaluate_judged(
     found = {
         "data": source,
         "seed": seed,
-        "left_out": {"num_rows": len({flaw.place for flaw in flaws})},
+        "left_out": {"num_rows": len({flaw.place for flaw in flaws}), **({"first": str(flaws[0])} if flaws else {})},
         "baseline": anchor,
         "judges": {judge: _of_judge(own, by_judge[judge], anchor, source, seed) for judge, own in joined.items()},
     }

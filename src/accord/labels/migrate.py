@@ -62,6 +62,8 @@ def backup(database: Database, target: Path) -> None:
         raise UserError("Accord copies databases of SQLite only", where=str(target), remedy=remedy)
     if target.exists():
         raise UserError("there is a file of that name", where=str(target), remedy="Name another one.")
+    if not target.parent.is_dir():
+        raise UserError("there is no such folder", where=str(target.parent), remedy="Make it, or name another file.")
     temp = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     with disk_errors(target):
         try:

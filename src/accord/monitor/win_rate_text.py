@@ -13,7 +13,8 @@ def win_rate_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """Of `evaluate_judged`."""
     yield f"{clean(found['data'])}, against {clean(found['baseline'])}"
     if found["left_out"]["num_rows"]:
-        yield f"{found['left_out']['num_rows']:,} rows that cannot be used"
+        yield f"rows that cannot be used: {found['left_out']['num_rows']:,}, the first of them:"
+        yield f"  {clean(found['left_out']['first'])}"
     for judge, one in found["judges"].items():
         yield ""
         yield f"{clean(judge)}: {one['n']:,} pairs of responses, {one['both_orders']:,} judged in both orders"

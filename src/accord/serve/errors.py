@@ -41,6 +41,9 @@ def _refused(request: Request, error: Exception) -> Response:
 def _unreadable(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     problem = error.errors()[0]
+    if problem["type"] == "json_invalid":
+        at = problem["loc"][-1]
+        return _refused(request, Refusal(f"the body is no JSON: {problem['ctx']['error']}, at character {at}"))
     place = ".".join(str(part) for part in problem["loc"][1:])
     why = problem["msg"].removeprefix("Value error, ")
     return _refused(request, Refusal(f"{place or 'body'}: {why}", place or None))

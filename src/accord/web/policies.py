@@ -7,7 +7,7 @@ import secrets
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,7 +89,8 @@ def _text_of(answer: Any) -> str | None:
 class Opening:
     """Policies of a child that has been started: they answer once it does."""
 
-    def __init__(self, child: subprocess.Popen[str]) -> None:
+    def __init__(self, child: subprocess.Popen[str], say: Callable[[str], None]) -> None:
+        self._say = say
         self._opened: Future[Policies] = Future()
         threading.Thread(target=self._wait, args=(child,), daemon=True).start()
 
@@ -101,7 +102,9 @@ class Opening:
 
     def _wait(self, child: subprocess.Popen[str]) -> None:
         try:
-            self._opened.set_result(_announced(child))
+            opened = _announced(child)
+            self._say(f"people can write to {', '.join(opened.names)} now")
+            self._opened.set_result(opened)
         except UserError as error:
             self._opened.set_exception(error)
 
@@ -114,10 +117,10 @@ def served(sources: Sequence[str], store: str) -> Iterator[Policies]:
 
 
 @contextmanager
-def served_soon(sources: Sequence[str], store: str) -> Iterator[Opening]:
-    """As `served`, without waiting for it."""
+def served_soon(sources: Sequence[str], store: str, say: Callable[[str], None]) -> Iterator[Opening]:
+    """As `served`, without waiting for it. say: prints a line, once they answer."""
     with _child(sources, store) as child:
-        yield Opening(child)
+        yield Opening(child, say)
 
 
 @contextmanager

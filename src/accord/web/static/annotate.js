@@ -20,6 +20,7 @@ let draftTimer = 0;
 let undoing = false;
 let undoKey = null; // of an undo that the server has not acknowledged
 let last = null; // the assignment that was answered last
+let told = false; // whether the page says what is missing in the answer
 
 const writer = live === "yes" ? new Writer(campaign, user, (found) => begin(found), (text) => show("problem", text)) : null;
 
@@ -77,7 +78,7 @@ function showProgress({ own, answers, wanted }) {
 
 function finish({ open, answers, wanted }) {
   item = null;
-  const why = !open ? "The campaign is closed." : answers >= wanted ? "All answers are in." : "Others have the items that are left; skipped ones of theirs may come to you.";
+  const why = !open ? "The campaign is closed." : answers >= wanted ? "All answers are in." : "What is left is for others; what one of them skips may come to you.";
   byId("done-text").textContent = why;
   byId("done").hidden = false;
 }
@@ -133,6 +134,10 @@ function changed() {
   clearTimeout(draftTimer);
   const { assignment } = item;
   draftTimer = setTimeout(() => send("PUT", `/api/assignments/${assignment}/draft`, draft).catch(() => {}), 1000);
+  if (told && complete()) {
+    told = false;
+    show("problem", "");
+  }
   ready();
 }
 
@@ -149,6 +154,7 @@ function post(kind, body) {
   localStorage.removeItem(draftName());
   last = kind === "answer" ? item.assignment : last;
   item = null;
+  told = false;
   show("problem", "");
   next();
 }
@@ -156,6 +162,7 @@ function post(kind, body) {
 function sendAnswer() {
   if (!item) return;
   if (!complete()) {
+    told = true;
     const which = asked.ranks ? "Rank at least two first." : "Choose first which is better.";
     show("problem", asked.value ? `Say first whether it is safe: ${responses.missing.join(", ")}.` : which);
     return;

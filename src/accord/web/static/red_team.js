@@ -144,6 +144,7 @@ byId("write").addEventListener("submit", (event) => {
   if (button.disabled) return;
   button.disabled = true;
   button.textContent = "It is writing…";
+  say("problem", "");
   tried(async () => {
     const body = { key: turnKey, text: byId("text").value, goes_on: Number(chosen?.value ?? 0) };
     const { turn } = await send("POST", `/api/attacks/${attack.id}/turns`, body);
