@@ -190,7 +190,9 @@ def counts_of(artifact: Artifact) -> list[str]:
         counts.append(f"stopped early, and the weights after optimizer step {summary['best_step']} are kept")
     if "stopped_at_kl" in summary:
         counts.append(f"ended at a KL of {summary['stopped_at_kl']:.3g} nats, above stop_at_kl")
-    counts += [f"alarm, from {one['since']} on: {one['what']}" for one in summary.get("alarms", [])]
+    for one in summary.get("alarms", []):
+        since = f", from {one['since']} on" if one["since"] else ""
+        counts.append(f"alarm{since}: {one['what']}")
     sources = summary.get("sources")
     for part, one in sources.items() if isinstance(sources, dict) else ():
         flaws = ", ".join(f"{code} {count}" for code, count in one["flaws"].items())

@@ -15,7 +15,7 @@ from accord.collect.answer_log import AnswerLog, Reply
 from accord.collect.askers import EndpointAsker
 from accord.collect.judge import JudgeAnnotator, Verdict, from_verdicts, points_of, verdict_of
 from accord.collect.judge_prompts import judge_prompt
-from accord.collect.judge_quality import in_both_orders, with_people
+from accord.collect.judge_quality import in_both_orders, judge_alarms, with_people
 from accord.errors import UserError
 from accord.rewards.http_json import Server
 from accord.types import Comparison, Judgement, Message, Prompt, Response
@@ -67,6 +67,9 @@ def test_a_judge_that_always_names_one_place_gives_ties(tmp_path: Path) -> None:
     assert [one.grades for one in from_verdicts("j", comparisons, verdicts)] == [(0.5, 0.5)] * 3
     found = in_both_orders(verdicts, seed=1)
     assert (found["flip_rate"]["value"], found["first_place"]["value"], found["ties"]) == (1.0, 1.0, 1.0)
+    assert [one.name for one in judge_alarms(found)] == ["place"]
+    people = {"num_pairs": 9, "agreement": {"value": 0.9, "low": 0.7, "high": 1.0}}
+    assert judge_alarms({"flip_rate": {"value": 0.2, "low": 0.1, "high": 0.4}, "with_people": people}) == []
 
 
 def test_the_probabilities_of_the_labels_are_read_and_averaged_over_the_orders(tmp_path: Path) -> None:

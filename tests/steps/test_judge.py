@@ -44,6 +44,8 @@ def test_judgements_of_an_endpoint_stand_beside_those_of_people(folder: Path, ti
     summary = json.loads((step / "summary.json").read_text())
     assert summary["with_people"]["agreement"]["value"] == 0.0  # an endpoint is believed, and it is said
     assert summary["flip_rate"]["value"] == 0.0
+    (alarm,) = summary["alarms"]
+    assert alarm["what"].startswith("the judge agrees with people on 0% (0% to 32%) of 8 pairs")
     assert (summary["num_judged"], summary["num_unanswered"]) == (8, 0)
     rows = [json.loads(line) for line in (step / "verdicts.jsonl").read_text().splitlines()]
     assert rows[0] == {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any, Final
@@ -14,9 +14,11 @@ from accord.algorithms.statistics import Interval
 from accord.algorithms.win_rates import first_place_share, flip_rate, mean_interval
 from accord.collect.judge import Verdict
 from accord.data.records import JudgedComparison
+from accord.monitor.alarm import Alarm
 from accord.types import Judgement
 
 LEAST: Final = 0.55  # agreement with people below which a judge of one's own is refused
+MOST_FLIPS: Final = 0.3  # of pairs, whose verdict changes with the order
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,21 @@ def with_people(said: Sequence[JudgedComparison], judged: Sequence[Judgement], s
     ratings = np.stack([of_people, of_judge], axis=1)
     agreement = mean_interval(right, groups=labels[ordered], seed=seed)
     return WithPeople(int(ordered.sum()), agreement, cohen_kappa(ratings), krippendorff_alpha(ratings))
+
+
+def judge_alarms(summary: Mapping[str, Any]) -> list[Alarm]:
+    """What a judge gives cause for: that the place decides, or that it may know nothing of what people prefer. summary:
+    `flip_rate` as `in_both_orders` has it, `with_people`, where they are known."""
+    found = []
+    flips, people = summary.get("flip_rate"), summary.get("with_people")
+    if flips is not None and flips["low"] > MOST_FLIPS:
+        what = f"the order of the responses changes the verdict on {flips['value']:.0%} of pairs"
+        found.append(Alarm("place", f"{what}: what stands where decides, and they count as ties", 0))
+    if people is not None and people["agreement"]["low"] <= 0.5:
+        share = people["agreement"]
+        what = f"the judge agrees with people on {share['value']:.0%} ({share['low']:.0%} to {share['high']:.0%})"
+        found.append(Alarm("chance", f"{what} of {people['num_pairs']} pairs, which may be chance", 0))
+    return found
 
 
 def _gap(grades: Sequence[float | None], first: int, second: int) -> float | None:

@@ -131,6 +131,8 @@ def run(job: Job) -> None:
     """Writes train.jsonl, the comparisons with a judgement; verdicts.jsonl, what was answered in each order; where a
     `sample` step says who wrote what, judged.jsonl, for `accord eval win-rate`; and summary.json."""
     from accord.collect.judge import Points, Verdict, from_points, from_verdicts, judged_rows
+    from accord.collect.judge_quality import in_both_orders, judge_alarms
+    from accord.monitor.alarms import as_json
 
     config: Config = job.config
     checkpoint = job.work.resume()
@@ -155,14 +157,13 @@ def run(job: Job) -> None:
         new = from_points(judge.name, comparisons, [Points(**row) for row in rows])
         more: dict[str, Any] = {}
     else:
-        from accord.collect.judge_quality import in_both_orders
-
         verdicts = [Verdict(**row) for row in rows]
         new, more = from_verdicts(judge.name, comparisons, verdicts), in_both_orders(verdicts, job.seed)
         if policies := _policies(job):
             lines = [json.dumps(row) + "\n" for row in judged_rows(judge.name, comparisons, policies, verdicts)]
             (job.work.out / "judged.jsonl").write_text("".join(lines), encoding="utf-8")
-    _write(job, given, new, rows, {"annotator": judge.name, **more, **state["checked"]})
+    more = {"annotator": judge.name, **more, **state["checked"]}
+    _write(job, given, new, rows, {**more, "alarms": as_json(judge_alarms(more))})
 
 
 def _write(
