@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from accord.counts import counts_of
 from accord.errors import UserError
-from accord.run import counts_of
 from accord.steps.base import Job, StepKind
 from accord.store.artifacts import Artifact, Store
 from tests.fixtures.counting import TEXT, CountConfig, World, contents, run, store, world

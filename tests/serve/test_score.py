@@ -16,7 +16,7 @@ from accord.errors import UserError
 from accord.models.policy import Policy
 from accord.models.scalar import Normalisation, ScalarModel
 from accord.serve.app import create_app
-from accord.serve.judge import Judge
+from accord.serve.reward_worker import RewardWorker
 from accord.serve.serving import check_best_of
 from accord.serve.worker import Worker
 
@@ -47,21 +47,21 @@ def length(tmp_path_factory: pytest.TempPathFactory) -> accord.Reward:
 @pytest.fixture(scope="module")
 def client(policy: Policy, learned: accord.Reward, length: accord.Reward) -> Iterator[TestClient]:
     worker = Worker(policy)
-    judges = {"rm": Judge("rm", learned), "length": Judge("length", length)}
-    with TestClient(create_app({"one": worker}, judges), base_url="http://127.0.0.1") as client:
+    rewards = {"rm": RewardWorker("rm", learned), "length": RewardWorker("length", length)}
+    with TestClient(create_app({"one": worker}, rewards), base_url="http://127.0.0.1") as client:
         yield client
-    for one in (worker, *judges.values()):
+    for one in (worker, *rewards.values()):
         one.close()
 
 
 @pytest.fixture(scope="module")
 def best(policy: Policy, length: accord.Reward) -> Iterator[TestClient]:
-    worker, judge = Worker(policy), Judge("length", length)
-    app = create_app({"one": worker}, {"length": judge}, best_of=4)
+    worker, reward = Worker(policy), RewardWorker("length", length)
+    app = create_app({"one": worker}, {"length": reward}, best_of=4)
     with TestClient(app, base_url="http://127.0.0.1") as client:
         yield client
     worker.close()
-    judge.close()
+    reward.close()
 
 
 def conversation(text: str) -> dict[str, Any]:

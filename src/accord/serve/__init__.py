@@ -1,7 +1,7 @@
 """Policies and rewards over HTTP, as OpenAI's clients ask for them.
 
 worker        a policy that writes many responses at once, in a thread of its own
-judge         a reward that scores many at once, in a thread of its own
+reward_worker a reward that scores many at once, in a thread of its own
 served        what there is, by name
 requests      what requests have in common, checked
 asking        from a request to the workers and back

@@ -14,7 +14,7 @@ from accord.serve.chat import chat_routes
 from accord.serve.completions import completion_routes
 from accord.serve.errors import answer_errors
 from accord.serve.guard import Key, Limit
-from accord.serve.judge import Judge
+from accord.serve.reward_worker import RewardWorker
 from accord.serve.score import score_routes
 from accord.serve.served import Served
 from accord.serve.tokenizer import tokenizer_routes
@@ -23,15 +23,15 @@ from accord.serve.worker import Worker
 
 def create_app(
     workers: Mapping[str, Worker],
-    judges: Mapping[str, Judge] | None = None,
+    rewards: Mapping[str, RewardWorker] | None = None,
     *,
     best_of: int = 1,
     key: str | None = None,
     hosts: Sequence[str] = LOOPBACK,
 ) -> FastAPI:
-    """workers, judges: policies and rewards by the names that clients call them. best_of: as `Served` has it. key: what
-    clients have to send; None: nothing. hosts: the names under which it may be asked."""
-    served = Served(workers, judges or {}, best_of)
+    """workers, rewards: policies and rewards by the names that clients call them. best_of: as `Served` has it. key:
+    what clients have to send; None: nothing. hosts: the names under which it may be asked."""
+    served = Served(workers, rewards or {}, best_of)
     app = FastAPI(title="Accord", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     app.add_middleware(Limit)
@@ -51,7 +51,7 @@ def create_app(
     @app.get("/v1/")
     def about() -> dict[str, Any]:
         """Some clients ask the base address whether somebody is there."""
-        return {"server": "accord", "policies": list(workers), "rewards": list(served.judges), "api": "/v1/models"}
+        return {"server": "accord", "policies": list(workers), "rewards": list(served.rewards), "api": "/v1/models"}
 
     @app.get("/v1/models")
     def models() -> dict[str, Any]:
@@ -59,7 +59,7 @@ def create_app(
         policies = [
             {"id": name, **common, "kind": "policy", "max_model_len": one.context} for name, one in workers.items()
         ]
-        rewards = [{"id": name, **common, "kind": "reward"} for name in served.judges]
+        rewards = [{"id": name, **common, "kind": "reward"} for name in served.rewards]
         return {"object": "list", "data": [*policies, *rewards]}
 
     return app

@@ -9,7 +9,7 @@ from dataclasses import replace
 from accord.engine.readings import Reading
 from accord.serve.asking import answers
 from accord.serve.errors import Refusal
-from accord.serve.judge import Judge
+from accord.serve.reward_worker import RewardWorker
 from accord.serve.worker import NUM_SLOTS, Finish, Piece, Question, Worker
 from accord.types import Prompt, Response
 
@@ -23,7 +23,7 @@ def check_draws(num_samples: int, num_draws: int) -> None:
 
 
 async def best_answers(
-    worker: Worker, judge: Judge, question: Question, prompt: Prompt, num_draws: int
+    worker: Worker, reward: RewardWorker, question: Question, prompt: Prompt, num_draws: int
 ) -> AsyncIterator[tuple[int, Piece]]:
     """Each of the question's answers whole, once the best of its draws is known; it counts the tokens of all of them.
     Raises Refusal."""
@@ -37,8 +37,8 @@ async def best_answers(
         finish[piece.k], num_tokens[piece.k] = piece.finish, piece.num_tokens
     responses = [Response(text, finished=end == "stop") for text, end in zip(texts, finish, strict=True)]
     for response in responses:
-        judge.num_tokens(prompt, response, "messages")
-    scores = await asyncio.gather(*(asyncio.wrap_future(judge.score(prompt, one)) for one in responses))
+        reward.num_tokens(prompt, response, "messages")
+    scores = await asyncio.gather(*(asyncio.wrap_future(reward.score(prompt, one)) for one in responses))
     for k in range(question.num_samples):
         draws = range(k * num_draws, (k + 1) * num_draws)
         best = max(draws, key=lambda draw: scores[draw])

@@ -59,11 +59,11 @@ def chat_routes(served: Served) -> APIRouter:
         worker = served.worker(asked.model)
         check_draws(asked.num_samples, served.best_of)
         prompt, question = await asyncio.to_thread(_question, worker, asked)
-        judge = served.best_by
+        reward = served.best_by
         pieces: _Pieces = (
             answers(worker, [question])
-            if judge is None
-            else best_answers(worker, judge, question, prompt, served.best_of)
+            if reward is None
+            else best_answers(worker, reward, question, prompt, served.best_of)
         )
         answer = _Answer(asked, worker, len(question.prompt_ids))
         if asked.stream:

@@ -9,8 +9,8 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from accord.serve.errors import Refusal
-from accord.serve.judge import Judge
 from accord.serve.requests import ChatMessage, Lenient, prompt_of
+from accord.serve.reward_worker import RewardWorker
 from accord.serve.served import Served
 from accord.types import Prompt, Response
 
@@ -31,9 +31,9 @@ def score_routes(served: Served) -> APIRouter:
 
     @router.post("/v1/score")
     async def score(asked: ScoreRequest) -> dict[str, Any]:
-        judge = served.judge(asked.model)
-        pairs, num_tokens = await asyncio.to_thread(_pairs, judge, asked)
-        scores = await asyncio.gather(*(asyncio.wrap_future(judge.score(*pair)) for pair in pairs))
+        reward = served.reward(asked.model)
+        pairs, num_tokens = await asyncio.to_thread(_pairs, reward, asked)
+        scores = await asyncio.gather(*(asyncio.wrap_future(reward.score(*pair)) for pair in pairs))
         data = [{"object": "score", "index": i, "score": value} for i, value in enumerate(scores)]
         usage = {"prompt_tokens": num_tokens, "total_tokens": num_tokens}
         return {"object": "list", "model": asked.model, "data": data, "usage": usage}
@@ -41,7 +41,7 @@ def score_routes(served: Served) -> APIRouter:
     return router
 
 
-def _pairs(judge: Judge, asked: ScoreRequest) -> tuple[list[tuple[Prompt, Response]], int]:
+def _pairs(reward: RewardWorker, asked: ScoreRequest) -> tuple[list[tuple[Prompt, Response]], int]:
     """And how many tokens they are. Raises Refusal."""
     pairs, num_tokens = [], 0
     for i, conversation in enumerate(asked.input):
@@ -50,6 +50,6 @@ def _pairs(judge: Judge, asked: ScoreRequest) -> tuple[list[tuple[Prompt, Respon
             raise Refusal(f"{place}: the last message is to be the assistant's, which is scored", place)
         prompt = prompt_of(conversation.messages, go_on=True, param=place)
         pair = Prompt(prompt.id, prompt.messages), Response(prompt.prefill)
-        num_tokens += judge.num_tokens(*pair, place)
+        num_tokens += reward.num_tokens(*pair, place)
         pairs.append(pair)
     return pairs, num_tokens

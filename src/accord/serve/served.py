@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from accord.errors import did_you_mean
 from accord.serve.errors import Refusal
-from accord.serve.judge import Judge
+from accord.serve.reward_worker import RewardWorker
 from accord.serve.worker import Worker
 
 
@@ -16,7 +16,7 @@ class Served:
     """best_of: each answer of a policy is the best of so many by the reward; 1: it is the policy's own."""
 
     workers: Mapping[str, Worker]
-    judges: Mapping[str, Judge] = field(default_factory=dict)
+    rewards: Mapping[str, RewardWorker] = field(default_factory=dict)
     best_of: int = 1
 
     def worker(self, name: str | None) -> Worker:
@@ -25,22 +25,22 @@ class Served:
             name = next(iter(self.workers), "")
         if name in self.workers:
             return self.workers[name]
-        if name in self.judges:
+        if name in self.rewards:
             raise Refusal(f"{name!r} is a reward: it scores at /v1/score, and writes nothing", "model")
         raise self._unknown(name, self.workers)
 
-    def judge(self, name: str) -> Judge:
+    def reward(self, name: str) -> RewardWorker:
         """Raises Refusal."""
-        if name in self.judges:
-            return self.judges[name]
+        if name in self.rewards:
+            return self.rewards[name]
         if name in self.workers:
             raise Refusal(f"{name!r} is a policy: it writes, and scores nothing", "model")
-        raise self._unknown(name, self.judges)
+        raise self._unknown(name, self.rewards)
 
     @property
-    def best_by(self) -> Judge | None:
+    def best_by(self) -> RewardWorker | None:
         """Who chooses among a policy's answers."""
-        return next(iter(self.judges.values())) if self.best_of > 1 else None
+        return next(iter(self.rewards.values())) if self.best_of > 1 else None
 
     @staticmethod
     def _unknown(name: str, known: Mapping[str, object]) -> Refusal:

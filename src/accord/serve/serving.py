@@ -12,7 +12,7 @@ from accord.errors import UserError
 from accord.ports import LOOPBACK, address, listen
 from accord.serve.app import create_app
 from accord.serve.guard import key_of_environment
-from accord.serve.judge import Judge
+from accord.serve.reward_worker import RewardWorker
 from accord.serve.worker import NUM_SLOTS, Worker
 
 
@@ -43,9 +43,9 @@ def serve(
     key = key_of_environment()
     with closing(listen(host, port)) as listening:
         workers = {name: Worker(policy.engine) for name, policy in policies.items()}
-        judges = {name: Judge(name, reward) for name, reward in rewards.items()}
+        scoring = {name: RewardWorker(name, reward) for name, reward in rewards.items()}
         hosts = [*LOOPBACK, *names, host]
-        app = create_app(workers, judges, best_of=best_of, key=key, hosts=hosts)
+        app = create_app(workers, scoring, best_of=best_of, key=key, hosts=hosts)
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="off")
         for kind, found in (("models", policies), ("rewards", rewards)):
             if found:

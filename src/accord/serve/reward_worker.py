@@ -21,7 +21,7 @@ _MOST = 256  # responses that are scored in one call
 _Asked = tuple[Prompt, Response, "Future[float]"]
 
 
-class Judge:
+class RewardWorker:
     """name: by which messages call it."""
 
     def __init__(self, name: str, reward: Reward) -> None:
