@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from accord.errors import UserError
@@ -19,6 +19,7 @@ from accord.types import Message
 
 TEMPERATURES = (0.7, 1.0, 1.3)
 MOST_TOKENS = 400
+FEW_TOKENS = 100
 TIMEOUT = 120.0  # seconds for one answer
 
 
@@ -38,10 +39,11 @@ class Talking(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """endpoint: up to and with /v1. names: of models there, at least one."""
+    """endpoint: up to and with /v1. names: of models there, at least one. most_tokens: of an answer."""
 
     endpoint: str
     names: tuple[str, ...]
+    most_tokens: int = MOST_TOKENS
 
     def answers(self, messages: Sequence[Message], num: int = 2) -> list[Written]:
         """Two, by two policies where there are two, at temperatures of their own; or one. Who writes what is
@@ -69,7 +71,7 @@ class Policies:
             "model": name,
             "messages": [{"role": one.role, "content": one.content} for one in messages],
             "temperature": temperature,
-            "max_tokens": MOST_TOKENS,
+            "max_tokens": self.most_tokens,
             "seed": seed,
         }
         text = _text_of(server.ask(asked))
@@ -102,7 +104,7 @@ class Opening:
 
     def _wait(self, child: subprocess.Popen[str]) -> None:
         try:
-            opened = _announced(child)
+            opened = replace(_announced(child), most_tokens=FEW_TOKENS)
             self._say(f"people can write to {', '.join(opened.names)} now")
             self._opened.set_result(opened)
         except UserError as error:
@@ -118,7 +120,8 @@ def served(sources: Sequence[str], store: str) -> Iterator[Policies]:
 
 @contextmanager
 def served_soon(sources: Sequence[str], store: str, say: Callable[[str], None]) -> Iterator[Opening]:
-    """As `served`, without waiting for it. say: prints a line, once they answer."""
+    """As `served`, without waiting for it, and with short answers: for trying the pages. say: prints a line, once they
+    answer."""
     with _child(sources, store) as child:
         yield Opening(child, say)
 
