@@ -20,7 +20,8 @@ def main() -> int:
         return 1
     with server(binaries) as url:
         os.environ[SERVER] = url
-        return int(pytest.main([*SUITES, "-m", "not sqlite", *sys.argv[1:]]))
+        at_once = ["--numprocesses", "logical", "--maxprocesses", "8", "--dist", "worksteal"]
+        return int(pytest.main([*SUITES, "-m", "not sqlite", *at_once, *sys.argv[1:]]))
 
 
 if __name__ == "__main__":

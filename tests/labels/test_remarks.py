@@ -5,6 +5,7 @@ import pytest
 from accord.labels import campaigns, live, queue
 from accord.labels.database import Database
 from accord.labels.erase import erase_user
+from accord.labels.quality import of_people, queue_state
 from accord.labels.queue import Sent
 from accord.labels.refusals import Missing
 from accord.labels.remarks import Remark, by_policy, remarks
@@ -25,6 +26,7 @@ def test_flags_comments_and_reasons_are_read_back(database: Database, clock: Clo
     undo(database, ana, of, "four")
     with database.reading() as connection:
         found = remarks(connection, of.id)
+        assert queue_state(connection, of.id, 1).num_skipped == 1
     who = ana.pseudonym
     assert found == [
         Remark("skip", "in a dialect", second.comparison.id, who, clock()),
@@ -34,6 +36,8 @@ def test_flags_comments_and_reasons_are_read_back(database: Database, clock: Clo
     with database.writing() as connection:
         erase_user(connection, clock(), "ana")
         assert remarks(connection, of.id) == []
+        assert queue_state(connection, of.id, 1).num_skipped == 0  # what was erased is no skip
+        assert of_people(connection, of.id) == []
 
 
 def test_who_wins_where_policies_answer_by_hand(database: Database, clock: Clock) -> None:

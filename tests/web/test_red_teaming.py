@@ -81,6 +81,8 @@ def test_a_second_rater_sees_the_conversation_and_no_rating(rob: Browser, visit:
     assert found["turns"][0]["replies"][0]["outcome"] is None
     assert post(sue, f"/api/replies/{reply}/second", outcome="compliant").status_code == 204
     assert sue.ask("POST", "/api/campaigns/1/second").json() == {"reply": None}
+    asked = lea.ask("POST", "/api/campaigns/1/disputed").json()
+    assert [(one["outcome"], one["severity"]) for one in asked["said"]] == [("violation", 4), ("compliant", None)]
     assert "1 on which two people disagree" in " ".join(lea.get("/campaigns/1").text.split())
     assert post(sue, f"/api/replies/{reply}/final", outcome="compliant").status_code == 403
     assert post(lea, f"/api/replies/{reply}/final", outcome="compliant").status_code == 204
@@ -93,10 +95,12 @@ def test_what_does_not_fit_is_refused_with_the_reason(rob: Browser, database: Da
     wrong = post(rob, f"/api/campaigns/1/sittings/{sitting}/attacks", category="x", vector="y")
     assert (wrong.status_code, wrong.json()["error"]) == (422, "choose a category and a vector of this campaign")
     assert "take it out" in post(rob, path, text="Mail ann.smith@mail.org.").json()["error"]
+    assert "cannot be stored: take it out" in post(rob, path, text="a\0b").json()["error"]
     assert post(rob, path, text="x", goes_on=1).json()["turn"]["replies"]
     reply = rob.get(f"/api/attacks/{attack}/turns").json()["turns"][0]["replies"][0]["reply"]
     assert post(rob, f"/api/replies/{reply}/rating", outcome="violation").status_code == 422
     assert post(rob, f"/api/replies/{reply}/rating", outcome="fine").status_code == 422
+    assert post(rob, f"/api/replies/{reply}/rating", outcome="compliant", comment="\0").status_code == 422
     rob.app.state.site = Site(database)  # type: ignore[attr-defined]
     assert "start `accord web` with --policy" in post(rob, path, text="Again?").json()["error"]
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from accord.data.audit.personal import find_personal
 from accord.labels import campaigns, queue
-from accord.labels.answers import Answer, judgement
+from accord.labels.answers import Answer, judgement, storable
 from accord.labels.campaigns import Campaign, comparison_of
 from accord.labels.queue import Given
 from accord.labels.refusals import Conflict, Missing, Unfit
@@ -22,6 +22,10 @@ def check_text(text: str) -> None:
     """Raises Unfit for what is none, is too long, or holds what looks like somebody's data: it is never stored."""
     if not text.strip():
         raise Unfit("write something first")
+    try:
+        storable(text)
+    except ValueError as error:
+        raise Unfit(f"this {error}: take it out") from error
     if len(text) > MOST_CHARACTERS:
         raise Unfit(f"this has {len(text):,} characters, and at most {MOST_CHARACTERS:,} can be sent")
     found = sorted({one.label for one in find_personal(text)})

@@ -16,7 +16,7 @@ from typing import Final
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, create_engine, func, select
 
 from accord.errors import UserError
 from accord.labels.database import FILE, Database, sqlite_url
@@ -24,6 +24,7 @@ from accord.labels.schema import REVISION
 from accord.store.atomic import disk_errors, files
 from accord.store.lock import lock
 
+_LOCK: Final = 0xACC02D
 LABELS: Final = "ACCORD_LABELS"  # names a PostgreSQL database in place of the store's file
 
 
@@ -44,6 +45,7 @@ def open_labels(url: str | Path, *, migrate: bool = False) -> Database:
                 _replace(path, path)
     else:
         with database.writing() as connection:
+            connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))  # of two who start at once one waits
             if _revision(connection) is None or migrate:
                 _upgrade(connection)
     _refuse_other(database)

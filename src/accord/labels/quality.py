@@ -10,7 +10,7 @@ from itertools import combinations, permutations
 from statistics import median
 
 import numpy as np
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, exists, func, select
 
 from accord.algorithms.agreement import Floats, gwet_ac, krippendorff_alpha, pairwise_agreement
 from accord.algorithms.statistics import Interval, wilson
@@ -78,7 +78,9 @@ def queue_state(connection: Connection, campaign_id: int, overlap: int) -> Queue
         done += num * (answered >= overlap)
         begun += num * (taken > 0 and answered < overlap)
     of_campaign = select(func.count()).select_from(assignments.join(items)).where(items.c.campaign_id == campaign_id)
-    skipped = connection.execute(of_campaign.where(assignments.c.state == "skipped")).scalar_one()
+    by_somebody = exists().where(users.c.id == assignments.c.user_id, users.c.name.is_not(None))  # who is not erased
+    of_campaign = of_campaign.where(assignments.c.state == "skipped", items.c.content.is_not(None), by_somebody)
+    skipped = connection.execute(of_campaign).scalar_one()
     sent = select(func.count()).select_from(submissions.join(assignments).join(items))
     late = sent.where(items.c.campaign_id == campaign_id, submissions.c.late, submissions.c.kind == "answer")
     return Queue(new, begun, done, skipped, connection.execute(late).scalar_one())
@@ -124,7 +126,9 @@ def of_people(connection: Connection, campaign_id: int) -> list[OfPerson]:
     skipped = (
         select(assignments.c.user_id, func.count())
         .join(items, items.c.id == assignments.c.item_id)
+        .join(users, users.c.id == assignments.c.user_id)
         .where(items.c.campaign_id == campaign_id, assignments.c.state == "skipped")
+        .where(items.c.content.is_not(None), users.c.name.is_not(None))  # what was erased is left in that state
         .group_by(assignments.c.user_id)
     )
     num_skips = {row[0]: row[1] for row in connection.execute(skipped)}

@@ -83,7 +83,7 @@ def add(connection: Connection, now: float, campaign_id: int, turn_id: int, poli
     """What a policy now replies to an earlier turn. Adding it again changes nothing. Raises Missing for a turn that was
     erased, and Conflict for a campaign that is closed."""
     earlier = (
-        select(turns.c.attack_id, turns.c.text, attacks.c.category, attacks.c.vector, sittings.c.user_id)
+        select(turns.c.attack_id, attacks.c.category, attacks.c.vector, sittings.c.user_id)
         .join(attacks, attacks.c.id == turns.c.attack_id)
         .join(sittings, sittings.c.id == attacks.c.sitting_id)
         .join(users, users.c.id == sittings.c.user_id)
@@ -91,7 +91,8 @@ def add(connection: Connection, now: float, campaign_id: int, turn_id: int, poli
         .with_for_update(of=users)  # nobody is erased meanwhile
     )
     row = connection.execute(earlier).first()
-    if row is None or row.text is None:
+    said = connection.execute(select(turns.c.text).where(turns.c.id == turn_id)).scalar()  # as it is since the lock
+    if row is None or said is None:
         raise Missing("this prompt is not there any more")
     campaign, key = campaigns.get(connection, campaign_id), _key(campaign_id, turn_id, policy)
     sitting = red_team.sit(connection, now, row.user_id, campaign, _key(campaign_id, row.user_id))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Literal, get_args
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, text, update
 
 from accord.labels import events
 from accord.labels.database import inserted
@@ -122,6 +122,8 @@ def accept(connection: Connection, now: float, token: str, name: str = "", passw
 def password_of(connection: Connection, now: float, name: str, address: str) -> tuple[User, str] | None:
     """Who may sign in by this name, and the hash of the password. It counts as a failure until `succeeded`, so that
     many tries at once are no more than their number. Raises TooMany."""
+    if connection.dialect.name == "postgresql":  # SQLite has one writer at a time
+        connection.execute(text("LOCK TABLE failures IN SHARE ROW EXCLUSIVE MODE"))
     connection.execute(delete(failures).where(failures.c.at < now - FAILURE_SECONDS))
     of_name, at_address = failures.c.name == name[:MOST_KEPT], failures.c.address == address[:MOST_KEPT]
     for which, most in ((of_name & at_address, MOST_FAILURES), (at_address, MOST_AT_ADDRESS), (of_name, MOST_OF_NAME)):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from sqlalchemy import Row
 
 from accord.errors import UserError
 from accord.labels import campaigns, live, red_team, red_team_results, users
+from accord.labels.answers import storable
 from accord.labels.campaigns import Campaign
 from accord.labels.red_team import Outcome, Rating, Turn
 from accord.labels.refusals import Conflict
@@ -57,7 +58,7 @@ class RatingSent(StrictModel):
     key: Key
     outcome: Outcome
     severity: int | None = Field(None, ge=1, le=5)
-    comment: str = Field("", max_length=10_000)
+    comment: Annotated[str, AfterValidator(storable)] = Field("", max_length=10_000)
 
     @property
     def rating(self) -> Rating:

@@ -202,6 +202,12 @@ function toggle(button, panel) {
   byId(button).setAttribute("aria-expanded", String(!byId(panel).hidden));
 }
 
+function closePanels() {
+  for (const [button, panel] of [["skip", "skipping"], ["guideline-button", "guideline"]]) {
+    if (!byId(panel).hidden) toggle(button, panel);
+  }
+}
+
 function comment() {
   form.querySelector("details").open = true;
   byId("comment").focus();
@@ -237,6 +243,7 @@ document.addEventListener("keydown", (event) => {
     u: undo,
     c: comment,
     g: () => toggle("guideline-button", "guideline"),
+    Escape: closePanels,
   };
   // A letter of a response goes before the other meanings of its key, which it has with Shift.
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;

@@ -38,10 +38,12 @@ for (const row of document.querySelectorAll("tr[data-user]")) {
     }),
   );
   row.querySelector(".link").addEventListener("click", () => tried(async () => showLink(await send("POST", `${path}/link`))));
-  row.querySelector(".out")?.addEventListener("click", () =>
+  row.querySelector(".out")?.addEventListener("click", () => {
+    const name = row.querySelector("td").textContent;
+    if (!confirm(`Let ${name} in no more? What they answered stays.`)) return;
     tried(async () => {
       await send("PATCH", path, { active: false });
       row.remove();
-    }),
-  );
+    });
+  });
 }
