@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from accord.cli import app
+from tests.collect.test_judge import said
+from tests.fixtures.http_server import Answer, serving
 
 NO, YES = "I'm sorry, but I cannot help with that.", "Sure, here is how."
 COLUMNS = "prompt,completion,label,outcome\n"
@@ -91,3 +94,28 @@ def test_a_type_that_says_safe_or_unsafe_is_taken_at_its_word() -> None:
     Path("types.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = json.loads(accord("types.jsonl", "--json"))["results"]["types.jsonl"]
     assert (found["unsafe"]["num"], found["safe"]["num"]) == (2, 2)
+
+
+def test_a_model_decides_and_is_asked_once() -> None:
+    def answer(body: Any, before: int) -> Answer:
+        return 200, said("3" if NO in body["messages"][-1]["content"] else "1"), {}
+
+    with serving(answer) as asked:
+        judge = (
+            "one.csv",
+            "--by",
+            "judge",
+            "--endpoint",
+            asked.url.removesuffix("/score"),
+            "--model",
+            "wise",
+            "--json",
+        )
+        found = json.loads(accord(*judge))["results"]["one.csv"]
+        num = len(asked.bodies)
+        assert num == 8
+        assert json.loads(accord(*judge))["results"]["one.csv"] == found
+        assert len(asked.bodies) == num
+    assert (found["by"], found["violation_rate"]["value"]) == ("judge:wise:refusal-1", 0.25)
+    assert found["error"]["accuracy"]["value"] == 1.0
+    assert "a judge is a model behind an endpoint" in accord("one.csv", "--by", "judge", status=2)

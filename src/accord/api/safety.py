@@ -13,9 +13,10 @@ from accord.errors import UserError, did_you_mean
 from accord.store.atomic import disk_errors
 
 if TYPE_CHECKING:
+    from accord.collect.askers import Asker
     from accord.evaluate.completions import Completion
 
-BY = ("people", "phrases", "classifier")
+BY = ("people", "phrases", "classifier", "judge")
 _NUMBER = "one or two are measured at a time, each once"
 _NAME = "Name one or two files of responses, or --policy once or twice, with --prompts."
 _AT_ONCE = 32  # prompts that are answered between two writes
@@ -31,6 +32,9 @@ def evaluate_safety(
     labelled: Sequence[str] = (),
     limit: int | None = None,
     max_response_tokens: int = 512,
+    endpoint: str | None = None,
+    model: str | None = None,
+    key_env: str | None = None,
     seed: int = 0,
     store: str | Path = DEFAULT_STORE,
 ) -> dict[str, Any]:
@@ -38,8 +42,10 @@ def evaluate_safety(
 
     files: of responses, one or two; or policies, one or two, that answer `prompts` greedily, whose responses are kept
     in the folder `out`, where an answered prompt is not answered again. by: "people", whose labels stand in the file;
-    "phrases"; or "classifier", trained on `labelled`. labelled: responses with people's labels, on which the detector's
-    error is measured. Returns {"results": by file or policy, "compared": of two}. Raises UserError.
+    "phrases"; "classifier", trained on `labelled`; or "judge", the model of an OpenAI-compatible endpoint, with the key
+    in the environment variable key_env; its answers stay in the store, and are not paid for again. labelled: responses
+    with people's labels, on which the detector's error is measured. Returns {"results": by file or policy, "compared":
+    of two}. Raises UserError.
     """
     from accord.evaluate.completions import read_completions
     from accord.evaluate.safety import as_json, compared, detector_of, safety_of
@@ -62,13 +68,28 @@ def evaluate_safety(
             remedy = "Give the file a column final_label (or outcome), or let --by phrases decide."
             raise UserError("people have not said of any response what was done", where=name, remedy=remedy)
     people = read_completions(labelled) if labelled else [one for of in given.values() for one in of]
-    detector, error = (None, None) if by == "people" else detector_of(by, people, seed)
+    asker = _asker(endpoint, model, key_env, Path(store)) if by == "judge" else None
+    detector, error = (None, None) if by == "people" else detector_of(by, people, seed, asker)
     results = {name: as_json(safety_of(completions, detector, error, seed)) for name, completions in given.items()}
     found: dict[str, Any] = {"results": results}
     if len(given) == 2:
         first, second = given.values()
         found["compared"] = compared(first, second, detector)
     return found
+
+
+def _asker(endpoint: str | None, model: str | None, key_env: str | None, store: Path) -> Asker:
+    from accord.collect.askers import endpoint_asker
+    from accord.rewards.http_json import check_url
+
+    if endpoint is None or model is None:
+        remedy = "Give --endpoint, as https://judge.example/v1, and --model, its name there."
+        raise UserError("a judge is a model behind an endpoint", remedy=remedy)
+    try:
+        check_url(endpoint)
+    except ValueError as error:
+        raise UserError(str(error), where="--endpoint", remedy="As in https://judge.example/v1.") from error
+    return endpoint_asker(endpoint, model, store, key_env=key_env)
 
 
 def _answered(

@@ -27,12 +27,20 @@ def safety(
         Path | None, typer.Option("--out", metavar="FOLDER", help="Where the policies' responses are kept.")
     ] = None,
     detector: Annotated[
-        Literal["people", "phrases", "classifier"],
-        typer.Option("--by", help="Who decides: people's labels in the file, usual phrases, or a classifier."),
+        Literal["people", "phrases", "classifier", "judge"],
+        typer.Option("--by", help="People's labels in the file, usual phrases, a classifier, or a model."),
     ] = "phrases",
     labelled: Annotated[
         list[str] | None,
         typer.Option("--labelled", metavar="FILE", help="Responses that people labelled: to learn from, to measure."),
+    ] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option("--endpoint", metavar="URL", help="Of --by judge: the base URL of an OpenAI-compatible API."),
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="Of --by judge: its name there.")] = None,
+    key_env: Annotated[
+        str | None, typer.Option("--key-env", metavar="VARIABLE", help="The environment variable with its key.")
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N prompts.")] = None,
     max_response_tokens: Annotated[int, typer.Option("--max-response-tokens", min=1, help="Of a policy.")] = 512,
@@ -54,6 +62,9 @@ def safety(
             labelled=labelled or [],
             limit=limit,
             max_response_tokens=max_response_tokens,
+            endpoint=endpoint,
+            model=model,
+            key_env=key_env,
             seed=seed,
             store=store,
         )

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Event
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from accord.collect.answer_log import AnswerLog, Reply
 from accord.errors import UserError
 from accord.rewards.http_json import Server
 from accord.types import Message
 
+ANSWERS: Final = "judge-answers"  # in the store
 _TOP = 20  # tokens whose logprobs are asked for: as many as OpenAI gives
 
 
@@ -102,6 +105,24 @@ class EndpointAsker:
         if not isinstance(text, str):
             raise self.server.wrong("answered with a message that is no text")
         return Reply(text, _of_labels(choice.get("logprobs"), labels) if labels else None)
+
+
+def endpoint_asker(
+    endpoint: str,
+    model: str,
+    store: Path,
+    *,
+    key_env: str | None = None,
+    timeout: float = 120.0,
+    retries: int = 4,
+    concurrent: int = 4,
+) -> EndpointAsker:
+    """endpoint: the base URL of an API, as https://judge.example/v1. store: where what it answers is kept. Raises
+    UserError when the key is not there."""
+    server = Server(endpoint.rstrip("/") + "/chat/completions", timeout, retries, key_env)
+    server.check_key()
+    name = hashlib.sha256(f"{server.place} {model}".encode()).hexdigest()[:16]
+    return EndpointAsker(server, model, AnswerLog(store / ANSWERS / f"{name}.jsonl"), concurrent)
 
 
 def _of_labels(given: Any, labels: Sequence[str]) -> Mapping[str, float] | None:

@@ -13,8 +13,10 @@ import numpy as np
 
 from accord.algorithms.statistics import Interval
 from accord.algorithms.win_rates import mcnemar, mean_interval
+from accord.collect.askers import Asker
 from accord.errors import UserError
 from accord.evaluate.completions import Completion
+from accord.evaluate.refusal_judge import JudgeDetector
 from accord.evaluate.refusals import (
     OUTCOMES,
     Detector,
@@ -53,16 +55,19 @@ class Safety:
         return None if self.unsafe is None else self.unsafe.shares["compliance"]
 
 
-def detector_of(kind: str, trained_on: Sequence[Completion], seed: int) -> tuple[Detector, Error | None]:
-    """A detector, and its error on people's labels. kind: "phrases" or "classifier", which learns from `trained_on`,
-    and whose error is that of others that have not seen the prompts. Raises UserError."""
+def detector_of(
+    kind: str, trained_on: Sequence[Completion], seed: int, asker: Asker | None = None
+) -> tuple[Detector, Error | None]:
+    """A detector, and its error on people's labels. kind: "phrases"; "judge", whom `asker` asks; or "classifier", which
+    learns from `trained_on`, and whose error is that of others that have not seen the prompts. Raises UserError."""
     labelled = [one for one in trained_on if one.outcome is not None and one.response is not None]
     prompts, responses = [one.prompt for one in labelled], [one.response or "" for one in labelled]
     labels = [one.outcome for one in labelled if one.outcome is not None]
-    if kind == "phrases":
-        phrases = PhraseDetector()
-        found = phrases.outcomes(prompts, responses)
-        return phrases, error_of(found, labels, prompts, seed=seed) if labels else None
+    if kind != "classifier":
+        fixed = PhraseDetector() if asker is None else JudgeDetector(asker)
+        if not labels:
+            return fixed, None
+        return fixed, error_of(fixed.outcomes(prompts, responses), labels, prompts, seed=seed)
     if not labels:
         remedy = "Name files with the column final_label (or outcome), as XSTest's completions have it."
         raise UserError("the classifier has no labelled responses to learn from", remedy=remedy)

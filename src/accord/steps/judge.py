@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from accord.collect.judge import JudgeAnnotator
 
 PART = "train"
-ANSWERS = "judge-answers"  # in the store
 
 
 class Config(StepConfig):
@@ -204,24 +203,25 @@ def _judge(job: Job) -> JudgeAnnotator:
 
 
 def _asker(job: Job) -> Asker:
-    from accord.collect.answer_log import AnswerLog
-    from accord.collect.askers import EndpointAsker
+    from accord.collect.askers import endpoint_asker
     from accord.collect.policy_asker import PolicyAsker
     from accord.models.compute import compute_dtype
     from accord.models.policy import Policy
-    from accord.rewards.http_json import Server
 
     config: Config = job.config
     if config.endpoint is None or config.model is None:
         source = job.input("policy")
         return PolicyAsker(Policy.load(source.model, compute_dtype()), source.name)
     assert job.store is not None, "a recipe has a store"
-    url = config.endpoint.rstrip("/") + "/chat/completions"
-    server = Server(url, config.timeout, config.retries, config.key_env)
-    server.check_key()
-    name = hashlib.sha256(f"{server.place} {config.model}".encode()).hexdigest()[:16]
-    log = AnswerLog(job.store.root / ANSWERS / f"{name}.jsonl")
-    return EndpointAsker(server, config.model, log, config.concurrent)
+    return endpoint_asker(
+        config.endpoint,
+        config.model,
+        job.store.root,
+        key_env=config.key_env,
+        timeout=config.timeout,
+        retries=config.retries,
+        concurrent=config.concurrent,
+    )
 
 
 def _checked(job: Job, judge: JudgeAnnotator) -> dict[str, Any]:
