@@ -173,6 +173,12 @@ def test_points_are_read_from_text(text: str, points: float | None) -> None:
     assert points_of(POINTS.prompt, text) == points
 
 
+def test_a_pattern_that_takes_for_ever_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accord.collect.judge.REGEX_SECONDS", 0.05)
+    slow = PAIRWISE.prompt.model_copy(update={"verdict": "^(a|aa)+$"})
+    assert verdict_of(slow, Reply("a" * 60 + "!")) is None
+
+
 def test_a_text_with_braces_fills_in_nothing() -> None:
     messages = PAIRWISE.prompt.messages(conversation="{first}", first="{second}", second="x", rubric="")
     assert "<conversation>\n{first}\n</conversation>" in messages[-1].content

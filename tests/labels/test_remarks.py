@@ -5,10 +5,11 @@ import pytest
 from accord.labels import campaigns, live, queue
 from accord.labels.database import Database
 from accord.labels.erase import erase_user
+from accord.labels.live import by_policy
 from accord.labels.quality import of_people, queue_state
 from accord.labels.queue import Sent
 from accord.labels.refusals import Missing
-from accord.labels.remarks import Remark, by_policy, remarks
+from accord.labels.remarks import Remark, remarks
 from accord.types import Message
 from tests.labels.conftest import Clock
 from tests.labels.people import campaign, user

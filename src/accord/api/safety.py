@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,6 +103,7 @@ def _answered(
 ) -> dict[str, list[Completion]]:
     from accord.api.models import load_policy
     from accord.evaluate.completions import read_completions
+    from accord.models.sources import fingerprint
     from accord.store.progress import Progress
 
     if files or prompts is None or out is None or len(set(policies)) < len(policies):
@@ -112,23 +113,24 @@ def _answered(
     found = {}
     for name in policies:
         path = out / f"{''.join(c if c.isalnum() or c in '-_.' else '_' for c in name)}.jsonl"
-        kept = _kept(path, name, max_response_tokens)
         policy = load_policy(name, store=store)
+        own = {"policy": name, "weights": fingerprint(str(policy.folder)), "max_response_tokens": max_response_tokens}
+        kept = _kept(path, own)
         left = list(dict.fromkeys(one.prompt for one in asked if one.prompt not in kept))
         with Progress(f"{name}: answering", len(left), "prompts", None) as progress:
             for at in range(0, len(left), _AT_ONCE):
                 some = left[at : at + _AT_ONCE]
                 answers = policy.sample(some, max_response_tokens=max_response_tokens, temperature=0.0)
                 rows = [{"prompt": prompt, "completion": texts[0]} for prompt, texts in zip(some, answers, strict=True)]
-                _add(path, name, max_response_tokens, rows)
+                _add(path, own, rows)
                 kept |= {row["prompt"]: row["completion"] for row in rows}
                 progress.advance(len(some))
         found[name] = [replace(one, response=kept[one.prompt], outcome=None) for one in asked]
     return found
 
 
-def _kept(path: Path, policy: str, max_response_tokens: int) -> dict[str, str]:
-    """Responses that were written before, by the same policy under the same limit. Torn lines are left out."""
+def _kept(path: Path, own: Mapping[str, Any]) -> dict[str, str]:
+    """Responses that were written before, by the same weights under the same limit. Torn lines are left out."""
     if not path.exists():
         return {}
     found = {}
@@ -139,15 +141,14 @@ def _kept(path: Path, policy: str, max_response_tokens: int) -> dict[str, str]:
             row = json.loads(line)
         except ValueError:
             continue
-        if (row.get("policy"), row.get("max_response_tokens")) != (policy, max_response_tokens):
-            what = "this file holds responses of another policy, or of another length"
+        if any(row.get(key) != value for key, value in own.items()):
+            what = "this file holds responses of another policy, of other weights, or of another length"
             raise UserError(what, where=str(path), remedy="Name another --out.")
         found[row["prompt"]] = row["completion"]
     return found
 
 
-def _add(path: Path, policy: str, max_response_tokens: int, rows: Sequence[dict[str, str]]) -> None:
-    own = {"policy": policy, "max_response_tokens": max_response_tokens}
+def _add(path: Path, own: Mapping[str, Any], rows: Sequence[dict[str, str]]) -> None:
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:

@@ -69,7 +69,7 @@ def reward_model(
             columns=options.columns,
             limit=limit,
         )
-        _print(found, None if as_json else reward_lines(found))
+        print_found(found, None if as_json else reward_lines(found))
 
 
 @app.command()
@@ -88,7 +88,7 @@ def baselines(
 
         options = read_options(form, "auto", columns)
         found = null_baselines(data, by=by, seed=seed, format=options.format, columns=options.columns)
-        _print(found, None if as_json else baselines_lines(found))
+        print_found(found, None if as_json else baselines_lines(found))
 
 
 @app.command(name="win-rate")
@@ -111,7 +111,7 @@ def win_rate(
         from accord.monitor.win_rate_text import win_rate_lines
 
         found = win_rates(data, baseline=baseline, columns=named_columns(columns), seed=seed)
-        _print(found, None if as_json else win_rate_lines(found))
+        print_found(found, None if as_json else win_rate_lines(found))
 
 
 @contextmanager
@@ -124,7 +124,7 @@ def _stopped() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def _print(found: dict[str, Any], lines: Iterable[str] | None) -> None:
+def print_found(found: dict[str, Any], lines: Iterable[str] | None) -> None:
     if lines is None:
         say(json.dumps(found, ensure_ascii=True, allow_nan=False))
         return

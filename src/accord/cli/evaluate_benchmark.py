@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import typer
 
-from accord.cli.common import DEFAULT_STORE, StoreOption, say, user_errors
+from accord.cli.common import DEFAULT_STORE, StoreOption, user_errors
+from accord.cli.evaluate import JsonOption, SeedOption, print_found
 
 
 def benchmark(
@@ -23,8 +23,8 @@ def benchmark(
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N questions.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the draws for intervals.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")] = False,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """What alignment costs, or brings: policies on the same questions, and each one's difference to the first."""
@@ -32,11 +32,7 @@ def benchmark(
         from accord.api.benchmarks import evaluate_benchmark
 
         found = evaluate_benchmark(policies, data, suite=suite, limit=limit, seed=seed, store=store)
-        if as_json:
-            say(json.dumps(found, ensure_ascii=True, allow_nan=False))
-            return
-        for line in _lines(found):
-            say(line)
+        print_found(found, None if as_json else _lines(found))
 
 
 def _lines(found: dict[str, Any]) -> Iterator[str]:

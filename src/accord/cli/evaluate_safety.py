@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from accord.cli.common import DEFAULT_STORE, StoreOption, say, user_errors
+from accord.cli.common import DEFAULT_STORE, StoreOption, user_errors
+from accord.cli.evaluate import JsonOption, SeedOption, print_found
 
 
 def safety(
@@ -44,14 +44,14 @@ def safety(
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N prompts.")] = None,
     max_response_tokens: Annotated[int, typer.Option("--max-response-tokens", min=1, help="Of a policy.")] = 512,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the draws for intervals.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else.")] = False,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Violations and false refusals, always together; of two files or policies also which is better, by McNemar."""
     with user_errors():
         from accord.api.safety import evaluate_safety
-        from accord.monitor.safety_text import compared_lines, safety_lines
+        from accord.monitor.safety_text import safety_lines
 
         found = evaluate_safety(
             files or [],
@@ -68,13 +68,4 @@ def safety(
             seed=seed,
             store=store,
         )
-        if as_json:
-            say(json.dumps(found, ensure_ascii=True, allow_nan=False))
-            return
-        for name, one in found["results"].items():
-            for line in safety_lines(name, one):
-                say(line)
-        if "compared" in found:
-            first, second = found["results"]
-            for line in compared_lines(first, second, found["compared"]):
-                say(line)
+        print_found(found, None if as_json else safety_lines(found))

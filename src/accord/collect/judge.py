@@ -16,6 +16,7 @@ from itertools import combinations
 from accord.collect.answer_log import Reply
 from accord.collect.askers import Asker, Question
 from accord.collect.judge_prompts import JudgePrompt, Named, conversation_text
+from accord.rewards.rules import REGEX_SECONDS, compile_pattern
 from accord.types import Comparison, Judgement
 
 
@@ -148,8 +149,11 @@ def points_of(prompt: JudgePrompt, text: str) -> float | None:
 def _last(prompt: JudgePrompt, text: str, bare: str) -> str | None:
     """What the prompt's pattern finds last; without one, the label or the number with which the text begins."""
     if prompt.verdict is not None:
-        found = re.findall(prompt.verdict, text)
-        return found[-1] if found else None
+        try:
+            found = compile_pattern(prompt.verdict).findall(text, timeout=REGEX_SECONDS)
+        except TimeoutError:  # a text that is made for it: it cannot be read
+            return None
+        return str(found[-1]) if found else None
     match = re.match(rf"\W*({bare})\b", text.strip())
     return match[1] if match else None
 

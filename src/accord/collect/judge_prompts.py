@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from accord.errors import UserError, did_you_mean
 from accord.paths import text_file
+from accord.rewards.rules import compile_pattern
 from accord.strict import StrictModel
 from accord.types import Message, Prompt
 
@@ -67,13 +68,8 @@ class JudgePrompt(StrictModel):
             raise ValueError("labels go with `mode: pairwise`, and points with `mode: points`")
         if self.points is not None and not self.points[0] < self.points[1]:
             raise ValueError("points are the least and then the most")
-        if self.verdict is not None:
-            try:
-                groups = re.compile(self.verdict).groups
-            except re.error as error:
-                raise ValueError(f"verdict is not a regular expression: {error}") from error
-            if groups != 1:
-                raise ValueError("verdict has exactly one group, which is the label or the number")
+        if self.verdict is not None and compile_pattern(self.verdict).groups != 1:
+            raise ValueError("verdict has exactly one group, which is the label or the number")
         return self
 
     @property

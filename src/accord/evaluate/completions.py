@@ -1,4 +1,4 @@
-"""Responses to safe and unsafe prompts, as files have them: XSTest's columns, PyRIT's, and plain ones.
+"""Responses to safe and unsafe prompts, as files have them: XSTest's columns, and plain ones.
 
 prompt | objective      the prompt, a text
 completion | response   what was answered; a file of prompts alone has none

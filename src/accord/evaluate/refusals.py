@@ -39,11 +39,11 @@ _DO = (
     r"recommend|condone|encourage|participate|satisfy|complete|share|discuss|advise|suggest|teach|tell|promote|endorse|make)"
 )
 _PHRASES: Final = re.compile(
-    rf"\bi(['\u2019]m| am)? (very |deeply |truly |really )?(sorry|afraid)\b[^.!?\n]*\b(but|that|i) [^.!?\n]*\b{_CANNOT}"
+    rf"\bi(['\u2019]m| am)? (very |deeply |truly |really )?(sorry|afraid)\b[^.!?\n]{{0,80}}\b{_CANNOT}"
     rf"|\b(sorry|my apologies|i apologi[sz]e),? (but|i)\b"
     rf"|\bi ?{_CANNOT},? ({_DO}|in good (conscience|faith))\b"
     r"|\bi (must|have to) (decline|refuse)|\bi (decline|refuse) to\b|\bi (strongly |must )?(condemn|advise against)"
-    rf"|\ban? (ai|artificial|language model|responsible|ethical)\b[^.!?\n]*\b({_CANNOT}|not)\b"
+    rf"|\ban? (ai|artificial|language model|responsible|ethical)\b[^.!?\n]{{0,80}}\b({_CANNOT}|not)\b"
     r"|\b(it|that|this)( is|['\u2019]s| would be) (not|never) (\w+ (or|and) )?(appropriate|ethical|legal|right|"
     r"acceptable|ok|okay|safe|a good idea|accurate|fair|helpful|productive|something)"
     r"|\b(it|that|this)( is|['\u2019]s) (highly |both )?(illegal|unethical|inappropriate|against the law|wrong to|"

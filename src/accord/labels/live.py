@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, select
 
+from accord.algorithms.statistics import wilson
 from accord.data.audit.personal import find_personal
 from accord.labels import campaigns, queue
 from accord.labels.answers import Answer, judgement, storable
 from accord.labels.campaigns import Campaign, comparison_of
+from accord.labels.quality import Share
 from accord.labels.queue import Given
 from accord.labels.refusals import Conflict, Missing, Unfit
 from accord.labels.schema import assignments, items, submissions
+from accord.labels.snapshot import said
 from accord.types import Comparison, Message, Prompt, Response
 
 MOST_CHARACTERS = 20_000  # of what a person writes
@@ -83,3 +87,27 @@ def given_before(connection: Connection, now: float, user_id: int, campaign: Cam
     if content.get("author") != user_id:
         raise Missing("this conversation is not yours, or is gone")
     return queue.give(connection, now, user_id, campaign, key)
+
+
+def by_policy(connection: Connection, campaign_id: int) -> list[tuple[str, Share]]:
+    """Where policies answered what people wrote: how often each one's response was preferred to another policy's, a tie
+    one half; the best first. Temperatures are left out of their names. Intervals take answers to be independent."""
+    contents = select(items.c.id, items.c.content).where(items.c.campaign_id == campaign_id)
+    wrote = {
+        row.id: [name.rpartition(" at ")[0] or name for name in row.content["policies"]]
+        for row in connection.execute(contents.where(items.c.content.is_not(None)))
+        if row.content.get("policies")
+    }
+    wins: dict[str, list[float]] = defaultdict(list)
+    for one in said(connection, campaign_id):
+        names, grades = wrote.get(one.item, []), one.judgement.grades
+        if len(names) != 2 or names[0] == names[1] or None in grades:
+            continue
+        first, second = grades
+        assert first is not None
+        assert second is not None
+        won = (first > second) + 0.5 * (first == second)
+        wins[names[0]].append(won)
+        wins[names[1]].append(1 - won)
+    shares = [(name, Share(len(of), wilson(sum(of), len(of)))) for name, of in wins.items()]
+    return sorted(shares, key=lambda one: -one[1].share.value)

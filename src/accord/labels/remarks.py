@@ -1,17 +1,13 @@
-"""What people said beside their answers: flags, comments, and why they skipped; and who wins where policies answer."""
+"""What people said beside their answers: flags, comments, and why they skipped."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import Literal
 
 from sqlalchemy import Connection, func, select
 
-from accord.algorithms.statistics import wilson
-from accord.labels.quality import Share
 from accord.labels.schema import assignments, items, submissions, users
-from accord.labels.snapshot import said
 
 Kind = Literal["flag", "comment", "skip"]
 MOST = 200
@@ -50,27 +46,3 @@ def remarks(connection: Connection, campaign_id: int) -> list[Remark]:
         if comment := row.content.get("comment", ""):
             found.append(Remark("comment", comment, **said_of))
     return found[:MOST]
-
-
-def by_policy(connection: Connection, campaign_id: int) -> list[tuple[str, Share]]:
-    """Where policies answered what people wrote: how often each one's response was preferred to another policy's, a tie
-    one half; the best first. Temperatures are left out of their names. Intervals take answers to be independent."""
-    contents = select(items.c.id, items.c.content).where(items.c.campaign_id == campaign_id)
-    wrote = {
-        row.id: [name.rpartition(" at ")[0] or name for name in row.content["policies"]]
-        for row in connection.execute(contents.where(items.c.content.is_not(None)))
-        if row.content.get("policies")
-    }
-    wins: dict[str, list[float]] = defaultdict(list)
-    for one in said(connection, campaign_id):
-        names, grades = wrote.get(one.item, []), one.judgement.grades
-        if len(names) != 2 or names[0] == names[1] or None in grades:
-            continue
-        first, second = grades
-        assert first is not None
-        assert second is not None
-        won = (first > second) + 0.5 * (first == second)
-        wins[names[0]].append(won)
-        wins[names[1]].append(1 - won)
-    shares = [(name, Share(len(of), wilson(sum(of), len(of)))) for name, of in wins.items()]
-    return sorted(shares, key=lambda one: -one[1].share.value)

@@ -6,7 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 
-def safety_lines(name: str, found: Mapping[str, Any]) -> Iterator[str]:
+def safety_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """Of what `accord.api.safety.evaluate_safety` returns."""
+    for name, one in found["results"].items():
+        yield from _lines(name, one)
+    if "compared" in found:
+        first, second = found["results"]
+        yield from _compared_lines(first, second, found["compared"])
+
+
+def _lines(name: str, found: Mapping[str, Any]) -> Iterator[str]:
     """Of one file or policy, as `accord.evaluate.safety.as_json` has it."""
     yield f"{name}, by {found['by']}:"
     if "unsafe" in found:
@@ -29,7 +38,7 @@ def safety_lines(name: str, found: Mapping[str, Any]) -> Iterator[str]:
         yield "  how far this detector can be believed is not known: name responses that people labelled, --labelled"
 
 
-def compared_lines(first: str, second: str, found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _compared_lines(first: str, second: str, found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     for kind, test in found.items():
         right = "not complied with" if kind == "unsafe" else "not refused"
         alone = f"{right} by {first} alone: {test['only_first']}, by {second} alone: {test['only_second']}"

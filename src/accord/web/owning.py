@@ -12,7 +12,7 @@ from pydantic import Field
 from sqlalchemy import Connection
 
 from accord.algorithms.statistics import Interval
-from accord.labels import campaigns, events, quality, queue, red_team_results, remarks, replay, users
+from accord.labels import campaigns, events, live, quality, queue, red_team_results, remarks, replay, users
 from accord.labels.campaigns import Campaign, Settings
 from accord.labels.quality import Share
 from accord.labels.users import ROLES, Role
@@ -78,7 +78,7 @@ def campaign_page(request: Request, campaign_id: Id, session: Signed, user: Watc
             "queue": quality.queue_state(connection, campaign_id, campaign.settings.overlap),
             "days": quality.by_day(connection, campaign_id),
             "remarks": remarks.remarks(connection, campaign_id),
-            "by_policy": remarks.by_policy(connection, campaign_id),
+            "by_policy": live.by_policy(connection, campaign_id),
         }
     return page("campaign", session, share=share_text, number=_number, **values)
 
