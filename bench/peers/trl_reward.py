@@ -17,7 +17,7 @@ from datasets import load_dataset
 from transformers import AutoTokenizer
 from trl import RewardConfig, RewardTrainer
 
-MICRO_BATCH = 2
+MICRO_BATCH = 1
 
 
 def main() -> None:
