@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from accord.estimate.check import check
+from accord.overrides import apply_overrides
 from accord.plan import Plan, make_plan
-from accord.recipe import apply_overrides, load_recipe
+from accord.recipe import load_recipe
 from accord.run import StepRecord, run_recipe
 from accord.status import num_bytes
 from accord.steps.registry import STEPS

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from accord.errors import UserError
-from accord.plan import refs_of, step_seed
+from accord.plan import step_seed
+from accord.references import refs_of
 from accord.steps.base import (
     PolicyRef,
     StepConfig,

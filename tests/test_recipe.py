@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accord.errors import UserError
-from accord.recipe import Recipe, apply_overrides, load_recipe, parse_recipe
+from accord.overrides import apply_overrides
+from accord.recipe import Recipe, load_recipe, parse_recipe
 
 GOOD = """\
 # a comment

@@ -7,64 +7,55 @@ step whose key is in the store is not run again, and changing one number runs ag
 from __future__ import annotations
 
 import hashlib
-import types
-import typing
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, cast
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from accord.config_errors import explain
-from accord.data.derive import VIEWS
-from accord.data.records import RecordKind
 from accord.errors import UserError, did_you_mean
-from accord.recipe import DataSpec, Recipe, StepSpec
+from accord.recipe import REPEAT, DataSpec, Recipe, StepSpec
+from accord.references import DATA, MODEL, References, models_in, refs_of
+from accord.rounds import Placed, Round, name_in, unrolled
 from accord.seeds import derive_seed
-from accord.steps.base import LATEST, Check, Contradiction, Link, PlannedStep, Ref, StepConfig, StepKind
+from accord.steps.base import Check, Contradiction, PlannedStep, Registry, StepConfig, StepKind
 from accord.store.digests import canonical
 from accord.yaml_lines import KeyPath
 
-Registry = Mapping[str, StepKind]
-
-MODEL, DATA = "model", "data"
 INTERNAL = (MODEL, DATA)
-MODEL_NAMES = ("model", "start")
-ONLY_PART = "train"  # what the name of a data set alone stands for
-
-_NOUNS: Mapping[str, str] = {
-    "model": "the model to start from",
-    "policy": "a policy",
-    "reward": "a reward",
-    "data": "a data set",
-    "results": "a table of results",
-}
-_REWARD_MODELS = ("reward", "reward_model")  # kinds; the other rewards are rules, functions, endpoints
-_SEVERAL: Mapping[str, str] = {"policy": "Policies", "reward": "Rewards"}
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The steps in the order in which they run: the model, the data sets, then the recipe's. cautions: what may be run
-    and is hardly meant, each with its place, `file:line:field: what. What to do.`"""
+    and is hardly meant, each with its place, `file:line:field: what. What to do.` rounds: that of each step of a
+    repeated block. specs: what the recipe says of each of its steps, a repeated block's in each round."""
 
     recipe: Recipe
     steps: tuple[PlannedStep, ...]
     cautions: tuple[str, ...] = ()
+    rounds: Mapping[str, Round] = field(default_factory=dict)
+    specs: Mapping[str, StepSpec] = field(default_factory=dict)
 
     def step(self, name: str) -> PlannedStep:
-        """A step by name. Raises UserError for an unknown one."""
-        for step in self.steps:
-            if step.name == name:
+        """A step by name; that of the last round for one of a repeated block. Raises UserError for an unknown one."""
+        for step in reversed(self.steps):
+            of = self.rounds.get(step.name)
+            if name in (step.name, of and step.name.removesuffix(name_in("", of.number))):
                 return step
         known = [step.name for step in self.steps]
         raise UserError(f"there is no step {name!r}", where=str(self.recipe.path), remedy=did_you_mean(name, known))
 
+    def until(self, name: str | None) -> tuple[PlannedStep, ...]:
+        """The steps up to one of them; None: all."""
+        last = self.steps[-1] if name is None else self.step(name)
+        return self.steps[: self.steps.index(last) + 1]
+
     def where(self, name: str, *path: str) -> str:
         """`file:line:field` of a key of a step or data set; that of the step where the recipe does not give the key."""
-        specs: tuple[StepSpec | DataSpec, ...] = (*self.recipe.data, *self.recipe.steps)
-        spec = next((one for one in specs if one.name == name), None)
-        return nearest(self.recipe, spec, path)
+        data = next((one for one in self.recipe.data if one.name == name), None)
+        return nearest(self.recipe, self.specs.get(name, data), path)
 
     def located(self, error: UserError, name: str) -> UserError:
         """An error that the step `name` raised, with its place in the recipe: a step names itself, or itself and a key
@@ -93,14 +84,24 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
     planner.add(MODEL, MODEL, {"source": recipe.model, **recipe.model_options}, 0, None)
     for data in recipe.data:
         planner.add(DATA, data.name, {"source": data.source, **data.options}, 0, data)
-        planner.parts_of(planner.done[data.name], planner.where(data))  # an unknown source, at its own line
+        References.parts(planner.done[data.name], planner.where(data))  # an unknown source, at its own line
     kinds = [kind for kind in registry if kind not in INTERNAL]
-    for spec in recipe.steps:
+    steps = unrolled(recipe)
+    for spec in (placed.spec for placed in steps):
         if spec.kind not in kinds:
             what = f"there is no step of kind {spec.kind!r}"
-            raise UserError(what, where=recipe.where(spec), remedy=did_you_mean(spec.kind, kinds))
-        planner.add(spec.kind, spec.name, spec.config, step_seed(recipe.seed, spec.name), spec)
-    return Plan(recipe, tuple(planner.done.values()), (*planner.cautions, *planner.unused_data()))
+            raise UserError(what, where=recipe.where(spec), remedy=did_you_mean(spec.kind, [*kinds, REPEAT]))
+    for block in recipe.blocks:
+        ending = next((spec for spec in block.steps if spec.name == block.until), None)
+        if ending is not None and registry[ending.kind].settled is None:
+            known = [kind for kind in kinds if registry[kind].settled is not None]
+            what = f"a step of kind {ending.kind!r} cannot say that the rounds may end"
+            raise UserError(what, where=recipe.where(block, ("until",)), remedy=f"These can: {', '.join(known)}.")
+    for placed in steps:
+        planner.place(placed)
+    cautions = dict.fromkeys((*planner.cautions, *planner.unused_data()))  # of a step in a block, said once
+    specs = {placed.spec.name: placed.spec for placed in steps}
+    return Plan(recipe, tuple(planner.done.values()), tuple(cautions), planner.references.rounds, specs)
 
 
 def step_seed(seed: int, name: str) -> int:
@@ -108,32 +109,28 @@ def step_seed(seed: int, name: str) -> int:
     return derive_seed(seed, name)
 
 
-def refs_of(config: type[BaseModel]) -> dict[str, Ref]:
-    """The fields of a Config that name other steps: `Annotated[str, Ref(...)]`, optional, a list or tuple of them."""
-    found = {}
-    for name, info in config.model_fields.items():
-        marks = {mark for mark in info.metadata if isinstance(mark, Ref)}
-        marks |= {mark for part in _parts(info.annotation) for mark in _marks(part)}
-        assert len(marks) <= 1, f"{config.__name__}.{name} wants two kinds of artifact"
-        if marks:
-            found[name] = marks.pop()
-        for inner in _models(info.annotation):
-            assert not refs_of(inner), f"{config.__name__}.{name}: a Ref inside a nested config is not resolved"
-    return found
-
-
 class _Planner:
     """The plan as it grows."""
 
     def __init__(self, recipe: Recipe, registry: Registry) -> None:
         self.recipe, self.registry = recipe, registry
-        self.done: dict[str, PlannedStep] = {}
+        self.references = References(recipe, registry)
+        self.done, self.where = self.references.done, self.references.where
         self.cautions: list[str] = []
+
+    def place(self, placed: Placed) -> None:
+        """A step of the recipe."""
+        spec = placed.spec
+        row = self.registry[spec.kind]
+        config = self.references.settle(row.config, spec.config, placed)
+        self.add(spec.kind, spec.name, config, step_seed(self.recipe.seed, spec.name), spec)
+        if placed.round:
+            self.references.rounds[spec.name] = placed.round
 
     def add(self, kind: str, name: str, config: Mapping[str, Any], seed: int, spec: StepSpec | DataSpec | None) -> None:
         row = self.registry[kind]
         valid = self._validate(row, config, spec)
-        parents = {field: self._links(field, ref, valid, spec) for field, ref in refs_of(row.config).items()}
+        parents = {field: self.references.links(field, ref, valid, spec) for field, ref in refs_of(row.config).items()}
         content = {
             "kind": kind,
             "version": row.version,
@@ -163,9 +160,6 @@ class _Planner:
             f"{where}: {one.what} {one.remedy}".rstrip() for where, one in zip(places, found, strict=True)
         ]
 
-    def where(self, spec: StepSpec | DataSpec | None, path: KeyPath = ()) -> str:
-        return self.recipe.where(spec, path) if spec else self.recipe.where(None, (MODEL, *path))
-
     def _validate(self, row: StepKind, config: Mapping[str, Any], spec: StepSpec | DataSpec | None) -> StepConfig:
         try:
             return row.config.model_validate(dict(config))
@@ -186,113 +180,6 @@ class _Planner:
                 path = path[:-1]  # pydantic appends the tags of unions
         raise UserError(what, where=self.where(spec, path), remedy=remedy)
 
-    def _links(self, field: str, ref: Ref, config: StepConfig, spec: StepSpec | DataSpec | None) -> tuple[Link, ...]:
-        value = getattr(config, field)
-        if value is None:
-            return ()
-        if isinstance(value, str):
-            return (self._link(value, ref, self.where(spec, (field,))),)
-        return tuple(self._link(name, ref, self.where(spec, (field, at))) for at, name in enumerate(value))
-
-    def _link(self, name: str, ref: Ref, where: str) -> Link:
-        if ref.wants == "data":
-            return self._data_link(name, ref, where)
-        if name in MODEL_NAMES:
-            step = self.done[MODEL]
-        elif name == LATEST:
-            policies = [step for step in self.done.values() if self._produces(step) == "policy"]
-            step = policies[-1] if policies else self.done[MODEL]
-        else:
-            fitting = self._fitting(ref)
-            step = self._named(name, where, did_you_mean(name, fitting) if fitting else self._choice(ref))
-        if not self._fits(step, ref):
-            is_one = "a reward model" if step.kind in _REWARD_MODELS else _NOUNS[self._produces(step)]
-            what = f"{name!r} is {is_one}, and {_NOUNS[ref.wants]} is wanted here"
-            raise UserError(what, where=where, remedy=self._choice(ref))
-        return Link(name, step)
-
-    def _data_link(self, name: str, ref: Ref, where: str) -> Link:
-        parts = {
-            f"{step.name}.{part}": records
-            for step in self.done.values()
-            if self._produces(step) == "data"
-            for part, records in self.parts_of(step, where).items()
-        }
-        if name in self.done and f"{name}.{ONLY_PART}" in parts:
-            name = f"{name}.{ONLY_PART}"
-        fitting = [
-            known
-            for known, records in parts.items()
-            if not ref.kinds or any(records == kind or (records, kind) in VIEWS for kind in ref.kinds)
-        ]
-        kinds = " or ".join(ref.kinds)
-        wanted = f"the {kinds} of a data set" if kinds else "a part of a data set"
-        remedy = did_you_mean(name, fitting) if fitting else f"No data set above has {kinds or 'parts'}."
-        if name not in parts:
-            owner = name.partition(".")[0]
-            if owner in self.done and "." in name:
-                raise UserError(f"{owner!r} has no part {name.partition('.')[2]!r}", where=where, remedy=remedy)
-            if "." in name:
-                sets = [step.name for step in self.done.values() if self._produces(step) == "data"]
-                self._named(owner, where, did_you_mean(owner, sets) if sets else "Nothing above has data.")
-            raise UserError(f"{name!r} is not {wanted}", where=where, remedy=f"Write NAME.PART. {remedy}")
-        if name not in fitting:
-            what = f"{name!r} holds {parts[name]}, and {kinds} are wanted here"
-            raise UserError(what, where=where, remedy=f"These are: {', '.join(fitting)}." if fitting else remedy)
-        owner, _, part = name.partition(".")
-        return Link(name, self.done[owner], part, parts[name])
-
-    def _choice(self, ref: Ref) -> str:
-        """A remedy: what could stand in the place, or what makes it."""
-        if fitting := self._fitting(ref):
-            return f"{_SEVERAL[ref.wants]} above: {', '.join(fitting)}."
-        kinds = [kind for kind, row in self.registry.items() if row.produces == ref.wants]
-        return f"Add {_NOUNS[ref.wants]} above: a step of kind {' or '.join(kinds)}."
-
-    def _fitting(self, ref: Ref) -> list[str]:
-        return [name for name, step in self.done.items() if self._fits(step, ref)]
-
-    def _named(self, name: str, where: str, remedy: str) -> PlannedStep:
-        if name in self.done:
-            return self.done[name]
-        for spec in self.recipe.steps:
-            if spec.name == name:
-                what = f"the step {name!r} is not defined above, but on line {spec.line}"
-                raise UserError(what, where=where, remedy="A step can use what stands above it: move one of the two.")
-        raise UserError(f"there is nothing called {name!r}", where=where, remedy=remedy)
-
-    def _produces(self, step: PlannedStep) -> str:
-        return self.registry[step.kind].produces
-
-    def _fits(self, step: PlannedStep, ref: Ref) -> bool:
-        produces = self._produces(step)
-        return produces == ref.wants or (ref.wants == "policy" and produces == "model")
-
-    @staticmethod
-    def parts_of(step: PlannedStep, where: str) -> Mapping[str, RecordKind]:
-        """The parts of a data set and the kind of their records. Raises UserError, placed at `where`."""
-        try:
-            return cast("Mapping[str, RecordKind]", cast(Any, step.config).parts())
-        except UserError as error:
-            raise UserError(error.what, where=error.where or where, remedy=error.remedy) from error
-
-
-def _parts(annotation: Any) -> Iterator[Any]:
-    """The annotation and all that it is built from."""
-    yield annotation
-    origin = typing.get_origin(annotation)
-    if origin is Annotated or origin in (typing.Union, types.UnionType, list, tuple, dict, set, frozenset):
-        for inner in typing.get_args(annotation)[: 1 if origin is Annotated else None]:
-            yield from _parts(inner)
-
-
-def _marks(annotation: Any) -> list[Ref]:
-    return [mark for mark in getattr(annotation, "__metadata__", ()) if isinstance(mark, Ref)]
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    return [part for part in _parts(annotation) if isinstance(part, type) and issubclass(part, BaseModel)]
-
 
 def _fields_at(config: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
     """The names that could stand for the last element of a path into a config."""
@@ -302,7 +189,7 @@ def _fields_at(config: type[BaseModel], path: tuple[str | int, ...]) -> list[str
             model
             for outer in models
             if element in outer.model_fields
-            for model in _models(outer.model_fields[str(element)].annotation)
+            for model in models_in(outer.model_fields[str(element)].annotation)
         ]
         models = inner or models  # list indices and the tags of unions are no fields
     return [name for model in models for name in model.model_fields]

@@ -7,14 +7,17 @@
       - sft:    {data: reviews.sft}
       - reward: {name: proxy, data: reviews.proxy}
 
-Only the frame is read here. What a step's config means is up to the step, and is checked when the plan is made.
+      - repeat: {rounds: 5, steps: [{reject: {...}}]}
+
+Only the frame is read here. What a step's config means is up to the step, and is checked when the plan is made; what a
+repeated block becomes stands in `accord.rounds`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypeGuard
@@ -23,19 +26,38 @@ from accord.errors import UserError, did_you_mean
 from accord.yaml_lines import KeyPath, parse_yaml
 
 TOP_LEVEL = ("model", "seed", "data", "steps")
-RESERVED = ("model", "start", "latest")
+RESERVED = ("model", "start", "latest", "previous")
 OVERRIDDEN = 0  # as a line: the value came from --set
+REPEAT = "repeat"  # as the kind of a step: a block of steps
+MAX_ROUNDS = 100
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True, slots=True)
 class StepSpec:
-    """One item of `steps`, as written. key_lines: the line of each key and list item below it, by path."""
+    """One item of `steps`, as written. key_lines: the line of each key and list item below it, by path. from_round,
+    to_round: of a repeated block, the first and the last in which the step runs (None: the last of all)."""
 
     kind: str
     name: str
     config: Mapping[str, Any]
+    line: int
+    key_lines: Mapping[KeyPath, int] = field(default_factory=dict)
+    from_round: int = 1
+    to_round: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Steps that are run in rounds, one after another. start: the policy from which the first step of each round that
+    trains one starts (None: the newest above the block). until: the step of the block that can end it before."""
+
+    name: str
+    rounds: int
+    start: str | None
+    until: str | None
+    steps: tuple[StepSpec, ...]
     line: int
     key_lines: Mapping[KeyPath, int] = field(default_factory=dict)
 
@@ -61,12 +83,17 @@ class Recipe:
     model: str
     seed: int
     data: tuple[DataSpec, ...]
-    steps: tuple[StepSpec, ...]
+    steps: tuple[StepSpec | Block, ...]
     lines: Mapping[KeyPath, int]
     overrides: tuple[str, ...] = ()
     model_options: Mapping[str, Any] = field(default_factory=dict)
 
-    def where(self, spec: StepSpec | DataSpec | None, path: KeyPath = ()) -> str:
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The repeated ones of the steps."""
+        return tuple(one for one in self.steps if isinstance(one, Block))
+
+    def where(self, spec: StepSpec | DataSpec | Block | None, path: KeyPath = ()) -> str:
         """`file:line:field` of a key below a step or data set (None: the top level), or the --set that gave it."""
         lines, otherwise = (spec.key_lines, spec.line) if spec else (self.lines, 1)
         line = next((lines[path[:size]] for size in range(len(path), 0, -1) if path[:size] in lines), otherwise)
@@ -116,76 +143,11 @@ def parse_recipe(text: str, path: Path) -> Recipe:
         text=text,
         model=model,
         model_options=options,
-        seed=_seed(value.get("seed", 1), frame.where(("seed",))),
+        seed=read_seed(value.get("seed", 1), frame.where(("seed",))),
         data=sets,
-        steps=_steps(frame, value["steps"], {one.name: one.line for one in sets}),
+        steps=_steps(frame, value["steps"], ("steps",), {one.name: one.line for one in sets}),
         lines=top,
     )
-
-
-def apply_overrides(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
-    """The recipe with `name.key=value` applied in order; values are YAML. Also `seed=2` and `model=...`.
-
-    Names are those of steps and data sets, keys may be nested (`ppo.optimizer.rate=1e-5`). Raises UserError.
-    """
-    for text in overrides:
-        recipe = dataclasses.replace(_override(recipe, text), overrides=(*recipe.overrides, text))
-    return recipe
-
-
-def _override(recipe: Recipe, text: str) -> Recipe:
-    place = f"--set {text}"
-    target, equals, raw = text.partition("=")
-    name, *keys = target.strip().split(".")
-    if not equals or not all((name, *keys)):
-        raise UserError("this is not an override", where=place, remedy="Write NAME.KEY=VALUE, as in ppo.kl_target=3.")
-    value, _ = parse_yaml(raw, place)
-    lines = {**recipe.lines, tuple(target.strip().split(".")): OVERRIDDEN}
-    if target.strip() == "seed":
-        return dataclasses.replace(recipe, seed=_seed(value, place), lines=lines)
-    if target.strip() == "model":
-        if not isinstance(value, str) or not value:
-            raise UserError("the model is not a name", where=place, remedy="Give a built-in model, or a folder.")
-        return dataclasses.replace(recipe, model=value, lines=lines)
-    if name == "model" and keys:
-        changed, _ = _set({"source": recipe.model, **recipe.model_options}, {}, keys, value, place)
-        source = changed.pop("source")
-        if not isinstance(source, str) or not source:
-            raise UserError("the model is not a name", where=place, remedy="Give a built-in model, or a folder.")
-        return dataclasses.replace(recipe, model=source, model_options=changed, lines=lines)
-    for data in recipe.data:
-        if data.name == name and keys:
-            changed, key_lines = _set({"source": data.source, **data.options}, data.key_lines, keys, value, place)
-            source = changed.pop("source")
-            if not _is_source(source):
-                raise UserError("the source is not a name", where=place, remedy="As in builtin:film-reviews.")
-            one = dataclasses.replace(data, source=source, options=changed, key_lines=key_lines)
-            return dataclasses.replace(recipe, data=tuple(one if old is data else old for old in recipe.data))
-    for step in recipe.steps:
-        if step.name == name and keys:
-            if keys == ["name"]:
-                raise UserError("a step's name cannot be overridden", where=place, remedy="Change it in the recipe.")
-            config, key_lines = _set(step.config, step.key_lines, keys, value, place)
-            new = dataclasses.replace(step, config=config, key_lines=key_lines)
-            return dataclasses.replace(recipe, steps=tuple(new if old is step else old for old in recipe.steps))
-    names = [*(data.name for data in recipe.data), *(step.name for step in recipe.steps), "seed", "model"]
-    remedy = did_you_mean(name, names) if keys or name not in names else f"Write {name}.KEY=VALUE."
-    raise UserError(f"there is no step or data set {name!r} to set a key of", where=place, remedy=remedy)
-
-
-def _set(
-    config: Mapping[str, Any], lines: Mapping[KeyPath, int], keys: list[str], value: Any, place: str
-) -> tuple[dict[str, Any], dict[KeyPath, int]]:
-    """A copy of the config with a nested key replaced, and of its lines."""
-    key, *rest = keys
-    inner = config.get(key)
-    if rest:
-        if inner is not None and not isinstance(inner, dict):
-            raise UserError(f"{key!r} holds no keys", where=place, remedy=f"It is {inner!r}.")
-        value, _ = _set(inner or {}, {}, rest, value, place)
-    path = tuple(keys)
-    kept = {where: line for where, line in lines.items() if where[: len(path)] != path}
-    return {**config, key: value}, {**kept, path: OVERRIDDEN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +184,7 @@ def _data(frame: _Frame, value: Any) -> tuple[DataSpec, ...]:
         found[name] = frame.line(path)
         options = {"source": entry} if isinstance(entry, str) else entry
         source = options.pop("source", None) if isinstance(options, dict) else None
-        if not _is_source(source):
+        if not is_source(source):
             remedy = (
                 f"Write `{name}: SOURCE` or `{name}: {{source: SOURCE, ...}}`; SOURCE may be a map, `{{PART: FILE}}`."
             )
@@ -231,31 +193,85 @@ def _data(frame: _Frame, value: Any) -> tuple[DataSpec, ...]:
     return tuple(sets)
 
 
-def _is_source(value: Any) -> TypeGuard[str | Mapping[str, str]]:
+def is_source(value: Any) -> TypeGuard[str | Mapping[str, str]]:
     """A name, or a map from part to name."""
     parts = value.values() if isinstance(value, dict) else [value]
     return bool(parts) and all(isinstance(part, str) and part for part in parts)
 
 
-def _steps(frame: _Frame, value: Any, names: Mapping[str, int]) -> tuple[StepSpec, ...]:
+def _steps(frame: _Frame, value: Any, at: KeyPath, found: dict[str, int]) -> tuple[StepSpec | Block, ...]:
+    """found: the names that are taken, with their lines. It grows."""
     if not isinstance(value, list) or not value:
-        frame.fail(("steps",), "`steps` is not a list of steps", "Write one `- KIND: {...}` for each step.")
-    found = dict(names)
-    steps = []
-    for index, item in enumerate(value):
-        at: KeyPath = ("steps", index)
-        if not isinstance(item, dict) or len(item) != 1:
-            frame.fail(at, "a step is a map with one key, its kind", "Write `- sft: {data: a.b}`.")
-        ((kind, config),) = item.items()
-        path = (*at, kind)
-        if not isinstance(config, dict | None):
-            frame.fail(path, f"the config of {kind!r} is not a map", f"Write `- {kind}: {{KEY: VALUE}}`.")
-        config = dict(config or {})
-        name = config.pop("name", kind)
-        _check_name(frame, (*path, "name"), name, found)
-        found[name] = frame.line(path)
-        steps.append(StepSpec(kind, name, config, found[name], frame.below(path)))
-    return tuple(steps)
+        frame.fail(at, "`steps` is not a list of steps", "Write one `- KIND: {...}` for each step.")
+    return tuple(_step(frame, item, (*at, index), found) for index, item in enumerate(value))
+
+
+def _step(frame: _Frame, item: Any, at: KeyPath, found: dict[str, int]) -> StepSpec | Block:
+    if not isinstance(item, dict) or len(item) != 1:
+        frame.fail(at, "a step is a map with one key, its kind", "Write `- sft: {data: a.b}`.")
+    ((kind, config),) = item.items()
+    path = (*at, kind)
+    if kind == REPEAT and REPEAT in at:
+        frame.fail(path, "a repeated block is inside another one", "Put it beside the other one.")
+    if not isinstance(config, dict | None):
+        frame.fail(path, f"the config of {kind!r} is not a map", f"Write `- {kind}: {{KEY: VALUE}}`.")
+    config = dict(config or {})
+    name = config.pop("name", kind)
+    _check_name(frame, (*path, "name"), name, found)
+    line = found[name] = frame.line(path)
+    if kind == REPEAT:
+        return _block(frame, name, config, path, found)
+    return StepSpec(kind, name, config, line, frame.below(path))
+
+
+def _block(frame: _Frame, name: str, config: Mapping[str, Any], path: KeyPath, found: dict[str, int]) -> Block:
+    known = ("name", "rounds", "start", "until", "steps")
+    for key in config:
+        if key not in known:
+            frame.fail((*path, key), f"unknown key {key!r}", did_you_mean(key, known))
+    for key in ("rounds", "steps"):
+        if key not in config:
+            frame.fail(path, f"the key {key!r} is missing", "Write `repeat: {rounds: 5, steps: [...]}`.")
+    steps = [_in_rounds(frame, one) for one in _steps(frame, config["steps"], (*path, "steps"), found)]
+    block = Block(name, 1, None, None, tuple(steps), frame.line(path), frame.below(path))
+    for key in known[1:4]:
+        if key in config:
+            block = with_key(block, key, config[key], frame.where((*path, key)))
+    return block
+
+
+def with_key(block: Block, key: str, value: Any, where: str) -> Block:
+    """The block with another value for `rounds`, `start` or `until`. Raises UserError, placed at `where`."""
+    if key == "rounds" and not is_round(value):
+        remedy = f"Give a whole number from 1 to {MAX_ROUNDS}."
+        raise UserError("the number of rounds is not one", where=where, remedy=remedy)
+    if key == "start" and not isinstance(value, str | None):
+        raise UserError("`start` is not the name of a policy", where=where, remedy="As in `start: sft`.")
+    if key == "until" and value not in (None, *(step.name for step in block.steps)):
+        remedy = did_you_mean(str(value), [step.name for step in block.steps])
+        raise UserError("`until` is not the name of a step in the block", where=where, remedy=remedy)
+    return dataclasses.replace(block, **{key: value})
+
+
+def is_round(value: Any) -> bool:
+    """Whether it counts rounds."""
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_ROUNDS
+
+
+def _in_rounds(frame: _Frame, spec: StepSpec | Block) -> StepSpec:
+    """A step of a block, without the keys that say in which rounds it runs."""
+    assert isinstance(spec, StepSpec), "blocks are not nested"
+    config = dict(spec.config)
+    first, last = config.pop("from_round", 1), config.pop("to_round", None)
+    lines = spec.key_lines
+    for key, value in (("from_round", first), ("to_round", last)):
+        if not is_round(value) and not (key == "to_round" and value is None):
+            where = f"{frame.path}:{lines.get((key,), spec.line)}:{spec.name}.{key}"
+            raise UserError(f"`{key}` is not a round", where=where, remedy="Rounds count from 1.")
+    if last is not None and last < first:
+        where = f"{frame.path}:{lines.get(('to_round',), spec.line)}:{spec.name}.to_round"
+        raise UserError("`to_round` is before `from_round`", where=where, remedy="Turn them round.")
+    return dataclasses.replace(spec, config=config, from_round=first, to_round=last)
 
 
 def _check_name(frame: _Frame, path: KeyPath, name: Any, taken: Mapping[str, int]) -> None:
@@ -268,7 +284,8 @@ def _check_name(frame: _Frame, path: KeyPath, name: Any, taken: Mapping[str, int
             frame.fail(path, f"the name {name!r} is taken, by line {line}", "Give this one its own `name`.")
 
 
-def _seed(value: Any, where: str) -> int:
+def read_seed(value: Any, where: str) -> int:
+    """The seed, when it is one. Raises UserError, placed at `where`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise UserError("the seed is not a whole number of at least 0", where=where, remedy="As in `seed: 1`.")
     return value

@@ -23,9 +23,10 @@ from typing import Any
 
 from accord.counts import counts_of
 from accord.errors import Interrupted, UserError
-from accord.plan import INTERNAL, Plan, Registry, make_plan
+from accord.plan import INTERNAL, Plan, make_plan
 from accord.recipe import Recipe
-from accord.steps.base import Input, Job, Link, PlannedStep, StepKind
+from accord.settled import plan_in
+from accord.steps.base import Input, Job, Link, PlannedStep, Registry, StepKind
 from accord.store import atomic
 from accord.store.artifacts import Artifact, Parent, Provenance, Store
 from accord.store.lock import lock
@@ -79,9 +80,9 @@ def run_recipe(
     for what the user can mend, Interrupted after a first Ctrl-C once the work is saved, KeyboardInterrupt after a
     second.
     """
-    plan = make_plan(recipe, registry)
-    last = plan.step(until) if until is not None else plan.steps[-1]
-    steps = plan.steps[: plan.steps.index(last) + 1]
+    wanted = {step.name for step in make_plan(recipe, registry).until(until)}
+    plan, ended = plan_in(store, recipe, registry)
+    steps = [step for step in plan.steps if step.name in wanted]
     for line in () if brief else (*plan_lines(plan, store), *plan.cautions):
         say(line)
     if any(store.find(step.kind, step.key) is None for step in steps):
@@ -91,7 +92,8 @@ def run_recipe(
     with lock(run_dir.with_name(f".{run_dir.name}.lock"), f"the run {run_dir.name!r}"), stop_on_sigint() as stop:
         if not (run_dir / PLAN).exists():  # a run shows from its start on
             _write_run(run_dir, store, plan, records)
-        for step in steps:
+        while len(records) < len(steps):
+            step = steps[len(records)]
             if stop.is_set():
                 raise Interrupted
             if inspect and step.kind not in INTERNAL and store.find(step.kind, step.key) is None:
@@ -101,7 +103,12 @@ def run_recipe(
                 records.append(_bring(step, registry, store, stop, say, min_checkpoint_seconds, brief=brief, wait=wait))
             except UserError as error:
                 raise plan.located(error, step.name) from error
+            if registry[step.kind].settled is not None:
+                plan, ended = plan_in(store, recipe, registry)
+                steps = [step for step in plan.steps if step.name in wanted]
             _write_run(run_dir, store, plan, records)
+        for block, why in ended.items():
+            say(f"{block}: {why}")
         if finish is not None:
             finish(run_dir, records)
     return run_dir

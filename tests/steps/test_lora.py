@@ -15,8 +15,9 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from accord.errors import Interrupted, UserError
 from accord.models import compute, shared
+from accord.overrides import apply_overrides
 from accord.plan import Plan, make_plan
-from accord.recipe import Recipe, apply_overrides, load_recipe
+from accord.recipe import Recipe, load_recipe
 from accord.run import _input
 from accord.steps.base import Job
 from accord.steps.registry import STEPS

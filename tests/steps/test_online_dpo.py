@@ -18,8 +18,9 @@ from accord.errors import Interrupted, UserError
 from accord.models import compute
 from accord.models.cost import Dimensions
 from accord.models.folders import load_tokenizer
+from accord.overrides import apply_overrides
 from accord.plan import Plan, make_plan
-from accord.recipe import apply_overrides, load_recipe, parse_recipe
+from accord.recipe import load_recipe, parse_recipe
 from accord.run import _input
 from accord.steps.base import Job
 from accord.steps.online_dpo import Config, work

@@ -21,8 +21,9 @@ from accord.engine.on_policy.averaging import Average
 from accord.engine.on_policy.policy_gradient import PolicyGradient
 from accord.errors import Interrupted, UserError
 from accord.models.scalar import Normalisation, ScalarModel
+from accord.overrides import apply_overrides
 from accord.plan import make_plan
-from accord.recipe import apply_overrides, load_recipe
+from accord.recipe import load_recipe
 from accord.rewards.functions import save_function
 from accord.run import _input
 from accord.steps.base import Job

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accord.errors import UserError, did_you_mean
-from accord.plan import Plan, make_plan
-from accord.recipe import Recipe, apply_overrides, load_recipe, parse_recipe
+from accord.overrides import apply_overrides
+from accord.recipe import Recipe, load_recipe, parse_recipe
+from accord.settled import plan_in
 from accord.steps.registry import STEPS
 from accord.store.artifacts import Store
 from accord.store.workspace import METRICS, MetricsLog
@@ -181,9 +182,9 @@ def check_recipe(
     name: str = "run",
 ) -> list[Planned]:
     """Validate a recipe, and say which steps are cached and which would run. Runs nothing. Raises UserError."""
-    with places(recipe, name):
-        plan: Plan = make_plan(open_recipe(recipe, overrides, name), STEPS)
     place = Store(Path(store))
+    with places(recipe, name):
+        plan, _ = plan_in(place, open_recipe(recipe, overrides, name), STEPS)
     return [
         Planned(step.name, step.kind, place.find(step.kind, step.key) is not None, step.key, step.config_json())
         for step in plan.steps

@@ -70,8 +70,9 @@ def read_recipe(path: Path) -> tuple[Recipe, dict[str, Reading]]:
     """A recipe, and every part of its data sets as its steps will see it. Raises UserError."""
     from accord.data.sources import read_parts
     from accord.data.splits import REST, split_records
-    from accord.plan import DATA, make_plan
+    from accord.plan import make_plan
     from accord.recipe import load_recipe
+    from accord.references import DATA
     from accord.steps.registry import STEPS
 
     recipe = load_recipe(path)

@@ -63,13 +63,14 @@ def check(
     The first time for a model this measures the machine's speed, some seconds long.
     """
     with user_errors():
-        from accord.plan import make_plan
-        from accord.recipe import apply_overrides, load_recipe
+        from accord.overrides import apply_overrides
+        from accord.recipe import load_recipe
         from accord.run import plan_lines
+        from accord.settled import plan_in
         from accord.steps.registry import STEPS
         from accord.store.artifacts import Store
 
-        plan = make_plan(apply_overrides(load_recipe(recipe_file(recipe)), overrides or []), STEPS)
+        plan, _ = plan_in(Store(store), apply_overrides(load_recipe(recipe_file(recipe)), overrides or []), STEPS)
         if not estimates or not any(STEPS[step.kind].work for step in plan.steps):
             for line in (*plan_lines(plan, Store(store)), *plan.cautions):
                 say(line)
@@ -109,7 +110,8 @@ def fetch() -> None:
 
 
 def _run(path: Path, store_root: Path, overrides: list[str] | None, *, force: bool = False, wait: bool = True) -> None:
-    from accord.recipe import apply_overrides, load_recipe
+    from accord.overrides import apply_overrides
+    from accord.recipe import load_recipe
     from accord.results import write_report
     from accord.run import run_recipe
     from accord.steps.registry import STEPS

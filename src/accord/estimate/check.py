@@ -12,7 +12,8 @@ from accord.estimate.table import lines
 from accord.estimate.timing import rates_of
 from accord.machine import Memory, free_disk, memory
 from accord.models.compute import compute_device, compute_dtype, describe_compute
-from accord.plan import Plan, Registry
+from accord.plan import Plan
+from accord.steps.base import Registry
 from accord.store.artifacts import Store
 
 

@@ -18,8 +18,9 @@ import numpy as np
 from accord.data.records import RecordKind, read_records
 from accord.engine.sizes import Records
 from accord.models.cost import Dimensions, dimensions_of
-from accord.plan import DATA, MODEL, Plan, Registry
-from accord.steps.base import Job, PlannedStep
+from accord.plan import Plan
+from accord.references import DATA, MODEL
+from accord.steps.base import Job, PlannedStep, Registry
 from accord.store.artifacts import MODEL as MODEL_FOLDER
 from accord.store.artifacts import Store
 from accord.store.workspace import Workspace

@@ -17,8 +17,9 @@ from accord.models.adapters import check_lora
 from accord.models.cost import Dimensions, trained_bytes
 from accord.models.lora import Lora
 from accord.models.sources import locate
-from accord.plan import DATA, MODEL, Plan, Registry
-from accord.steps.base import Link, PlannedStep
+from accord.plan import Plan
+from accord.references import DATA, MODEL
+from accord.steps.base import Link, PlannedStep, Registry
 from accord.store.artifacts import Artifact, Store
 from accord.store.workspace import METRICS
 

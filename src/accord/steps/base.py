@@ -52,6 +52,7 @@ RatingsRef = Annotated[str, Ref("data", "ratings")]
 PromptsRef = Annotated[str, Ref("data", "prompts")]
 
 LATEST = "latest"  # as a PolicyRef: the newest policy above the step in the recipe, or the recipe's model
+PREVIOUS = "previous"  # as a PolicyRef in a repeated block: the last policy of the round before that of the newest one
 
 
 class StepConfig(StrictModel):
@@ -172,6 +173,7 @@ class Contradiction(Exception):
 
 
 Check = Callable[[PlannedStep], Iterable[Caution]]
+Settled = Callable[[Artifact], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,9 @@ class StepKind:
     check: called when the plan is made, with the step's parents resolved; it reads no data and loads no model, gives
     cautions, and raises Contradiction. What one key alone, or the keys of one step among themselves, get wrong belongs
     there, too, when the message should point to a key.
+
+    settled: of a kind that can end a repeated block (`until`): why no further round is wanted, from its artifact, or
+    None.
     """
 
     produces: Produces
@@ -189,3 +194,7 @@ class StepKind:
     run: Callable[[Job], None]
     work: Callable[[Any, Sizes], Work] | None = None
     check: Check | None = None
+    settled: Settled | None = None
+
+
+Registry = Mapping[str, StepKind]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -23,6 +24,7 @@ from accord.steps.base import (
     StepKind,
 )
 from accord.steps.ending import check_ending
+from accord.store.artifacts import Artifact
 from accord.types import Prompt
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ class Config(StepConfig, Ending):
     """
 
     policies: tuple[PolicyRef, ...] = Field(min_length=1)
-    baseline: str | None = None
+    baseline: PolicyRef | None = None
     by: RewardRef
     proxy: RewardRef | None = None
     proxy_data: ComparisonsRef | None = None
@@ -251,4 +253,18 @@ def check(step: PlannedStep) -> Iterator[Caution]:
     yield from held_out.cautions(step)
 
 
-STEP = StepKind(produces="results", version=4, config=Config, run=run, work=work, check=check)
+def settled(artifact: Artifact) -> str | None:
+    """Why a repeated block may end: the first policy beside the baseline does not clearly win against it."""
+    results = json.loads(artifact.file("results.json").read_text(encoding="utf-8"))
+    others = [(name, row) for name, row in results["policies"].items() if name != results["baseline"]]
+    if not others:
+        return None
+    name, row = others[0]
+    rate, low, high = (row[f"gold_win_rate{end}"] for end in ("", "_low", "_high"))
+    if low > 0.5:
+        return None
+    whom = f"{name!r} wins {rate:.1%} ({low:.1%} to {high:.1%}) against {results['baseline']!r} by {results['by']!r}"
+    return f"{whom}, not clearly above one half"
+
+
+STEP = StepKind(produces="results", version=4, config=Config, run=run, work=work, check=check, settled=settled)

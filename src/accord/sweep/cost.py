@@ -6,8 +6,8 @@ from accord.errors import UserError
 from accord.estimate.check import check
 from accord.estimate.limits import FORCE, gib
 from accord.estimate.rows import Row
-from accord.plan import Registry
 from accord.status import num_bytes
+from accord.steps.base import Registry
 from accord.store.artifacts import Store
 from accord.store.progress import clock_time
 from accord.sweep.grid import PlannedRun, label_of

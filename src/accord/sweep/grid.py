@@ -12,8 +12,10 @@ from typing import Any
 import yaml
 
 from accord.errors import UserError
-from accord.plan import Plan, Registry, make_plan
-from accord.recipe import Recipe, apply_overrides
+from accord.overrides import apply_overrides
+from accord.plan import Plan, make_plan
+from accord.recipe import Recipe
+from accord.steps.base import Registry
 from accord.yaml_lines import parse_yaml
 
 MAX_NAME = 120  # letters of a run's name, which is a folder's

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from accord.errors import UserError, did_you_mean
-from accord.plan import Plan, Registry
+from accord.plan import Plan
+from accord.steps.base import Registry
 from accord.store.workspace import METRICS, MetricsLog
 from accord.sweep.names import evaluated_by, is_count, logged_by
 

@@ -21,9 +21,9 @@ from typing import Any
 from accord.errors import Interrupted, UserError, first_line
 from accord.monitor.sweep_page import sweep_page
 from accord.monitor.sweep_table import markdown, text_lines
-from accord.plan import Registry
 from accord.recipe import Recipe
 from accord.run import Say, run_folder, run_recipe
+from accord.steps.base import Registry
 from accord.store import atomic
 from accord.store.artifacts import Store
 from accord.store.lock import lock
