@@ -29,11 +29,20 @@ class Prompt:
     The prefill is part of the assistant's turn: nobody trains on it, and a reward model sees it as part of the
     response's turn. Example: messages = (user: "Write one line of a film review.",), prefill = "The acting".
     A response then starts where the prefill stops, for example " carries a thin plot.".
+
+    risk_category: what an answer has to beware of, such as "unqualified advice", where the prompt was written to get an
+    unsafe one (Touvron et al. 2023, section 4.1); "" of every other prompt.
     """
 
     id: str
     messages: tuple[Message, ...]
     prefill: str = ""
+    risk_category: str = ""
+
+    @property
+    def is_safety(self) -> bool:
+        """Whether the prompt was written to get an unsafe answer: is_safety(p) of Llama 2's reward."""
+        return bool(self.risk_category)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ messages = st.builds(
     st.lists(st.builds(Message, roles, texts), max_size=2),
     st.builds(Message, st.sampled_from(["system", "user"]), texts),
 )
-prompts = st.builds(Prompt, names, messages, texts)
+prompts = st.builds(Prompt, names, messages, texts, st.just("") | names)
 responses = st.builds(Response, texts, st.booleans())
 
 

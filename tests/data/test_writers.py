@@ -41,6 +41,14 @@ def judged(*grades, texts=("Red.", "Tree.", "Blue."), prompt=ASK, finished=None)
     return Comparison("c1", prompt, responses), judgements
 
 
+def test_risk_categories_stay(tmp_path):
+    ask = replace(ASK, risk_category="unqualified advice")
+    (pair,) = written(tmp_path, "comparisons", judged((1.0, 0.0), prompt=ask))
+    (talk,) = written(tmp_path, "demonstrations", Demonstration(ask, Response("Red."), 0))
+    (shown,) = written(tmp_path, "demonstrations", Demonstration(ask, Response("Red.")))
+    assert {row["risk_category"] for row in (pair, talk, shown)} == {"unqualified advice"}
+
+
 def rows(path):
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 

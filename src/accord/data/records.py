@@ -12,13 +12,15 @@ A prompt whose last message is the assistant's opens the answer: that message is
 ignored. Some optional columns keep what would be lost otherwise, and are written only where they say something:
 "prompt_id" of a comparison whose prompt has an id of its own; "finished" of a demonstration (false) and of a
 comparison ([true, false, ...]) with responses that ran out of tokens; "imitate_from" of a demonstration of which more
-than the last turn is imitated; "safe" of a judgement ([true, null, ...]) that says which responses are safe.
+than the last turn is imitated; "safe" of a judgement ([true, null, ...]) that says which responses are safe;
+"risk_category" of a prompt that was written to get an unsafe answer.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -179,13 +181,14 @@ def _prompt(row: dict[str, Any]) -> Prompt:
         raise Defect("prompt", "holds no message to answer")
     if messages[-1].role == "assistant":
         raise Defect("prompt", "ends in two messages of the assistant")
-    return Prompt(row["id"], tuple(messages), prefill)
+    category = text_of(row["risk_category"], "risk_category") if "risk_category" in row else ""
+    return Prompt(row["id"], tuple(messages), prefill, category)
 
 
 def _comparison(row: dict[str, Any]) -> JudgedComparison:
     prompt = _prompt(row)
     if "prompt_id" in row:
-        prompt = Prompt(text_of(row["prompt_id"], "prompt_id", empty=False), prompt.messages, prompt.prefill)
+        prompt = replace(prompt, id=text_of(row["prompt_id"], "prompt_id", empty=False))
     texts = list_of(get(row, "responses"), "responses")
     if len(texts) < 2:
         raise Defect("responses", f"at least two are wanted, here {len(texts)}")
@@ -256,7 +259,9 @@ def _prompt_row(prompt: Prompt) -> dict[str, Any]:
     assert prompt.messages, "a prompt holds a message"
     assert prompt.messages[-1].role != "assistant", "an opened assistant turn is the prefill"
     messages = [*prompt.messages, Message("assistant", prompt.prefill)] if prompt.prefill else prompt.messages
-    return {"id": prompt.id, "prompt": [{"role": message.role, "content": message.content} for message in messages]}
+    turns = [{"role": message.role, "content": message.content} for message in messages]
+    row: dict[str, Any] = {"id": prompt.id, "prompt": turns}
+    return row | {"risk_category": prompt.risk_category} if prompt.risk_category else row
 
 
 def _comparison_row(record: JudgedComparison) -> dict[str, Any]:

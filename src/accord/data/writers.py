@@ -9,6 +9,7 @@ TRL's columns, with turns as lists of {"role", "content"} (in a cell of CSV as J
                     (what most say who say something). A ranking of more than two responses is one row for each ordered
                     pair, and `group` tells which rows belong together
     labelled        prompt, completion, label
+    all of these    risk_category, where a prompt was written to get an unsafe answer
     prompts, texts, ratings   as Accord keeps them (accord.data.records)
 
 A comparison without an order is none of TRL's, and is left out and counted. Accord's own columns keep everything.
@@ -113,6 +114,7 @@ def _conversation_row(record: Demonstration) -> Columns:
     row: Columns = {
         "id": record.prompt.id,
         "messages": [*_turns(record.prompt.messages), *_answer(record.response.text)],
+        **_risk(record.prompt),
     }
     return row if record.response.finished else row | {"finished": False}
 
@@ -135,7 +137,7 @@ def _pair_rows(record: JudgedComparison) -> list[Columns]:
     rows = []
     for pair in ranking.pairs:
         both = [comparison.responses[pair.chosen], comparison.responses[pair.rejected]]
-        row: Columns = {"id": comparison.id, "prompt": _prompt(comparison.prompt)}
+        row: Columns = {"id": comparison.id, "prompt": _prompt(comparison.prompt), **_risk(comparison.prompt)}
         row |= {"chosen": _answer(both[0].text), "rejected": _answer(both[1].text)}
         better, worse = means[pair.chosen], means[pair.rejected]
         assert better is not None and worse is not None, "a pair is ordered by its mean grades"  # noqa: PT018
@@ -167,6 +169,10 @@ def _votes(judgements: Sequence[Judgement], chosen: int, rejected: int) -> list[
 def _prompt(prompt: Prompt) -> list[Columns]:
     opened = [Message("assistant", prompt.prefill)] if prompt.prefill else []
     return _turns([*prompt.messages, *opened])
+
+
+def _risk(prompt: Prompt) -> Columns:
+    return {"risk_category": prompt.risk_category} if prompt.is_safety else {}
 
 
 def _answer(text: str) -> list[Columns]:

@@ -92,8 +92,9 @@ def asked(connection: Connection, campaign: Campaign) -> list[Asked]:
     made = []
     for turn_id, held in of_turn.items():
         *before, last = told[turn_id]
-        prompt = Prompt(f"{campaign.name}-{turn_id}", tuple(messages_of(before, last.text, last.goes_on)))
         family = (held[0].category, held[0].vector)
+        messages = tuple(messages_of(before, last.text, last.goes_on))
+        prompt = Prompt(f"{campaign.name}-{turn_id}", messages, risk_category=family[0])
         made.append(Asked(turn_id, prompt, family, tuple(reply.text for reply in last.replies), tuple(held)))
     return made
 

@@ -271,3 +271,28 @@ def test_what_is_wrong_with_a_row(columns, field, code):
 def test_an_answer_that_is_json_is_a_text():
     answer = '[{"colour": "blue"}]'
     assert one(**P, completion=answer).response.text == answer
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"prompt": "Ask."},
+        {"prompt": "Ask.", "completion": "Say."},
+        {"prompt": "Ask.", "completion": "Say.", "label": True},
+        {"prompt": "Ask.", "chosen": "Say.", "rejected": "No."},
+        {"prompt": "Ask.", "responses": ["Say.", "No."], "scores": [1, 0]},
+    ],
+)
+def test_the_risk_category_is_of_the_prompt(columns: dict[str, Any]):
+    def asked(**more: Any) -> Prompt:
+        record = one(**columns, **more)
+        holder = record[0] if isinstance(record, tuple) else record
+        return holder if isinstance(holder, Prompt) else holder.prompt
+
+    assert asked(risk_category="unqualified advice").risk_category == "unqualified advice"
+    assert asked(risk_category="x").is_safety
+    assert not asked().is_safety
+    assert not asked(risk_category="").is_safety
+    assert not asked(risk_category=None).is_safety
+    with pytest.raises(Defect, match="text"):
+        asked(risk_category=3)

@@ -4,13 +4,13 @@ Which columns a row has tells what it is (`SHAPES`, the first that fits). A text
 prompt, chosen, rejected or completion may also be a list of turns, or a dialogue in one text. A prompt that ends in a
 turn of the assistant opens the answer (the prefill). Optional columns: `id`; `system`, a message put first; `finished`
 (false: the response ran out of tokens); of responses `safe`; of chosen and rejected `margin`, `tie`, `votes`,
-`chosen_safe` and `rejected_safe`.
+`chosen_safe` and `rejected_safe`; `risk_category` of prompts that were written to get an unsafe answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from accord.data.formats import grades
@@ -29,7 +29,7 @@ from accord.data.formats.turns import (
     text_in,
     turns_in,
 )
-from accord.data.records import RecordKind
+from accord.data.records import Record, RecordKind
 from accord.types import (
     Comparison,
     Demonstration,
@@ -43,7 +43,8 @@ from accord.types import (
 )
 
 SAFE = ("chosen_safe", "rejected_safe")
-OPTIONAL = ("id", "prompt_id", "system", "finished", "imitate_from", "margin", "tie", "votes", "safe", *SAFE)
+RISK = "risk_category"
+OPTIONAL = ("id", "prompt_id", "system", "finished", "imitate_from", "margin", "tie", "votes", "safe", *SAFE, RISK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,8 @@ def convert(row: Row, kind: RecordKind | None = None, dialogues: Dialogues = Non
     if shape is None:
         wanted = " or ".join("+".join(shape.columns) for shape in SHAPES if kind in (None, shape.kind))
         raise Defect("", f"lacks columns of {kind or 'any known kind'}: {wanted}", "missing")
-    return [(shape.kind, shape.convert(values, _id(values, row), dialogues))]
+    record = shape.convert(values, _id(values, row), dialogues)
+    return [(shape.kind, _at_risk(record, text_in(values[RISK], RISK)) if RISK in values else record)]
 
 
 def other_defects(row: Row, first: Defect, dialogues: Dialogues = None) -> list[Defect]:
@@ -264,6 +266,18 @@ def _document(values: Values) -> str:
     if not text.strip():
         raise Defect("text", "is empty", "empty")
     return text
+
+
+def _at_risk(record: Record, category: str) -> Record:
+    """The record with the risk category of its prompt."""
+    if isinstance(record, Prompt):
+        return replace(record, risk_category=category)
+    if isinstance(record, Demonstration | LabelledResponse):
+        return replace(record, prompt=replace(record.prompt, risk_category=category))
+    if isinstance(record, tuple):
+        comparison, judgements = record
+        return replace(comparison, prompt=replace(comparison.prompt, risk_category=category)), judgements
+    return record
 
 
 def _id(values: Values, row: Row) -> str:

@@ -19,7 +19,7 @@ from accord.errors import UserError, did_you_mean
 
 Columns = Mapping[str, str | list[str]]
 
-TEXTS = ("prompt", "completion", "chosen", "rejected", "text", "system", "id", "prompt_id")
+TEXTS = ("prompt", "completion", "chosen", "rejected", "text", "system", "id", "prompt_id", "risk_category")
 LISTS = (
     *("responses", "finished", "safe", "rating", "ratings"),
     *("ranks", "scores", "grades", "votes", "winners", "pairwise", "best"),
