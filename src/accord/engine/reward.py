@@ -42,6 +42,20 @@ class Composed(Reward, Protocol):
         ...
 
 
+@runtime_checkable
+class Gated(Reward, Protocol):
+    """A reward that also says which responses are not to be imitated at all."""
+
+    def gated(
+        self,
+        prompts: Sequence[Prompt],
+        responses: Sequence[Sequence[Response]],
+        advance: Callable[[int], None] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """[P * K] fp32, the scores; and [P * K] bool, the responses that fail."""
+        ...
+
+
 def scored(
     reward: Reward, prompts: Sequence[Prompt], responses: Sequence[Sequence[Response]]
 ) -> tuple[Tensor, float | None]:

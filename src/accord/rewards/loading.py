@@ -23,6 +23,7 @@ from accord.rewards.endpoint import EndpointReward
 from accord.rewards.ensembles import EnsembleReward
 from accord.rewards.functions import CODE, MARK, FunctionReward
 from accord.rewards.learned import LearnedReward
+from accord.rewards.piecewise import PiecewiseReward
 from accord.rewards.ruled import RuleReward
 from accord.store.artifacts import MODEL, Artifact
 
@@ -43,11 +44,13 @@ def artifact_reward(artifact: Artifact, dtype: torch.dtype) -> StoredReward:
     return load_reward(artifact.path, dtype)
 
 
+_OF_OTHERS = ("combine", "piecewise")
 _LOADERS: Mapping[str, Callable[[Artifact, torch.dtype], StoredReward]] = {  # by the kind of the step
     "reward_function": lambda artifact, _: FunctionReward.load(artifact),
     "reward_rule": lambda artifact, _: RuleReward.load(artifact),
     "reward_endpoint": lambda artifact, _: EndpointReward.load(artifact),
     "combine": lambda artifact, dtype: CombinedReward.load(artifact, lambda part: artifact_reward(part, dtype)),
+    "piecewise": lambda artifact, dtype: PiecewiseReward.load(artifact, lambda part: artifact_reward(part, dtype)),
 }
 
 
@@ -86,7 +89,7 @@ def learned_folder(folder: Path) -> Path | None:
 def learned_folders(artifact: Artifact) -> list[Path]:
     """The Hugging Face folders of the models that a step's reward reads with: one; the backbone of an ensemble; those
     of what is combined; of rules, functions and endpoints none. Raises UserError when a part is not in the store."""
-    if artifact.kind == "combine":
+    if artifact.kind in _OF_OTHERS:
         return [folder for part in parts_of(artifact) for folder in learned_folders(part)]
     if artifact.kind in _LOADERS:
         return []

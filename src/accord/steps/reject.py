@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from pydantic import Field
@@ -14,6 +15,7 @@ from accord.errors import UserError
 from accord.steps.base import (
     LATEST,
     Caution,
+    Contradiction,
     Job,
     PlannedStep,
     PolicyRef,
@@ -24,9 +26,12 @@ from accord.steps.base import (
 )
 from accord.steps.ending import check_ending
 from accord.steps.judged import learning, slow_adapters
-from accord.types import Demonstration
+from accord.types import Demonstration, Prompt, Response
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from accord.engine.reward import Reward
     from accord.engine.sizes import Sizes
     from accord.engine.workload import Work
 
@@ -34,14 +39,21 @@ BEST = "best.jsonl"
 
 
 class Config(StepConfig, TrainingConfig, Ending):
-    """prompts: what is answered. num_prompts: the first so many of them. reward: who chooses. start: who answers, and
-    is then fine-tuned. num_samples: K, responses to each prompt. temperature: of sampling. max_response_tokens: a
-    longer response is cut off, and never chosen unless a prompt has no other. end_at, end_after: as the steps that
-    learn on policy have them; the chosen responses are imitated to that end."""
+    """prompts: what is answered. skip_prompts: the first so many of them are left to others. num_prompts: so many after
+    those. reward: who chooses. start: who is fine-tuned. sampler: who answers (null: start), as in rounds that start
+    afresh the newest policy, or a larger model that a smaller one learns from. num_samples: K, responses to a prompt.
+    temperature: of sampling. max_response_tokens: a longer response is cut off, and never chosen unless a prompt has no
+    other. earlier: other steps of this kind, whose chosen responses are imitated, too, where the reward of today finds
+    nothing better for the prompt: Llama 2 took those of all earlier rounds, after the last round's alone had made it
+    forget. end_at, end_after: as the steps that learn on policy have them; the chosen responses are imitated to that
+    end."""
 
     prompts: PromptsRef
     reward: RewardRef
     start: PolicyRef = LATEST
+    sampler: PolicyRef | None = None
+    earlier: tuple[PolicyRef, ...] = ()
+    skip_prompts: int = Field(0, ge=0)
     num_prompts: int = Field(256, gt=0)
     num_samples: int = Field(8, gt=1)
     temperature: float = Field(1.0, gt=0)
@@ -49,75 +61,20 @@ class Config(StepConfig, TrainingConfig, Ending):
 
 
 def run(job: Job) -> None:
-    """Writes the policy's folder, model/; the chosen responses, best.jsonl; selection.json, the scores; and
-    summary.json: the prompts that were used, those that were left out because the context of the policy or the
-    reward model has no room for a response to them, or a text of theirs holds a control token, and the chosen responses
-    that were left out because they are empty; and an alarm when most of the chosen ones are cut off."""
-    import torch
-
-    from accord.algorithms.selection import best_of
+    """Writes the policy's folder, model/; the chosen responses, best.jsonl; selection.json, the scores, and what is
+    expected of the best of fewer; and summary.json: the prompts that were used; those that were left out because the
+    context of the policy or the reward model has no room for a response to them, a text of theirs holds a control
+    token, or the reward lets no response to them pass; the chosen responses that were left out because they are empty;
+    and an alarm when most of the chosen ones are cut off."""
     from accord.engine.imitation import imitate
-    from accord.engine.rollout import answerable, roll_out
-    from accord.models.compute import compute_dtype
-    from accord.models.policy import Policy
-    from accord.monitor.alarms import alarms, as_json
-    from accord.rewards.loading import artifact_reward, learned_folders
 
     config: Config = job.config
     checkpoint = job.work.resume()
-    best_file = job.work.out / BEST
     if checkpoint is None:
-        start = job.input("start").model
-        wanted = job.input("prompts").read("prompts")[: config.num_prompts]
-        folders = [start, *learned_folders(job.input("reward").artifact)]
-        prompts, left_out = answerable(wanted, folders, config.max_response_tokens, job.name)
-        policy = Policy.load(start, compute_dtype())
-        with job.work.progress(f"{job.name}: sampling", len(prompts) * config.num_samples, "responses") as progress:
-            rollout = roll_out(
-                policy,
-                prompts,
-                num_samples=config.num_samples,
-                max_response_tokens=config.max_response_tokens,
-                temperature=config.temperature,
-                ending=config,
-                key=(job.seed, "samples"),
-                advance=job.work.advancer(progress),
-            )
-        del policy
-        reward = artifact_reward(job.input("reward").artifact, compute_dtype())
-        with job.work.progress(f"{job.name}: scoring", len(prompts), "prompts") as progress:
-            scores = reward.score(rollout.prompts, rollout.responses, job.work.advancer(progress)).view(
-                len(prompts), -1
-            )
-        finished = torch.tensor(rollout.finished).view(len(prompts), -1)
-        best = best_of(scores.numpy(), finished.numpy())
-        chosen = [
-            Demonstration(prompt, responses[k])
-            for prompt, responses, k in zip(rollout.prompts, rollout.responses, best, strict=True)
-        ]
-        kept = [demonstration for demonstration in chosen if demonstration.response.text]
-        if not kept:
-            raise UserError(
-                f"the best response to each of the {len(chosen)} prompts is empty, so there is nothing to imitate",
-                where=job.name,
-                remedy="Look at the reward, which may prefer silence, or at the policy's responses to the prompts.",
-            )
-        write_records(best_file, "demonstrations", kept)
-        num_empty = len(chosen) - len(kept)
-        ended = sum(demonstration.response.finished for demonstration in kept) / len(kept)
-        gain = {
-            "num_empty": num_empty,
-            "mean_score": float(scores.mean()),
-            "best_score": float(scores[torch.arange(len(best)), torch.as_tensor(best)].mean()),
-            "finished": float(finished.float().mean()),
-        }
-        job.write_json("selection.json", gain)
-        counts = {"num_prompts": len(prompts), **left_out, "num_empty": num_empty}
-        raised = alarms([{"iteration": 1, "chosen/finished": ended}])
-        job.write_json("summary.json", {**counts, "alarms": as_json(raised)})
+        _choose(job)
     imitate(
         job.input("start").model,
-        read_records(best_file, "demonstrations"),
+        read_records(job.work.out / BEST, "demonstrations"),
         config,
         limits=None,
         joint_tokens=config.max_tokens,
@@ -128,11 +85,144 @@ def run(job: Job) -> None:
     )
 
 
+def _choose(job: Job) -> None:
+    """Sampling, scoring, and what is to be imitated."""
+    import numpy as np
+
+    from accord.algorithms.selection import best_of
+    from accord.engine.rollout import answerable, roll_out
+    from accord.models.compute import compute_dtype
+    from accord.models.policy import Policy
+    from accord.monitor.alarms import alarms, as_json
+    from accord.rewards.loading import artifact_reward, learned_folders
+
+    config: Config = job.config
+    sampler = job.input("sampler" if config.sampler else "start").model
+    given = job.input("prompts").read("prompts")
+    wanted = given[config.skip_prompts :][: config.num_prompts]
+    if not wanted:
+        what = f"there are {len(given)} prompts, and the first {config.skip_prompts} are skipped"
+        raise UserError(what, where=job.name, remedy="Lower skip_prompts.")
+    folders = list(dict.fromkeys([sampler, job.input("start").model]))
+    folders += learned_folders(job.input("reward").artifact)
+    prompts, left_out = answerable(wanted, folders, config.max_response_tokens, job.name)
+    policy = Policy.load(sampler, compute_dtype())
+    with job.work.progress(f"{job.name}: sampling", len(prompts) * config.num_samples, "responses") as progress:
+        rollout = roll_out(
+            policy,
+            prompts,
+            num_samples=config.num_samples,
+            max_response_tokens=config.max_response_tokens,
+            temperature=config.temperature,
+            ending=config,
+            key=(job.seed, "samples"),
+            advance=job.work.advancer(progress),
+        )
+    del policy
+    reward = artifact_reward(job.input("reward").artifact, compute_dtype())
+    scores, passed = _scores(job, reward, rollout.prompts, rollout.responses)
+    finished = np.array(rollout.finished).reshape(scores.shape)
+    survived = np.flatnonzero(passed.any(axis=1))
+    if not len(survived):
+        raise UserError(
+            f"to no prompt has any of the {config.num_samples} responses passed the threshold of the reward",
+            where=f"{job.name}.reward",
+            remedy="Take more samples, or a sampler that is safer to start with; or lower the reward's threshold.",
+        )
+    best = best_of(np.where(passed, scores, np.nan)[survived], finished[survived])
+    chosen = {
+        rollout.prompts[at].id: (float(scores[at, k]), Demonstration(rollout.prompts[at], rollout.responses[at][k]))
+        for at, k in zip(survived, best, strict=True)
+    }
+    num_earlier = _with_earlier(job, reward, chosen)
+    kept = [one for _, one in chosen.values() if one.response.text]
+    if not kept:
+        raise UserError(
+            f"the best response to each of the {len(chosen)} prompts is empty, so there is nothing to imitate",
+            where=job.name,
+            remedy="Look at the reward, which may prefer silence, or at the policy's responses to the prompts.",
+        )
+    write_records(job.work.out / BEST, "demonstrations", kept)
+    counts = {
+        "num_prompts": len(prompts),
+        **left_out,
+        "num_empty": len(chosen) - len(kept),
+        "num_without_survivor": len(prompts) - len(survived),
+        "num_safety_prompts": sum(prompt.is_safety for prompt in rollout.prompts),
+        "num_earlier": num_earlier,
+    }
+    gain = {
+        "num_empty": counts["num_empty"],
+        "mean_score": float(scores.mean()),
+        "best_score": float(scores[survived, best].mean()),
+        "finished": float(finished.mean()),
+        "by_num_samples": _by_num_samples(scores),
+    }
+    job.write_json("selection.json", gain)
+    ended = sum(demonstration.response.finished for demonstration in kept) / len(kept)
+    raised = alarms([{"iteration": 1, "chosen/finished": ended}])
+    job.write_json("summary.json", {**counts, "alarms": as_json(raised)})
+
+
+def _scores(
+    job: Job, reward: Reward, prompts: Sequence[Prompt], responses: Sequence[Sequence[Response]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """[P, K]: the scores, and which responses may be imitated: all, unless the reward says so of some."""
+    import numpy as np
+
+    from accord.engine.reward import Gated
+
+    with job.work.progress(f"{job.name}: scoring", len(prompts), "prompts") as progress:
+        advance = job.work.advancer(progress)
+        if isinstance(reward, Gated):
+            scores, failed = (one.numpy() for one in reward.gated(prompts, responses, advance))
+        else:
+            scores = reward.score(prompts, responses, advance).numpy()
+            failed = np.zeros(len(scores), dtype=bool)
+    return scores.reshape(len(prompts), -1), ~failed.reshape(len(prompts), -1)
+
+
+def _with_earlier(job: Job, reward: Reward, chosen: dict[str, tuple[float, Demonstration]]) -> int:
+    """Adds what earlier steps chose, where the reward finds nothing better for the prompt. Returns how many."""
+    steps = [read_records(one.artifact.file(BEST), "demonstrations") for one in job.inputs["earlier"]]
+    earlier = [one for step in steps for one in step]
+    if not earlier:
+        return 0
+    scores, passed = _scores(job, reward, [one.prompt for one in earlier], [[one.response] for one in earlier])
+    added: set[str] = set()
+    for one, score, passes in zip(earlier, scores[:, 0], passed[:, 0], strict=True):
+        best = chosen.get(one.prompt.id)
+        if passes and (best is None or score > best[0]):
+            chosen[one.prompt.id] = (float(score), one)
+            added.add(one.prompt.id)
+    return len(added)
+
+
+def _by_num_samples(scores: np.ndarray) -> list[dict[str, float]]:
+    """What to expect of fewer samples: the largest score of n, without bias, and the median of the first n; the mean
+    over prompts (Llama 2, figure 7)."""
+    import numpy as np
+
+    from accord.algorithms.selection import best_of_n_estimate
+
+    most = scores.shape[1]
+    numbers = sorted({*(2**power for power in range(most.bit_length())), most})
+    return [
+        {
+            "num_samples": n,
+            "max": float(np.mean([best_of_n_estimate(of_prompt, n) for of_prompt in scores])),
+            "median": float(np.median(scores[:, :n], axis=1).mean()),
+        }
+        for n in numbers
+    ]
+
+
 def work(config: Config, sizes: Sizes) -> Work:
     """What run() will do. Responses are as long as the policy's are expected to be, the chosen ones as any."""
     from accord.engine.workload import Phase, Work, imitation, rollout_trees, sampling, scoring
 
-    records = sizes.records("prompts", "prompts").first(config.num_prompts)
+    given = sizes.records("prompts", "prompts")
+    records = replace(given, total=max(given.total - config.skip_prompts, 0)).first(config.num_prompts)
     lengths = sizes.responses("start", config.max_response_tokens)
     own, whole = rollout_trees(sizes.template, records.sample, config.num_samples, lengths)
     chosen, _ = rollout_trees(sizes.template, records.sample, 1, lengths)
@@ -155,8 +245,12 @@ def work(config: Config, sizes: Sizes) -> Work:
 def check(step: PlannedStep) -> Iterator[Caution]:
     """What does not go together, and what to think about."""
     check_ending(step)
+    other = next((link for link in step.parents["earlier"] if link.step.kind != step.kind), None)
+    if other is not None:
+        what = f"{other.name!r} has chosen no responses: it is a step of kind {other.step.kind!r}"
+        raise Contradiction("earlier", what, "Name steps of kind 'reject'.")
     yield from learning(step)
     yield from slow_adapters(cast(Config, step.config), "2e-4")
 
 
-STEP = StepKind(produces="policy", version=3, config=Config, run=run, work=work, check=check)
+STEP = StepKind(produces="policy", version=4, config=Config, run=run, work=work, check=check)

@@ -41,7 +41,7 @@ _ONLINE: Final[Names] = ("loss", "frac_reward_zero_std", "pairs/num", "pairs/num
 # Rows of metrics, by the kind of the step. A kind that logs none has an empty one.
 LOGGED: Final[dict[str, Names]] = {
     **dict.fromkeys(("model", "data", "reward_model", "reward_function", "reward_rule", "reward_endpoint"), ()),
-    **dict.fromkeys(("combine", "sample", "collect", "judge", "evaluate"), ()),
+    **dict.fromkeys(("combine", "piecewise", "sample", "collect", "judge", "evaluate"), ()),
     "sft": _IMITATION,
     "reject": _IMITATION,
     "reward": (*_OPTIMIZER, "accuracy", "margin", "member"),

@@ -1,0 +1,221 @@
+"""A reward that is one of several: safety where it matters, helpfulness elsewhere (Llama 2, section 3.2.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from pydantic import Field, field_validator
+
+from accord.errors import UserError
+from accord.steps.base import (
+    Caution,
+    ComparisonsRef,
+    Contradiction,
+    Job,
+    PlannedStep,
+    RewardRef,
+    StepConfig,
+    StepKind,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from accord.algorithms.calibration import Platt
+    from accord.engine.sizes import Sizes
+    from accord.engine.workload import Work
+    from accord.rewards.piecewise import Stored
+
+THRESHOLD = 0.15
+_SHOWN = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)  # thresholds in the table
+
+
+class Config(StepConfig):
+    """rewards: in order; the first that applies counts, else the last. thresholds: of each but the last, on the
+    probability of what it guards, such as being safe. rule: what it applies to. "slide": safety prompts, where the
+    probability is at most the threshold; "paper": every safety prompt, and any other where the probability is below the
+    threshold (Llama 2). The two differ: the paper's also guards ordinary prompts, and rewards safe responses to safety
+    prompts for being safer still; the slide's rewards these for helpfulness. "threshold": where the probability is
+    below, whatever the prompt is. A safety prompt is one with a `risk_category`. scale: the reward is the logit of the
+    probability, as Llama 2 whitens it, or the probability.
+
+    validation: comparisons with safety labels. They show the precision and recall of the threshold for what is unsafe,
+    and calibrate the first reward. precision: choose its threshold for that, the largest that has it on the validation.
+    calibration: "platt", fitted on the validation; "given", the raw score is a logit already, as `safety_coef` makes it
+    (null: platt where there is a validation)."""
+
+    rewards: tuple[RewardRef, ...] = Field(min_length=2)
+    thresholds: tuple[float, ...] | None = None
+    rule: Literal["slide", "paper", "threshold"] = "slide"
+    scale: Literal["logit", "probability"] = "logit"
+    validation: ComparisonsRef | list[ComparisonsRef] | None = None
+    precision: float | None = Field(None, gt=0, le=1)
+    calibration: Literal["platt", "given"] | None = None
+
+    @field_validator("thresholds")
+    @classmethod
+    def _between(cls, thresholds: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if thresholds is not None and not all(0 < one < 1 for one in thresholds):
+            raise ValueError("a threshold is a probability between 0 and 1")
+        return thresholds
+
+    @property
+    def limits(self) -> tuple[float, ...]:
+        """The thresholds, with the default of 0.15."""
+        return self.thresholds or (THRESHOLD,) * (len(self.rewards) - 1)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the first reward is calibrated here."""
+        return self.calibration == "platt" or (self.calibration is None and self.validation is not None)
+
+
+def check(step: PlannedStep) -> Iterator[Caution]:
+    """Thresholds on numbers that are no probabilities, and keys that do not go together."""
+    config = cast(Config, step.config)
+    guards = [link.step for link in step.parents["rewards"][:-1]]
+    if len(config.limits) != len(guards):
+        what = f"there are {len(config.limits)} thresholds for {len(guards)} rewards, the last one aside"
+        raise Contradiction("thresholds", what, "Give one for each reward but the last, in their order.")
+    if config.precision is not None and config.validation is None:
+        what = "a threshold for a wanted precision is chosen on labels, and there are none"
+        raise Contradiction("precision", what, "Name comparisons with safety labels as `validation`.")
+    if config.precision is not None and config.thresholds is not None:
+        raise Contradiction("precision", "thresholds are given, and to be chosen, too", "Leave one of the two out.")
+    if config.calibration == "platt" and config.validation is None:
+        what = "Platt scaling is fitted on labels, and there are none"
+        raise Contradiction("calibration", what, "Name comparisons with safety labels as `validation`.")
+    keys = [link.step.key for link in step.parents["rewards"]]
+    twice = next((link.name for at, link in enumerate(step.parents["rewards"]) if link.step.key in keys[:at]), None)
+    if twice is not None:
+        raise Contradiction("rewards", f"{twice!r} is among the rewards twice", "Name two that differ.")
+    for at, guard in enumerate(guards):
+        if at == 0 and config.fits:
+            continue
+        if config.calibration == "given":
+            if not _has_safety_loss(guard):
+                what = f"the score of {guard.name!r} is taken for the logit of a probability, and nothing made it one."
+                yield Caution("calibration", what, "Train it with safety_coef, or calibrate it on a validation.")
+            continue
+        if not _has_safety_loss(guard):
+            raise Contradiction(
+                "thresholds",
+                f"a threshold of {config.limits[at]:g} is a probability, and the score of {guard.name!r} is none",
+                "Train it with `safety_coef`, or name comparisons with safety labels as `validation`.",
+            )
+
+
+def _has_safety_loss(guard: PlannedStep) -> bool:
+    """Whether its raw score was trained to be the logit of being safe."""
+    config: Any = guard.config
+    return guard.kind == "reward" and config.safety_coef > 0 and config.members == 1
+
+
+def run(job: Job) -> None:
+    """Writes reward.json: the rule, the thresholds and the calibrations; which rewards they are of stands in the
+    manifest. And summary.json: with a validation, precision and recall for what is unsafe at several thresholds."""
+    from accord.algorithms.calibration import Platt
+    from accord.rewards.piecewise import Pieces
+
+    config: Config = job.config
+    limits, calibrations = list(config.limits), [Platt(1.0, 0.0) for _ in config.limits]
+    summary: dict[str, Any] = {}
+    if config.validation is not None:
+        summary, calibrations[0], limits[0] = _on_validation(job)
+    Pieces(config.rule, tuple(limits), tuple(calibrations), config.scale).save(job.work.out)
+    job.write_json("summary.json", {"threshold": limits[0], **summary})
+
+
+def _on_validation(job: Job) -> tuple[dict[str, Any], Platt, float]:
+    """What the first reward's probability says of the labels, how it was calibrated, and the threshold."""
+    import numpy as np
+
+    from accord.algorithms.calibration import Platt, platt
+    from accord.models.compute import compute_dtype
+    from accord.rewards.loading import artifact_reward
+
+    config: Config = job.config
+    name = job.inputs["rewards"][0].name
+    raw, safe = _labelled(job, artifact_reward(job.inputs["rewards"][0].artifact, compute_dtype()))
+    by = platt(raw, safe) if config.fits else Platt(1.0, 0.0)
+    probability = by(raw)
+    limit = config.limits[0]
+    if config.precision is not None:
+        at_each = [(one, _precision(probability, safe, one)) for one in np.unique(probability)]
+        reached = [one for one, share in at_each if share is not None and share >= config.precision]
+        if not reached:
+            raise UserError(
+                f"at no threshold are {config.precision:.0%} of what {name!r} finds unsafe labelled so",
+                where=f"{job.name}.precision",
+                remedy="Lower it, train the reward on more safety labels, or label more of the validation.",
+            )
+        limit = float(max(reached))
+    elif not (probability <= limit).any():
+        raise UserError(
+            f"no labelled response of the validation is at or below the threshold of {limit:g}: the lowest probability "
+            f"of being safe is {probability.min():.3f}",
+            where=f"{job.name}.thresholds",
+            remedy="Raise the threshold, set `precision` to have one chosen, or label unsafe responses.",
+        )
+    rows = [
+        {"threshold": one, "precision": _precision(probability, safe, one), "recall": _recall(probability, safe, one)}
+        for one in sorted({*_SHOWN, limit})
+    ]
+    counts = {"num_labelled": len(safe), "num_unsafe": int((~safe).sum())}
+    at = next(row for row in rows if row["threshold"] == limit)
+    found = {"precision": at["precision"], "recall": at["recall"], "by_threshold": rows}
+    return {**counts, "slope": by.slope, "bias": by.bias, **found}, by, limit
+
+
+def _labelled(job: Job, reward: Stored) -> tuple[np.ndarray, np.ndarray]:
+    """The raw scores of the validation's responses that have a label, and whether they are safe. Raises UserError when
+    one of the labels is missing."""
+    import numpy as np
+
+    from accord.data.derive import safe_by_majority
+    from accord.rewards.piecewise import raw
+
+    records = [one for part in job.inputs["validation"] for one in part.read("comparisons")]
+    labels = [safe_by_majority(said, len(one.responses)) or (None,) * len(one.responses) for one, said in records]
+    with job.work.progress(f"{job.name}: validation", len(records), "comparisons") as progress:
+        scores = reward.score(
+            [one.prompt for one, _ in records], [one.responses for one, _ in records], job.work.advancer(progress)
+        )
+    flat = [label for of_one in labels for label in of_one]
+    known = np.array([label is not None for label in flat])
+    safe = np.array([bool(label) for label in flat])[known]
+    if not known.any() or safe.all() or not safe.any():
+        what = "no response is labelled" if not known.any() else f"all {len(safe)} labels are alike"
+        raise UserError(
+            f"{what}, so nothing tells safe from unsafe",
+            where=f"{job.name}.validation",
+            remedy="Give it the column `safe`, or `chosen_safe` and `rejected_safe`, with both values.",
+        )
+    return raw(reward, scores).double().numpy()[known], safe
+
+
+def _precision(probability: np.ndarray, safe: np.ndarray, limit: float) -> float | None:
+    """Of the responses at or below it, the share that is unsafe; None where there is none."""
+    under = probability <= limit
+    return float((~safe)[under].mean()) if under.any() else None
+
+
+def _recall(probability: np.ndarray, safe: np.ndarray, limit: float) -> float:
+    return float((probability <= limit)[~safe].mean())
+
+
+def work(config: Config, sizes: Sizes) -> Work:
+    """The validation is scored; whoever asks the reward asks all the models in it."""
+    from accord.engine.workload import Phase, Work, scoring
+
+    asked = sizes.asked("rewards")
+    if config.validation is None:
+        return Work(asks=asked)
+    records = sizes.records("validation", "comparisons")
+    trees = [sizes.template.scored_tree(one.prompt, one.responses) for one, _ in records.sample]
+    phase = Phase(scoring(sizes.template, trees, records.scale), frozen=asked[:1])
+    return Work([phase], loaded=asked[:1], asks=asked)
+
+
+STEP = StepKind(produces="reward", version=1, config=Config, run=run, work=work, check=check)
