@@ -16,6 +16,7 @@ from typing import Any, Final
 from accord.data.formats.readers import files_of
 from accord.data.formats.reading import Flaw, Row
 from accord.data.formats.rows import rows_of
+from accord.data.formats.turns import FLAGS
 from accord.errors import UserError
 from accord.evaluate.refusals import Outcome
 
@@ -64,7 +65,7 @@ def _completion(row: Row) -> Completion:
     prompt = _text(row, _PROMPT)
     if prompt is None:
         raise _wrong(row, _PROMPT[0], "is missing: a text is wanted")
-    return Completion(prompt, _text(row, _RESPONSE), _unsafe(row), _outcome(row, values), str(row.place))
+    return Completion(prompt, _text(row, _RESPONSE), unsafe_of(row), _outcome(row, values), str(row.place))
 
 
 def _text(row: Row, names: Sequence[str]) -> str | None:
@@ -84,8 +85,11 @@ def _text(row: Row, names: Sequence[str]) -> str | None:
     return None
 
 
-def _unsafe(row: Row) -> bool | None:
-    kind = row.values.get("type")
+def unsafe_of(row: Row) -> bool | None:
+    """Whether the row says that its prompt should be refused; None where it says nothing of it."""
+    kind, flag = row.values.get("type"), row.values.get("unsafe")
+    if flag is not None and str(flag).strip().casefold() in FLAGS:  # all that a cell of CSV holds is text
+        return FLAGS[str(flag).strip().casefold()]
     for value in (row.values.get("unsafe", row.values.get("label")), kind):
         if isinstance(value, bool):
             return value

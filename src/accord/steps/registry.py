@@ -14,6 +14,7 @@ from accord.steps import (
     model,
     online_dpo,
     ppo,
+    redteam,
     reject,
     reward,
     reward_endpoint,
@@ -47,4 +48,5 @@ STEPS: dict[str, StepKind] = {
     "kto": kto.STEP,
     "online_dpo": online_dpo.STEP,
     "evaluate": evaluate.STEP,
+    "redteam": redteam.STEP,
 }
