@@ -116,6 +116,6 @@ def test_a_model_decides_and_is_asked_once() -> None:
         assert num == 8
         assert json.loads(accord(*judge))["results"]["one.csv"] == found
         assert len(asked.bodies) == num
-    assert (found["by"], found["violation_rate"]["value"]) == ("judge:wise:refusal-1", 0.25)
+    assert (found["by"], found["violation_rate"]["value"]) == ("judge:wise:refusal-2", 0.25)
     assert found["error"]["accuracy"]["value"] == 1.0
     assert "a judge is a model behind an endpoint" in accord("one.csv", "--by", "judge", status=2)

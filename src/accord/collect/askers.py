@@ -13,6 +13,7 @@ from threading import Event
 from typing import Any, Final, Protocol
 
 from accord.collect.answer_log import AnswerLog, Reply
+from accord.collect.reading import found_last
 from accord.errors import UserError
 from accord.rewards.http_json import Server
 from accord.types import Message
@@ -23,11 +24,13 @@ _TOP = 20  # tokens whose logprobs are asked for: as many as OpenAI gives
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """labels: of which the judge writes one and nothing else (none: it writes more)."""
+    """labels: whose probabilities are wanted (none: the text is all). verdict: the regular expression that finds the
+    label in what is written; None where it is all that is written."""
 
     messages: tuple[Message, ...]
     max_tokens: int
     labels: tuple[str, ...] = ()
+    verdict: str | None = None
 
 
 class Asker(Protocol):
@@ -77,10 +80,11 @@ class EndpointAsker:
             "temperature": 0,
             "max_tokens": question.max_tokens,
         }
-        key = AnswerLog.key(url=self.server.place, labels=list(question.labels), **body)
+        found_by = {} if question.verdict is None else {"verdict": question.verdict}
+        key = AnswerLog.key(url=self.server.place, labels=list(question.labels), **found_by, **body)
         if (known := self.log.get(key)) is not None:
             return known
-        reply = self._reply(self._answer(body, bool(question.labels), stop), question.labels)
+        reply = self._reply(self._answer(body, bool(question.labels), stop), question)
         self.log.add(key, reply)
         return reply
 
@@ -96,7 +100,7 @@ class EndpointAsker:
             self._without_logprobs = True  # it takes the question, and not their being asked for
         return answer
 
-    def _reply(self, answer: Any, labels: Sequence[str]) -> Reply:
+    def _reply(self, answer: Any, question: Question) -> Reply:
         try:
             choice = answer["choices"][0]
             text = choice["message"]["content"] or ""
@@ -104,7 +108,7 @@ class EndpointAsker:
             raise self.server.wrong("answered with what is no chat completion") from error
         if not isinstance(text, str):
             raise self.server.wrong("answered with a message that is no text")
-        return Reply(text, _of_labels(choice.get("logprobs"), labels) if labels else None)
+        return Reply(text, label_logprobs(choice.get("logprobs"), text, question) if question.labels else None)
 
 
 def endpoint_asker(
@@ -125,16 +129,39 @@ def endpoint_asker(
     return EndpointAsker(server, model, AnswerLog(store / ANSWERS / f"{name}.jsonl"), concurrent)
 
 
-def _of_labels(given: Any, labels: Sequence[str]) -> Mapping[str, float] | None:
-    """The logprob of each label as the first token, spaces around it or not; None where nothing can be read."""
+def label_logprobs(given: Any, text: str, question: Question) -> Mapping[str, float] | None:
+    """The logprob of each label as one token, spaces around it or not, where the label stands: first, or where the
+    question's `verdict` finds it. None where nothing can be read, and where a token may be the beginning of a longer
+    label, as 1 of 10 for a tokenizer that splits numbers into digits.
+
+    given: an endpoint's `logprobs` of a chat completion.
+    """
     try:
-        rows = given["content"][0]["top_logprobs"]
-        read = [(row["token"].strip(), float(row["logprob"])) for row in rows]
+        row = given["content"][0] if question.verdict is None else _token_at(given["content"], text, question.verdict)
+        read = [(one["token"].strip(), float(one["logprob"])) for one in row["top_logprobs"]]
     except (LookupError, TypeError, ValueError, AttributeError):
         return None
+    tokens = {token for token, _ in read}
     found = {
         label: math.log(sum(math.exp(logprob) for token, logprob in read if token == label))
-        for label in labels
-        if any(token == label for token, _ in read)
+        for label in question.labels
+        if label in tokens
     }
+    for label in found:
+        longer = {one for one in question.labels if one != label and one.startswith(label)}
+        if longer and not longer & tokens:
+            return None
     return found or None
+
+
+def _token_at(content: Sequence[Mapping[str, Any]], text: str, verdict: str) -> Mapping[str, Any]:
+    """The token that holds what `verdict` finds in the text. Raises LookupError where there is none."""
+    place = found_last(verdict, text)
+    if place is None:
+        raise LookupError(verdict)
+    end = 0
+    for row in content:
+        end += len(row["token"])
+        if end > place[0]:
+            return row
+    raise LookupError(verdict)
