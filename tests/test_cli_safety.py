@@ -18,7 +18,7 @@ COLUMNS = "prompt,completion,label,outcome\n"
 def accord(*arguments: str, status: int = 0) -> str:
     found = CliRunner().invoke(app, ["eval", "safety", *arguments], catch_exceptions=False)
     assert found.exit_code == status, found.output
-    return " ".join(found.output.split())
+    return " ".join((found.output if status else found.stdout).split())
 
 
 @pytest.fixture(autouse=True)

@@ -7,15 +7,14 @@ import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Any, Final, Protocol
 
 from accord.collect.answer_log import AnswerLog, Reply
 from accord.collect.reading import found_last
-from accord.errors import UserError
-from accord.rewards.http_json import Server
+from accord.rewards.http_json import Declined, Server
 from accord.types import Message
 
 ANSWERS: Final = "judge-answers"  # in the store
@@ -48,7 +47,8 @@ class Asker(Protocol):
 class EndpointAsker:
     """server: whose URL ends in /chat/completions. model: as the endpoint calls it. concurrent: questions at once.
 
-    Each answer is in the log before the next is asked for, so that a run that ended goes on without asking again."""
+    Each answer is in the log before the next is asked for, so that a run that ended goes on without asking again. A
+    question that is declined, as too long or by a filter, has no reply; where all are, that is an error."""
 
     server: Server
     model: str
@@ -62,15 +62,22 @@ class EndpointAsker:
         return self.model
 
     def ask(self, questions: Sequence[Question]) -> Iterator[Reply | None]:
-        stop = Event()
+        stop, declined, answered = Event(), None, False
         with ThreadPoolExecutor(self.concurrent, thread_name_prefix="judge") as pool:
             asked = {question: pool.submit(self._ask, question, stop) for question in dict.fromkeys(questions)}
             try:
                 for question in questions:
-                    yield asked[question].result()
+                    try:
+                        reply = asked[question].result()
+                    except Declined as error:
+                        reply, declined = None, error
+                    answered = answered or reply is not None
+                    yield reply
             finally:
                 stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
+        if declined is not None and not answered:
+            raise declined
 
     def _ask(self, question: Question, stop: Event) -> Reply:
         messages = [{"role": one.role, "content": one.content} for one in question.messages]
@@ -92,9 +99,8 @@ class EndpointAsker:
         if logprobs and not self._without_logprobs:
             try:
                 return self.server.ask({**body, "logprobs": True, "top_logprobs": _TOP}, stop)
-            except UserError as error:
-                if "answered 400" not in error.what:
-                    raise
+            except Declined:
+                pass
         answer = self.server.ask(body, stop)
         if logprobs:
             self._without_logprobs = True  # it takes the question, and not their being asked for
@@ -111,22 +117,50 @@ class EndpointAsker:
         return Reply(text, label_logprobs(choice.get("logprobs"), text, question) if question.labels else None)
 
 
+@dataclass
+class RememberingAsker:
+    """Another asker, whose replies are kept. known_by: what tells its model from others of the same name."""
+
+    asker: Asker
+    known_by: str
+    log: AnswerLog
+
+    @property
+    def name(self) -> str:
+        return self.asker.name
+
+    def ask(self, questions: Sequence[Question]) -> Iterator[Reply | None]:
+        keys = [AnswerLog.key(known_by=self.known_by, **asdict(question)) for question in questions]
+        left = {key: one for key, one in zip(keys, questions, strict=True) if self.log.get(key) is None}
+        new = zip(left, self.asker.ask(list(left.values())), strict=True)
+        unanswered: set[str] = set()
+        for key in keys:
+            while (reply := self.log.get(key)) is None and key not in unanswered:
+                at, found = next(new)
+                if found is None:
+                    unanswered.add(at)
+                else:
+                    self.log.add(at, found)
+            yield reply
+
+
 def endpoint_asker(
     endpoint: str,
     model: str,
     store: Path,
     *,
+    kept_in: str = ANSWERS,
     key_env: str | None = None,
     timeout: float = 120.0,
     retries: int = 4,
     concurrent: int = 4,
 ) -> EndpointAsker:
-    """endpoint: the base URL of an API, as https://judge.example/v1. store: where what it answers is kept. Raises
-    UserError when the key is not there."""
+    """endpoint: the base URL of an API, as https://judge.example/v1. store: where what it answers is kept, in
+    the folder `kept_in`. Raises UserError when the key is not there."""
     server = Server(endpoint.rstrip("/") + "/chat/completions", timeout, retries, key_env)
     server.check_key()
     name = hashlib.sha256(f"{server.place} {model}".encode()).hexdigest()[:16]
-    return EndpointAsker(server, model, AnswerLog(store / ANSWERS / f"{name}.jsonl"), concurrent)
+    return EndpointAsker(server, model, AnswerLog(store / kept_in / f"{name}.jsonl"), concurrent)
 
 
 def label_logprobs(given: Any, text: str, question: Question) -> Mapping[str, float] | None:
