@@ -18,7 +18,7 @@ COLUMNS = "prompt,completion,label,outcome\n"
 def accord(*arguments: str, status: int = 0) -> str:
     found = CliRunner().invoke(app, ["eval", "safety", *arguments], catch_exceptions=False)
     assert found.exit_code == status, found.output
-    return " ".join(found.output.split())
+    return " ".join((found.output if status else found.stdout).split())
 
 
 @pytest.fixture(autouse=True)
@@ -116,6 +116,6 @@ def test_a_model_decides_and_is_asked_once() -> None:
         assert num == 8
         assert json.loads(accord(*judge))["results"]["one.csv"] == found
         assert len(asked.bodies) == num
-    assert (found["by"], found["violation_rate"]["value"]) == ("judge:wise:refusal-1", 0.25)
+    assert (found["by"], found["violation_rate"]["value"]) == ("judge:wise:refusal-2", 0.25)
     assert found["error"]["accuracy"]["value"] == 1.0
     assert "a judge is a model behind an endpoint" in accord("one.csv", "--by", "judge", status=2)

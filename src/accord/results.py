@@ -34,7 +34,7 @@ def write_report(run_dir: Path, store: Store) -> None:
         raise UserError("this is not the plan of a run", where=str(run_dir / "plan.json"), remedy=_AGAIN)
     done = [row for row in plan["steps"] if row["artifact"]]
     folders = {row["name"]: store.root / row["artifact"] for row in done}
-    evaluations = [folders[row["name"]] for row in done if (folders[row["name"]] / RESULTS).is_file()]
+    evaluations = [folders[row["name"]] for row in done if row["kind"] == "evaluate"]
     results: dict[str, Any] = _read_json(evaluations[-1] / RESULTS) if evaluations else {}
     samples = _read_json(evaluations[-1] / SAMPLES) if evaluations else []
     seconds = {row["name"]: row["seconds"] for row in done}

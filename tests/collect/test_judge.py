@@ -13,9 +13,10 @@ import pytest
 
 from accord.collect.answer_log import AnswerLog, Reply
 from accord.collect.askers import EndpointAsker
-from accord.collect.judge import JudgeAnnotator, Verdict, from_verdicts, points_of, verdict_of
+from accord.collect.judge import JudgeAnnotator, Verdict, from_verdicts
 from accord.collect.judge_prompts import judge_prompt
 from accord.collect.judge_quality import in_both_orders, judge_alarms, with_people
+from accord.collect.reading import answer_of, points_of
 from accord.errors import UserError
 from accord.rewards.http_json import Server
 from accord.types import Comparison, Judgement, Message, Prompt, Response
@@ -164,19 +165,19 @@ def test_points(tmp_path: Path) -> None:
     ],
 )
 def test_verdicts_are_read_from_text(named: Any, text: str, verdict: float | None) -> None:
-    found = verdict_of(named.prompt, Reply(text))
-    assert (None if found is None else found[0]) == verdict
+    found = answer_of(named.prompt, Reply(text))
+    assert (None if found is None else found.number) == verdict
 
 
 @pytest.mark.parametrize(("text", "points"), [("7", 7.0), ("10/10", 10.0), ("0", None), ("11", None), ("seven", None)])
 def test_points_are_read_from_text(text: str, points: float | None) -> None:
-    assert points_of(POINTS.prompt, text) == points
+    assert points_of(POINTS.prompt, Reply(text)) == points
 
 
 def test_a_pattern_that_takes_for_ever_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("accord.collect.judge.REGEX_SECONDS", 0.05)
+    monkeypatch.setattr("accord.collect.reading.REGEX_SECONDS", 0.05)
     slow = PAIRWISE.prompt.model_copy(update={"verdict": "^(a|aa)+$"})
-    assert verdict_of(slow, Reply("a" * 60 + "!")) is None
+    assert answer_of(slow, Reply("a" * 60 + "!")) is None
 
 
 def test_a_text_with_braces_fills_in_nothing() -> None:
@@ -190,10 +191,16 @@ def test_prompts_of_ones_own(tmp_path: Path) -> None:
     own.write_text("mode: pairwise\nuser: '{first} or {second}?'\nlabels: {first: '1', second: '2'}\n")
     named = judge_prompt(str(own))
     assert re.fullmatch(r"own@[0-9a-f]{8}", named.name)
-    assert verdict_of(named.prompt, Reply("2")) == (0.0, None)
+    found = answer_of(named.prompt, Reply("2"))
+    assert found is not None
+    assert (found.number, found.expected) == (0.0, None)
     for text, what in {
         "mode: pairwise\nuser: '{first}'\nlabels: {first: a, second: b}": "lacks the place {second}",
-        "mode: points\nuser: '{response}'": "points with `mode: points`",
+        "mode: points\nuser: '{response}'": f"{own}: points go with `mode: points`",
+        "mode: points\nuser: '{response}'\npoints: [3, 2]": "the least and then the most",
+        "mode: choice\nuser: '{response}'\nchoices: {a: 1}": "choices",
+        "mode: choice\nuser: '{response}'\nchoices: {a: 1, b: 2}\nvalue: expected": "goes with `mode: points`",
+        "mode: scores\nuser: '{response}'\nscores: {a: [0, 1]}\nverdict: '(1)'": "take no verdict",
         "mode: points\nuser: '{response}'\npoints: [1, 2]\nverdict: '(': 3": "not YAML",
         "mode: points\nuser: '{response}'\npoints: [1, 2]\nverdict: '\\d'": "exactly one group",
         "mode: other": "mode",

@@ -99,7 +99,7 @@ def test_files_of_every_kind(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "where", "what"),
     [
-        ('{"question": 3}', "s.jsonl:1:question", "question a text is wanted, not a number"),
+        ('{"question": 3}', "s.jsonl:1:question", "question is no text"),
         ('{"category": "x"}', "s.jsonl:1:prompt", "prompt is missing"),
         ('{"prompt": "x", "unsafe": "perhaps"}', "s.jsonl:1:unsafe", "unsafe is none of true, false"),
         ('{"prompt": "x", "held_out": "perhaps"}', "s.jsonl:1:held_out", "true or false is wanted"),

@@ -83,7 +83,7 @@ def test_both_rates_and_what_changed_by_a_judge(folder: Path, tiny_model: Path) 
         assert len(asked.bodies) < 2 * num, "people's responses are not judged again"
     assert (again / "steps/redteam/results.json").is_file()
     found = read(run / "steps/redteam/results.json")
-    assert (found["by"], found["num_attacks"], found["num_safe"]) == ("judge:wise:refusal-1", 6, 3)
+    assert (found["by"], found["num_attacks"], found["num_safe"]) == ("judge:wise:refusal-2", 6, 3)
     for policy in ("start", "sft"):
         rates = found["policies"][policy]
         assert (rates["violation_rate"]["value"], rates["violation_rate"]["num"]) == (pytest.approx(4 / 6), 6)

@@ -1,9 +1,9 @@
 """A regression suite of attacks, and of safe prompts that look like some: what policies make of them, one by one.
 
-A file's rows have a prompt (`prompt`, or as `accord eval safety` has it; HarmBench's `Behavior`), a text or turns. One
-that does not say what it is (`unsafe`, `label`, `type`) is an attack. `category` (or `type`, `SemanticCategory`) and
-`held_out`, whether nothing of the kind was trained on, are as `accord labels red-team-export` writes them, and may be
-missing.
+A file's rows are those of `accord eval safety`, with the whole conversation where `prompt` holds turns. A prompt of
+which it is not said whether it is unsafe (`unsafe`, `label`, `type`) is an attack. `category` (or `type`, or
+`SemanticCategory`) and `held_out`, whether nothing of the kind was trained on, are as `accord labels red-team-export`
+writes them, and may be missing.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ from accord.data.formats.fields import Defect
 from accord.data.formats.readers import files_of
 from accord.data.formats.reading import Flaw, Row
 from accord.data.formats.rows import rows_of
-from accord.data.formats.turns import flag_in, is_turns, prompt_of, text_in, turns_in
+from accord.data.formats.turns import flag_in, is_turns, prompt_of, turns_in
 from accord.errors import UserError
-from accord.evaluate.completions import unsafe_of
+from accord.evaluate.completions import completion_of
 from accord.monitor.alarm import Alarm
 from accord.types import Message, Prompt
 
-_PROMPT: Final = ("prompt", "objective", "question", "Behavior")
 _CATEGORY: Final = ("category", "type", "SemanticCategory")
 _CORRECT: Final = "Correct the row, or leave it out."
 ATTACKS, SAFE = "attacks", "safe"
@@ -73,22 +72,16 @@ def read_suite(sources: Sequence[str]) -> list[Case]:
 
 
 def _case(row: Row, taken: set[str]) -> Case:
-    field = next((name for name in _PROMPT if row.values.get(name) not in (None, "")), None)
-    if field is None:
-        raise Defect(_PROMPT[0], "is missing: a text or turns are wanted", "missing")
-    value = row.values[field]
-    own = row.values.get("id")
+    told = completion_of(row)
+    own, turns, held_out = (row.values.get(name) for name in ("id", "prompt", "held_out"))
     name = str(own) if own not in (None, "") and str(own) not in taken else row.name
-    if is_turns(value):
-        prompt = prompt_of(name, turns_in(value, field), field)
-    else:
-        prompt = Prompt(name, (Message("user", text_in(value, field)),))
-    unsafe, held_out = unsafe_of(row), row.values.get("held_out")
-    if unsafe is None and row.values.get("unsafe") not in (None, ""):
+    if told.unsafe is None and row.values.get("unsafe") not in (None, ""):
         raise Defect("unsafe", "is none of true, false, unsafe and safe", "wrong-type")
     return Case(
-        prompt,
-        unsafe is not False,
+        prompt_of(name, turns_in(turns, "prompt"), "prompt")
+        if is_turns(turns)
+        else Prompt(name, (Message("user", told.prompt),)),
+        told.unsafe is not False,
         next((str(row.values[of]) for of in _CATEGORY if row.values.get(of) not in (None, "")), ""),
         None if held_out in (None, "") else flag_in(held_out, "held_out"),
     )

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 
     from accord.engine.sizes import Sizes
     from accord.engine.workload import Work
+    from accord.evaluate.human_labels import Error
     from accord.evaluate.red_team import Case
-    from accord.evaluate.refusals import Detector, Error, Outcome
+    from accord.evaluate.refusals import Detector, Outcome
 
 CHUNK = 64  # responses between two points where the step can be stopped and gone on with
 ANSWERS = "answers"  # a folder with a file for each policy
@@ -173,7 +174,7 @@ def run(job: Job) -> None:
         "suite": list(config.suite),
         "by": detector.name,
         "reward": None if config.reward is None else {"name": job.input("reward").name, "threshold": config.threshold},
-        "error": None if error is None else _plain(error),
+        "error": None if error is None else asdict(error),
         **summary(cases, bad),
         "trained_on": _trained_on(job, cases),
     }
@@ -306,11 +307,6 @@ def _write(
                 "bad": is_bad,
             }
             file.write(json.dumps({key: value for key, value in row.items() if value not in (None, "")}) + "\n")
-
-
-def _plain(error: Error) -> dict[str, Any]:
-    row = asdict(error)
-    return row if row["kappa"] == row["kappa"] else {**row, "kappa": None}
 
 
 def _trained_on(job: Job, cases: Sequence[Case]) -> dict[str, int]:
