@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from accord.collect.askers import Asker, Question
-from accord.collect.judge import points_of
 from accord.collect.judge_prompts import Named, conversation_text
+from accord.collect.reading import points_of
 from accord.data.formats.reading import Row
 from accord.errors import UserError
 from accord.evaluate.benchmarks import CORRECT, Measured, suite_rows
@@ -106,7 +106,7 @@ def judged_points(
         for turn in range(len(one.turns))
     ]
     replies = asker.ask(questions)
-    read = (None if reply is None else points_of(prompt, reply.text) for reply in replies)
+    read = (None if reply is None else points_of(prompt, reply) for reply in replies)
     numbers = iter([math.nan if one is None else one for one in read])
     return [[next(numbers) for _ in one.turns] for one in dialogues]
 
