@@ -71,7 +71,7 @@ def test_a_judge_alone_compares_each_policy_with_the_baseline(folder: Path, tiny
     assert [one["prefill"] + one["responses"]["sft"] for one in samples[:5]] == judged_texts
 
 
-def test_what_judge_steps_said_is_counted_and_alarms_are_raised(folder: Path, tiny_model: Path) -> None:
+def test_what_judge_steps_said_is_counted(folder: Path, tiny_model: Path) -> None:
     def first(body: Any, before: int) -> Answer:
         return 200, said("A"), {}
 
@@ -86,8 +86,19 @@ def test_what_judge_steps_said_is_counted_and_alarms_are_raised(folder: Path, ti
     assert judge["first_place"]["value"] == 1.0
     assert judge["policies"]["sft"]["win_rate"]["value"] == 0.5
     assert judge["with_people"]["num_pairs"] == 8
-    alarms = json.loads((run / "steps/evaluate/summary.json").read_text())["alarms"]
-    assert [alarm["name"] for alarm in alarms] == ["place", "chance"]
+    alarms = {
+        step: json.loads((run / f"steps/{step}/summary.json").read_text())["alarms"] for step in ("judge", "evaluate")
+    }
+    assert [alarm["name"] for alarm in alarms["judge"]] == ["place", "chance"]
+    assert alarms["evaluate"] == [], "they are not raised twice"
+
+
+def test_a_judge_who_takes_the_first_place_raises_an_alarm(folder: Path, tiny_model: Path) -> None:
+    with serving(lambda body, before: (200, said("A"), {})) as asked:
+        judge = f"judge: {{endpoint: '{asked.url.removesuffix('/score')}/v1', model: firm}}"
+        run = run_steps(folder, tiny_model, SFT + f"  - evaluate: {{{SMALL}, {judge}}}\n")
+    (alarm,) = json.loads((run / "steps/evaluate/summary.json").read_text())["alarms"]
+    assert alarm["name"] == "place"
 
 
 def test_replies_that_say_nothing(folder: Path, tiny_model: Path) -> None:

@@ -46,4 +46,4 @@ def of_judges(path: Path, baseline: str, seed: int) -> list[dict[str, Any]]:
 
 def alarms_of(judge: Mapping[str, Any]) -> list[Alarm]:
     """Of one of `of_judges`."""
-    return judge_alarms({"flip_rate": judge["flips"], "with_people": judge.get("with_people")})
+    return judge_alarms({"flip_rate": judge["flips"]})

@@ -34,7 +34,7 @@ def _score(one: Mapping[str, Any], row: Mapping[str, Any], sign: str = "") -> Ce
     if value is None:
         return Cell(ABSENT)
     share = row.get("unit") == "share"
-    told = [f"{100 * x:{sign}.1f}" if share else f"{x:{sign}.3g}" for x in (value, low, high) if x is not None]
+    told = [f"{100 * x:{sign}z.1f}" if share else f"{x:{sign}.3g}" for x in (value, low, high) if x is not None]
     return Cell(told[0] + (" %" if share and not sign else ""), f"{told[1]} to {told[2]}" if len(told) == 3 else "")
 
 

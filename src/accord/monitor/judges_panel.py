@@ -31,7 +31,9 @@ def judge_panels(results: Mapping[str, Any], steps: Sequence[tuple[str, Mapping[
         name = str(row.get("step") or "")
         evaluated.add(name)
         facts = {**row, "flip_rate": row.get("flips"), "num_pairs": row.get("n")}
-        policies = [(str(policy), _win_rate(table(of))) for policy, of in table(row.get("policies")).items()]
+        rates = table(row.get("policies"))
+        known = [one for one in table(results.get("policies")) if one in rates]
+        policies = [(str(of), _win_rate(table(rates[of]))) for of in dict.fromkeys([*known, *rates])]
         found.append(JudgePanel(str(row.get("judge") or ""), name, _facts(facts), policies))
     for name, summary in steps:
         if name not in evaluated:
@@ -47,8 +49,8 @@ def _facts(row: Mapping[str, Any]) -> list[tuple[str, Cell]]:
         ("without a readable verdict", _count(row.get("num_unanswered"))),
         ("verdicts that change with the order", _share(table(row.get("flip_rate")))),
         ("verdicts for the first place", _share(table(row.get("first_place")))),
-        ("always the longest would have named the same winner in", _share(table(floors.get("longest")))),
-        ("agreement with people", _share(table(people.get("agreement")), f" of {_number(people.get('num_pairs'))}")),
+        ("wins of the longer response", _share(table(floors.get("longest")))),
+        ("agreement with people", _share(table(people.get("agreement")), f", n {_number(people.get('num_pairs'))}")),
         *(
             (f"{name} with people", Cell(fixed(people.get(key))))
             for name, key in (("kappa", "kappa"), ("alpha", "alpha"))

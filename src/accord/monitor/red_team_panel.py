@@ -137,13 +137,11 @@ def _decided(results: Mapping[str, Any]) -> str:
 def _error(error: Mapping[str, Any]) -> str:
     if not error:
         return "How far that can be believed is not known: give the step responses that people have labelled."
-    sees, clears = table(error.get("sensitivity")), table(error.get("specificity"))
-    said = " and ".join(
-        f"{what} {_cell(of).text} ({_cell(of).interval})"
-        for what, of in (("it sees of their refusals", sees), ("it takes of the others for none", clears))
-        if of
+    sees, clears = (_cell(table(error.get(of))) for of in ("sensitivity", "specificity"))
+    return (
+        f"Beside people, on {_count(error.get('num'))} responses, it sees {sees.text} of their refusals "
+        f"({sees.interval or ABSENT}) and takes {clears.text} of the others for none ({clears.interval or ABSENT})."
     )
-    return f"Beside people, on {_count(error.get('num'))} responses: {said}."
 
 
 def _notes(results: Mapping[str, Any]) -> list[str]:
@@ -164,7 +162,7 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
 def _cell(rate: Mapping[str, Any]) -> Cell:
     if number(rate.get("value")) is None:
         return Cell(ABSENT)
-    of = f" of {_count(rate['num'])}" if number(rate.get("num")) is not None else ""
+    of = f", n {_count(rate['num'])}" if number(rate.get("num")) is not None else ""
     return Cell(f"{percent(rate['value'])} %", f"{percent(rate.get('low'))} to {percent(rate.get('high'))}{of}")
 
 

@@ -182,7 +182,8 @@ def _missing(run: RunView, policies: Mapping[str, Any], reward_model: Mapping[st
 
 def _not_drawn(policies: Mapping[str, Any], trajectories: Mapping[str, Any]) -> list[str]:
     """Why there is no picture of score against drift, in a run that could have had one."""
-    if not trajectories and not any(number(row.get("kl")) for row in policies.values()):
+    scored = any(number(row.get("kl")) and number(row.get("gold_score")) is not None for row in policies.values())
+    if not trajectories and not scored:
         return []
     return [
         f"Score against drift is not drawn. It takes three policies, one of them {pictures.LEAST_KL} nats or more from "

@@ -78,7 +78,7 @@ def judged(
                 rate = against["win_rate"]
                 ends = {f"judge_win_rate_{end}": rate[end] for end in ("low", "high")}
                 results["policies"][name] |= {"judge_win_rate": rate["value"], **ends}
-    return [alarm for judge in judges for alarm in alarms_of(judge)]
+    return [alarm for judge in judges if judge["step"] == job.name for alarm in alarms_of(judge)]  # others raise theirs
 
 
 def benchmarks(job: Job) -> list[dict[str, Any]]:
