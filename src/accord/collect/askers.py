@@ -48,7 +48,8 @@ class EndpointAsker:
     """server: whose URL ends in /chat/completions. model: as the endpoint calls it. concurrent: questions at once.
 
     Each answer is in the log before the next is asked for, so that a run that ended goes on without asking again. A
-    question that is declined, as too long or by a filter, has no reply; where all are, that is an error."""
+    question that is declined, as too long or by a filter, has no reply; where nothing was ever answered, that is an
+    error."""
 
     server: Server
     model: str
@@ -76,7 +77,7 @@ class EndpointAsker:
             finally:
                 stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
-        if declined is not None and not answered:
+        if declined is not None and not answered and not self.log:
             raise declined
 
     def _ask(self, question: Question, stop: Event) -> Reply:
