@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,8 @@ def evaluate_judge(
     """How far judges agree with people who labelled the same responses, with intervals by prompt.
 
     question: "refusal", of responses with people's outcomes (or PyRIT's human_scores, where 1 is a refusal), beside the
-    usual phrases and the classifier, which has not seen the prompts, or learns from `labelled`; "harmbench" (is it
+    usual phrases and the classifier, which has not seen the prompts (it is missing where there are too few to learn
+    from), or learns from `labelled`; "harmbench" (is it
     harmful, yes or no) or "strongreject" (how much, from 0 to 1), of responses with people's grades, `harmful` or
     human_scores; or "preference", of comparisons, in any form that is read as such with `options`. asker: the judge, of
     `judge_asker`; of refusals there may be none. prompt: what it is asked, else ours. limit: only the first rows.
@@ -130,11 +132,8 @@ def _refusals(
         fixed.append(JudgeDetector(asker, prompt or PROMPT))
     found = {one.name: one.outcomes(prompts, responses) for one in fixed}
     if not labelled:
-        try:
+        with suppress(UserError):  # there may be too few labels to learn from
             found[TrainedDetector.name] = held_out_outcomes(prompts, responses, labels)
-        except UserError:  # there are too few labels to learn from
-            if asker is None and limit is None:
-                raise
     return {name: asdict(error_of(own, labels, prompts, seed=seed)) for name, own in found.items()}
 
 
