@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from accord.collect.answer_log import AnswerLog, Reply
-from accord.collect.askers import EndpointAsker
+from accord.collect.askers import EndpointAsker, Question, RememberingAsker
 from accord.collect.judge import JudgeAnnotator, Verdict, from_verdicts
 from accord.collect.judge_prompts import judge_prompt
 from accord.collect.judge_quality import in_both_orders, judge_alarms, with_people
@@ -231,3 +231,43 @@ def test_a_flip_is_a_tie() -> None:
     assert found["flip_rate"]["value"] == pytest.approx(1 / 3)
     assert found["ties"] == pytest.approx(2 / 3)
     assert found["first_place"]["value"] == pytest.approx((0.5 + 1.0 + 0.5) / 3)
+
+
+def test_a_question_that_is_declined_has_no_answer_and_the_others_do(tmp_path: Path) -> None:
+    def answer(body: Any, before: int) -> Answer:
+        return (413, {}, {}) if "too long" in responses_in(body) else prefers_longer(body, before)
+
+    with judging(answer, tmp_path) as (judge, _):
+        found = judge.judge([comparison(1, "too long", "y"), comparison(2, "x", "yy")])
+    assert [one.comparison_id for one in found] == ["c2"]
+
+
+def test_where_all_is_declined_the_reason_is_told(tmp_path: Path) -> None:
+    with (
+        judging(lambda body, _: (400, {"error": "no such model"}, {}), tmp_path) as (judge, _),
+        pytest.raises(UserError, match="no such model"),
+    ):
+        judge.judge([comparison(1, "x", "yy")])
+
+
+def test_what_a_policy_of_ones_own_answered_is_not_asked_again(tmp_path: Path) -> None:
+    """Repeated questions are asked once, and those without an answer each time."""
+    asked: list[str] = []
+
+    class Own:
+        name = "own"
+
+        def ask(self, questions: Any) -> Iterator[Reply | None]:
+            for question in questions:
+                text = question.messages[0].content
+                asked.append(text)
+                yield None if text == "no" else Reply(text, {"A": -1.0})
+
+    questions = [Question((Message("user", text),), 8) for text in ("a", "no", "b", "a", "no")]
+    for num in (3, 4):
+        log = AnswerLog(tmp_path / "log.jsonl")
+        found = list(RememberingAsker(Own(), "weights", log).ask(questions))
+        assert [one and one.text for one in found] == ["a", None, "b", "a", None]
+        assert len(asked) == num
+    list(RememberingAsker(Own(), "other weights", log).ask(questions[:1]))
+    assert asked[4:] == ["a"]

@@ -89,11 +89,11 @@ def evaluate_judge(
 
     question: "refusal", of responses with people's outcomes (or PyRIT's human_scores, where 1 is a refusal), beside the
     usual phrases and the classifier, which has not seen the prompts (it is missing where there are too few to learn
-    from), or learns from `labelled`; "harmbench" (is it
-    harmful, yes or no) or "strongreject" (how much, from 0 to 1), of responses with people's grades, `harmful` or
-    human_scores; or "preference", of comparisons, in any form that is read as such with `options`. asker: the judge, of
-    `judge_asker`; of refusals there may be none. prompt: what it is asked, else ours. limit: only the first rows.
-    Returns {"question", "n", "results": by judge}. Raises UserError.
+    from), or learns from `labelled`; "harmbench" (is it harmful, yes or no) or "strongreject" (how much, from 0 to 1),
+    of responses with people's grades, `harmful` or human_scores; or "preference", of comparisons, in any form that is
+    read as such with `options`. asker: the judge, of `judge_asker`; of refusals there may be none. prompt: what it is
+    asked, else ours. limit: only the first rows. Returns {"question", "files", "seed", "results": by judge}. Raises
+    UserError.
     """
     if question not in QUESTIONS:
         raise UserError(f"question: {question!r} is not known", remedy=did_you_mean(question, QUESTIONS))

@@ -63,22 +63,22 @@ class EndpointAsker:
         return self.model
 
     def ask(self, questions: Sequence[Question]) -> Iterator[Reply | None]:
-        stop, declined, answered = Event(), None, False
+        stop, answered = Event(), len(self.log) > 0
         with ThreadPoolExecutor(self.concurrent, thread_name_prefix="judge") as pool:
             asked = {question: pool.submit(self._ask, question, stop) for question in dict.fromkeys(questions)}
             try:
-                for question in questions:
+                for left, question in zip(reversed(range(len(questions))), questions, strict=True):
                     try:
                         reply = asked[question].result()
-                    except Declined as error:
-                        reply, declined = None, error
+                    except Declined:
+                        if not left and not answered:
+                            raise
+                        reply = None
                     answered = answered or reply is not None
                     yield reply
             finally:
                 stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
-        if declined is not None and not answered and not self.log:
-            raise declined
 
     def _ask(self, question: Question, stop: Event) -> Reply:
         messages = [{"role": one.role, "content": one.content} for one in question.messages]
