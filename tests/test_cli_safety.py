@@ -196,6 +196,8 @@ def test_a_policy_behind_an_endpoint_is_asked_once(monkeypatch: pytest.MonkeyPat
     ("arguments", "what"),
     [
         (("--policy", "http://h/v1"), "has a --policy-model"),
+        (("--policy", "http://h/v1", "--policy-model", "m", "--prompts", "plain.csv"), "of no prompt it is said"),
+        (("--policy", "http://h/v1", "--policy-model", "m", "--scoring", "harmbench"), "or a policy of your own"),
         (("--policy", "x", "--policy-model", "wise"), "has a --policy-model"),
         (("--policy", "http://a@h/v1", "--policy-model", "m"), "holds a name or a password"),
         (("one.csv", "--scoring", "harmbench"), "or a policy of your own"),
@@ -204,7 +206,9 @@ def test_a_policy_behind_an_endpoint_is_asked_once(monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_who_answers_and_who_judges(arguments: tuple[str, ...], what: str) -> None:
-    more = ("--prompts", "one.csv", "--out", "said") if arguments[0] == "--policy" else ()
+    Path("plain.csv").write_text("prompt\na\n")
+    more = ("--out", "said") if arguments[0] == "--policy" else ()
+    more += ("--prompts", "one.csv") if more and "--prompts" not in arguments else ()
     assert what in accord(*arguments, *more, status=2)
 
 
