@@ -285,7 +285,7 @@ def test_a_judge_of_harm_and_one_of_preferences() -> None:
         ),
         (
             ("x", "--of", "preference", "--prompt", "rubric-1", *NOWHERE),
-            "compares no responses",
+            "has a place for a rubric",
         ),
     ],
 )

@@ -208,6 +208,11 @@ def test_prompts_of_ones_own(tmp_path: Path) -> None:
         own.write_text(text)
         with pytest.raises(UserError, match=re.escape(what)):
             judge_prompt(str(own))
+    with (
+        pytest.raises(UserError, match="strongreject-1 gives several scores, and no grade"),
+        judging(prefers_longer, tmp_path, judge_prompt("strongreject-1")),
+    ):
+        pass
     with pytest.raises(UserError, match="there is no judge prompt 'pairwise-2'"):
         judge_prompt("pairwise-2")
 
@@ -221,8 +226,17 @@ def test_agreement_with_people_by_hand() -> None:
     assert found is not None
     assert (found.num_pairs, found.agreement.value) == (4, pytest.approx(2.5 / 4))
     assert found.agreement.low < 0.625 < found.agreement.high
-    # p_a = 2/5; people are 3/5, 1/5, 1/5 for first, second, neither, the judge 2/5, 2/5, 1/5: p_e = 9/25.
+    # p_a = 2/5; told both ways, both are 2/5, 2/5, 1/5 for first, second, neither: p_e = 9/25.
     assert found.kappa == pytest.approx((2 / 5 - 9 / 25) / (1 - 9 / 25))
+
+
+def test_in_a_file_with_the_better_one_always_first_agreement_is_still_above_chance() -> None:
+    """Three of four right: without ties kappa is 2 * 3/4 - 1."""
+    records = [(comparison(i, "x", "y"), (Judgement(f"c{i}", "p", (1, 0)),)) for i in range(4)]
+    judged = [Judgement(f"c{i}", "j", (1, 0) if i else (0, 1)) for i in range(4)]
+    found = with_people(records, judged, seed=1)
+    assert found is not None
+    assert (found.agreement.value, found.kappa) == (0.75, pytest.approx(0.5))
 
 
 def test_a_flip_is_a_tie() -> None:
@@ -237,14 +251,16 @@ def test_a_question_that_is_declined_has_no_answer_and_the_others_do(tmp_path: P
     def answer(body: Any, before: int) -> Answer:
         return (413, {}, {}) if "too long" in responses_in(body) else prefers_longer(body, before)
 
-    with judging(answer, tmp_path) as (judge, _):
-        found = judge.judge([comparison(1, "too long", "y"), comparison(2, "x", "yy")])
-    assert [one.comparison_id for one in found] == ["c2"]
+    comparisons = [comparison(1, "too long", "y"), comparison(2, "x", "yy")]
+    with judging(answer, tmp_path, skip_declined=True) as (judge, _):
+        assert [one.comparison_id for one in judge.judge(comparisons)] == ["c2"]
+    with judging(answer, tmp_path) as (judge, _), pytest.raises(UserError, match="answered 413"):
+        judge.judge(comparisons)  # what is published shall not lack it
 
 
 def test_where_all_is_declined_the_reason_is_told(tmp_path: Path) -> None:
     with (
-        judging(lambda body, _: (400, {"error": "no such model"}, {}), tmp_path) as (judge, _),
+        judging(lambda body, _: (400, {"error": "no such model"}, {}), tmp_path, skip_declined=True) as (judge, _),
         pytest.raises(UserError, match="no such model"),
     ):
         judge.judge([comparison(1, "x", "yy")])

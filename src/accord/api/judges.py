@@ -46,7 +46,7 @@ def judge_asker(
             check_url(endpoint)
         except ValueError as error:
             raise UserError(str(error), where="--endpoint", remedy="As in https://judge.example/v1.") from error
-        return _Shown(endpoint_asker(endpoint, model, Path(store), key_env=key_env))
+        return _Shown(endpoint_asker(endpoint, model, Path(store), key_env=key_env, skip_declined=True))
     from accord.api.models import load_policy
     from accord.collect.policy_asker import PolicyAsker
     from accord.models.compute import compute_dtype
@@ -183,8 +183,9 @@ def _preference(
     from accord.evaluate.preferences import read_preferences
 
     named = judge_prompt(prompt or PAIRWISE)
-    if named.prompt.asks_for_rubric or named.prompt.mode == "scores":
-        raise UserError(f"{named.name} compares no responses", remedy="Take pairwise-1 or points-2, or one like them.")
+    if named.prompt.asks_for_rubric:
+        remedy = "Take pairwise-1 or points-2, or a file of your own with the rubric in it."
+        raise UserError(f"the judge prompt {named.name} has a place for a rubric", remedy=remedy)
     judge = JudgeAnnotator(asker, named)
     read = options or ReadOptions()
     said = [one for source in files for one in read_preferences(source, read).judged][:limit]
