@@ -93,7 +93,7 @@ def _of_endpoint(
         check_url(url)
     except ValueError as error:
         raise UserError(str(error), where="--policy", remedy="As in https://host.example/v1.") from error
-    asker = endpoint_asker(url, model, store, key_env=key_env, kept_in=ANSWERS)
+    asker = endpoint_asker(url, model, store, key_env=key_env, kept_in=ANSWERS, skip_declined=True)
 
     def answers(prompts: Sequence[str]) -> Iterator[dict[str, str]]:
         replies = asker.ask([Question((Message("user", prompt),), max_response_tokens) for prompt in prompts])

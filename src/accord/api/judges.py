@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ def judge_asker(
             check_url(endpoint)
         except ValueError as error:
             raise UserError(str(error), where="--endpoint", remedy="As in https://judge.example/v1.") from error
-        return _Shown(endpoint_asker(endpoint, model, Path(store), key_env=key_env))
+        return _Shown(endpoint_asker(endpoint, model, Path(store), key_env=key_env, skip_declined=True))
     from accord.api.models import load_policy
     from accord.collect.policy_asker import PolicyAsker
     from accord.models.compute import compute_dtype
@@ -87,11 +88,12 @@ def evaluate_judge(
     """How far judges agree with people who labelled the same responses, with intervals by prompt.
 
     question: "refusal", of responses with people's outcomes (or PyRIT's human_scores, where 1 is a refusal), beside the
-    usual phrases and the classifier, which has not seen the prompts, or learns from `labelled`; "harmbench" (is it
-    harmful, yes or no) or "strongreject" (how much, from 0 to 1), of responses with people's grades, `harmful` or
-    human_scores; or "preference", of comparisons, in any form that is read as such with `options`. asker: the judge, of
-    `judge_asker`; of refusals there may be none. prompt: what it is asked, else ours. limit: only the first rows.
-    Returns {"question", "n", "results": by judge}. Raises UserError.
+    usual phrases and the classifier, which has not seen the prompts (it is missing where there are too few to learn
+    from), or learns from `labelled`; "harmbench" (is it harmful, yes or no) or "strongreject" (how much, from 0 to 1),
+    of responses with people's grades, `harmful` or human_scores; or "preference", of comparisons, in any form that is
+    read as such with `options`. asker: the judge, of `judge_asker`; of refusals there may be none. prompt: what it is
+    asked, else ours. limit: only the first rows. Returns {"question", "files", "seed", "results": by judge}. Raises
+    UserError.
     """
     if question not in QUESTIONS:
         raise UserError(f"question: {question!r} is not known", remedy=did_you_mean(question, QUESTIONS))
@@ -130,11 +132,8 @@ def _refusals(
         fixed.append(JudgeDetector(asker, prompt or PROMPT))
     found = {one.name: one.outcomes(prompts, responses) for one in fixed}
     if not labelled:
-        try:
+        with suppress(UserError):  # there may be too few labels to learn from
             found[TrainedDetector.name] = held_out_outcomes(prompts, responses, labels)
-        except UserError:  # there are too few labels to learn from
-            if asker is None and limit is None:
-                raise
     return {name: asdict(error_of(own, labels, prompts, seed=seed)) for name, own in found.items()}
 
 
@@ -184,8 +183,9 @@ def _preference(
     from accord.evaluate.preferences import read_preferences
 
     named = judge_prompt(prompt or PAIRWISE)
-    if named.prompt.asks_for_rubric or named.prompt.mode == "scores":
-        raise UserError(f"{named.name} compares no responses", remedy="Take pairwise-1 or points-2, or one like them.")
+    if named.prompt.asks_for_rubric:
+        remedy = "Take pairwise-1 or points-2, or a file of your own with the rubric in it."
+        raise UserError(f"the judge prompt {named.name} has a place for a rubric", remedy=remedy)
     judge = JudgeAnnotator(asker, named)
     read = options or ReadOptions()
     said = [one for source in files for one in read_preferences(source, read).judged][:limit]

@@ -60,10 +60,13 @@ def evaluate_safety(
     from accord.api.answered import answered
     from accord.api.judges import judge_asker
     from accord.evaluate.completions import read_completions
+    from accord.evaluate.safety import with_kinds
 
     for name, value, known in (("by", by, BY), ("scoring", scoring, SCORING)):
         if value not in known:
             raise UserError(f"{name}: {value!r} is not known", remedy=did_you_mean(value, known))
+    wants_judge = scoring != "refusals" or by == "judge"
+    asker = judge_asker(endpoint, model, key_env, policy=judge, store=store) if wants_judge else None
     given: dict[str, list[Completion]]
     if len(files) > 2 or len(set(files)) < len(files):
         raise UserError(_NUMBER, remedy=_NAME)
@@ -72,6 +75,8 @@ def evaluate_safety(
             remedy = "Give --policy once or twice, --prompts FILE and --out FOLDER, and no files of responses."
             raise UserError("a policy answers prompts, and its responses are kept", remedy=remedy)
         asked = read_completions([prompts])[:limit]
+        if scoring == "refusals":
+            with_kinds(asked)  # before anything is answered, and paid for
         given = answered(policies, policy_models, policy_key_env, asked, out, max_response_tokens, store)
     else:
         given = {name: read_completions([name])[:limit] for name in files}
@@ -81,8 +86,6 @@ def evaluate_safety(
         if all(one.response is None for one in completions):
             raise UserError("the file holds no responses", where=name, remedy="Name --policy to have some written.")
     people = read_completions(labelled) if labelled else [one for of in given.values() for one in of]
-    wants_judge = scoring != "refusals" or by == "judge"
-    asker = judge_asker(endpoint, model, key_env, policy=judge, store=store) if wants_judge else None
     if scoring == "refusals":
         return _refusals(given, by, people, asker, prompt, seed)
     assert asker is not None

@@ -93,7 +93,6 @@ def preference_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """Of `preference_check`."""
     unread = f", {found['num_unread']} comparisons unread" if found["num_unread"] else ""
     yield f"  {found['n']} pairs in an order, {found['ties']} ties of people{unread}; right {share(found['accuracy'])}"
-    yield f"  where the first is better {share(found['of_first'])}, where the second is {share(found['of_second'])}"
     yield f"  kappa {number(found['kappa'])}, Krippendorff's alpha {number(found['alpha'])}"
     baselines = {name: one for name, one in found["baselines"].items() if one is not None and name != "constant"}
     yield f"  without reading: {', '.join(f'always the {name} {share(one)}' for name, one in baselines.items())}"

@@ -47,13 +47,15 @@ class Asker(Protocol):
 class EndpointAsker:
     """server: whose URL ends in /chat/completions. model: as the endpoint calls it. concurrent: questions at once.
 
-    Each answer is in the log before the next is asked for, so that a run that ended goes on without asking again. A
-    question that is declined, as too long or by a filter, has no reply; where all are, that is an error."""
+    Each answer is in the log before the next is asked for, so that a run that ended goes on without asking again.
+    skip_declined: a question that the endpoint declines, as too long or by a filter, has no reply, unless it has never
+    answered any; otherwise that is an error, too."""
 
     server: Server
     model: str
     log: AnswerLog
     concurrent: int = 4
+    skip_declined: bool = False
     _without_logprobs: bool = field(default=False, init=False)  # the endpoint refuses them
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
@@ -62,22 +64,22 @@ class EndpointAsker:
         return self.model
 
     def ask(self, questions: Sequence[Question]) -> Iterator[Reply | None]:
-        stop, declined, answered = Event(), None, False
+        stop, answered = Event(), len(self.log) > 0
         with ThreadPoolExecutor(self.concurrent, thread_name_prefix="judge") as pool:
             asked = {question: pool.submit(self._ask, question, stop) for question in dict.fromkeys(questions)}
             try:
-                for question in questions:
+                for left, question in zip(reversed(range(len(questions))), questions, strict=True):
                     try:
                         reply = asked[question].result()
-                    except Declined as error:
-                        reply, declined = None, error
+                    except Declined:
+                        if not self.skip_declined or (not left and not answered):
+                            raise
+                        reply = None
                     answered = answered or reply is not None
                     yield reply
             finally:
                 stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
-        if declined is not None and not answered:
-            raise declined
 
     def _ask(self, question: Question, stop: Event) -> Reply:
         messages = [{"role": one.role, "content": one.content} for one in question.messages]
@@ -154,13 +156,14 @@ def endpoint_asker(
     timeout: float = 120.0,
     retries: int = 4,
     concurrent: int = 4,
+    skip_declined: bool = False,
 ) -> EndpointAsker:
     """endpoint: the base URL of an API, as https://judge.example/v1. store: where what it answers is kept, in
     the folder `kept_in`. Raises UserError when the key is not there."""
     server = Server(endpoint.rstrip("/") + "/chat/completions", timeout, retries, key_env)
     server.check_key()
     name = hashlib.sha256(f"{server.place} {model}".encode()).hexdigest()[:16]
-    return EndpointAsker(server, model, AnswerLog(store / kept_in / f"{name}.jsonl"), concurrent)
+    return EndpointAsker(server, model, AnswerLog(store / kept_in / f"{name}.jsonl"), concurrent, skip_declined)
 
 
 def label_logprobs(given: Any, text: str, question: Question) -> Mapping[str, float] | None:

@@ -15,6 +15,7 @@ from accord.collect.answer_log import Reply
 from accord.collect.askers import Asker, Question
 from accord.collect.judge_prompts import JudgePrompt, Named, conversation_text
 from accord.collect.reading import Answer, answer_of, points_of
+from accord.errors import UserError
 from accord.types import Comparison, Judgement
 
 
@@ -47,9 +48,13 @@ class Points:
 
 
 class JudgeAnnotator:
-    """asker: whose replies they are. rubric: what a prompt with such a place is filled in with."""
+    """asker: whose replies they are. rubric: what a prompt with such a place is filled in with. Raises UserError for a
+    prompt whose answer is several scores, and no grade."""
 
     def __init__(self, asker: Asker, named: Named, rubric: str = "") -> None:
+        if named.prompt.mode == "scores":
+            remedy = "Take pairwise-1 or points-2, or one like them."
+            raise UserError(f"the judge prompt {named.name} gives several scores, and no grade", remedy=remedy)
         self._asker, self._named, self._rubric = asker, named, rubric
 
     @property

@@ -25,7 +25,8 @@ MOST_FLIPS: Final = 0.3  # of pairs, whose verdict changes with the order
 @dataclass(frozen=True, slots=True)
 class WithPeople:
     """agreement: the share of pairs that people put in an order which the judge puts in the same one, a tie of its own
-    one half. kappa, alpha: of who is better or neither, ties of people included; NaN where nothing can be said."""
+    one half. kappa, alpha: of who is better or neither, ties of people included, each pair told both ways; NaN where
+    nothing can be said."""
 
     num_pairs: int
     agreement: Interval
@@ -55,7 +56,8 @@ def with_people(said: Sequence[JudgedComparison], judged: Sequence[Judgement], s
     if not ordered.any():
         return None
     agreement = mean_interval(agreed(ratings[ordered]), groups=groups[ordered], seed=seed)
-    return WithPeople(int(ordered.sum()), agreement, cohen_kappa(ratings), krippendorff_alpha(ratings))
+    both = both_ways(ratings)
+    return WithPeople(int(ordered.sum()), agreement, cohen_kappa(both), krippendorff_alpha(both))
 
 
 def verdicts_of_both(
@@ -75,6 +77,12 @@ def verdicts_of_both(
                 rows.append((np.sign(np.mean(gaps)), np.sign(own)))
                 groups.append(comparison.prompt.id)
     return np.array(rows, dtype=np.float64).reshape(-1, 2), np.array(groups, dtype=np.str_)
+
+
+def both_ways(ratings: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[2 * pairs, 2]: each pair told of either response first. Which one stands first in a file means nothing, and in
+    one that has the better response always first, people would otherwise seem to say the same of every pair."""
+    return np.concatenate([ratings, -ratings])
 
 
 def agreed(ratings: NDArray[np.float64]) -> NDArray[np.float64]:

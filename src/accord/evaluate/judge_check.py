@@ -11,7 +11,7 @@ import numpy as np
 from accord.algorithms.agreement import cohen_kappa, krippendorff_alpha
 from accord.algorithms.win_rates import mean_interval
 from accord.collect.judge import JudgeAnnotator, from_points, from_verdicts
-from accord.collect.judge_quality import agreed, in_both_orders, verdicts_of_both
+from accord.collect.judge_quality import agreed, both_ways, in_both_orders, verdicts_of_both
 from accord.data.records import JudgedComparison
 from accord.errors import UserError
 from accord.evaluate.human_labels import statistic_interval
@@ -24,8 +24,8 @@ def preference_check(judge: JudgeAnnotator, said: Sequence[JudgedComparison], se
         by, n, ties       the judge; pairs that people put in an order, and pairs that they did not
         num_unread        comparisons of which no answer could be had or read
         accuracy          of the pairs in an order, those that the judge puts in the same one, a tie of its own one half
-        of_first, of_second   the same where the first response in the file is the better one, and where the second is
-        kappa, alpha      of who is better or neither, ties included; None where nothing can be said
+        kappa, alpha      of who is better or neither, ties included, each pair told both ways; None where nothing can
+                          be said
         baselines         what always taking the longest response, the shortest or the first reaches
         orders            of a judge of pairs, who is asked in both orders: how often the verdict flips, and for the
                           first place
@@ -47,23 +47,17 @@ def preference_check(judge: JudgeAnnotator, said: Sequence[JudgedComparison], se
         raise UserError(
             f"people and the judge have no ordered pair in common, of {len(said)} comparisons", remedy=remedy
         )
-    right = agreed(ratings[ordered])
-
-    def share(among: np.ndarray) -> dict[str, float] | None:
-        return asdict(mean_interval(right[among], groups=groups[ordered][among], seed=seed)) if among.any() else None
-
-    first = ratings[ordered, 0] > 0
+    right = mean_interval(agreed(ratings[ordered]), groups=groups[ordered], seed=seed)
+    both, of_both = both_ways(ratings), np.tile(groups, 2)
+    kappa = statistic_interval(both, cohen_kappa, of_both, seed)
+    alpha = statistic_interval(both, krippendorff_alpha, of_both, seed)
     answered = {one.comparison_id for one in judged}
-    kappa = statistic_interval(ratings, cohen_kappa, groups, seed)
-    alpha = statistic_interval(ratings, krippendorff_alpha, groups, seed)
     return {
         "by": judge.name,
-        "n": len(right),
-        "ties": len(ratings) - len(right),
+        "n": int(ordered.sum()),
+        "ties": int((~ordered).sum()),
         "num_unread": sum(one.id not in answered for one in comparisons),
-        "accuracy": share(np.ones_like(first)),
-        "of_first": share(first),
-        "of_second": share(~first),
+        "accuracy": asdict(right),
         "kappa": None if kappa is None else asdict(kappa),
         "alpha": None if alpha is None else asdict(alpha),
         "baselines": pairs_of([one for one in said if one[0].id in answered]).baselines(seed),

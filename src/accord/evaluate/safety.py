@@ -82,10 +82,7 @@ def detector_of(
 
 def safety_of(completions: Sequence[Completion], detector: Detector | None, error: Error | None, seed: int) -> Safety:
     """detector: None to take what people said. Raises UserError where no prompt is called safe or unsafe."""
-    kinds = [one for one in completions if one.unsafe is not None]
-    if not kinds:
-        remedy = "Give the file a column `unsafe` (true, false), `label` (safe, unsafe) or XSTest's `type`."
-        raise UserError("of no prompt it is said whether it should be refused", remedy=remedy)
+    kinds = with_kinds(completions)
     outcomes = outcomes_of(kinds, detector)
     return Safety(
         PEOPLE if detector is None else detector.name,
@@ -93,6 +90,15 @@ def safety_of(completions: Sequence[Completion], detector: Detector | None, erro
         _rates([(one, out) for one, out in zip(kinds, outcomes, strict=True) if not one.unsafe], seed),
         error,
     )
+
+
+def with_kinds(completions: Sequence[Completion]) -> list[Completion]:
+    """Those whose prompt is called safe or unsafe. Raises UserError where there are none."""
+    kinds = [one for one in completions if one.unsafe is not None]
+    if not kinds:
+        remedy = "Give the file a column `unsafe` (true, false), `label` (safe, unsafe) or XSTest's `type`."
+        raise UserError("of no prompt it is said whether it should be refused", remedy=remedy)
+    return kinds
 
 
 def outcomes_of(completions: Sequence[Completion], detector: Detector | None) -> list[Outcome | None]:
