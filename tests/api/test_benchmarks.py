@@ -77,7 +77,9 @@ def test_two_policies_and_a_judge_behind_an_endpoint(
     assert again[0] == 0
     assert "points by wise:points-1" in again[1]
     assert "mt-bench, turn 2, 2 items" in again[1]
-    rows = [json.loads(line) for path in sorted((tmp_path / "said").iterdir()) for line in path.read_text().splitlines()]
+    rows = [
+        json.loads(line) for path in sorted((tmp_path / "said").iterdir()) for line in path.read_text().splitlines()
+    ]
     assert len(rows) == 4
     assert {row["category"] for row in rows} == {"math", "writing"}
     assert all(len(row["answers"]) == len(row["points"]) == 2 for row in rows)
