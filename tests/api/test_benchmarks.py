@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import accord
 from accord.api.benchmarks import JudgeOptions, evaluate_benchmark
 from accord.cli import app
 from accord.errors import UserError
 from tests.fixtures.http_server import Answer, serving
+from tests.fixtures.made_up_data import made_up
 from tests.fixtures.tiny_model import make_model
+
+__all__ = ["made_up"]
 
 QUESTIONS = [
     {"question_id": 1, "category": "math", "turns": ["How much is one and one?", "And one more?"]},
@@ -125,6 +129,23 @@ def test_what_is_wrong_is_said(dialogues: Path, tiny_model: Path, arguments: lis
     status, _, err = run(str(tiny_model), *(one.format(file=dialogues) for one in arguments))
     assert status == 2
     assert message in err
+
+
+def test_the_rounds_of_a_run(tiny_model: Path, made_up: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sft = {"data": "mine.demos", "batch_size": 4, "learning_rate": 1e-2}
+    recipe = {"model": tiny_model, "data": {"mine": "builtin:made-up"}, "steps": [{"sft": sft}]}
+    accord.run_recipe(recipe, name="mine", say=lambda line: None)
+    Path("truthful.csv").write_text(TRUTHFUL)
+    found = evaluate_benchmark(["mine:start", "mine:sft"], "truthful.csv")
+    mc2 = found["rows"][1]
+    assert (
+        mc2["policies"]["mine:start"]
+        == evaluate_benchmark([str(tiny_model)], "truthful.csv")["rows"][1]["policies"][str(tiny_model)]
+    )
+    gain = mc2["policies"]["mine:sft"]["difference"]["value"]
+    assert gain == pytest.approx(mc2["policies"]["mine:sft"]["value"] - mc2["policies"]["mine:start"]["value"])
+    assert gain != 0
 
 
 def test_a_policy_is_named_once(tiny_model: Path) -> None:

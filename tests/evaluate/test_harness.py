@@ -73,6 +73,7 @@ def _offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         import datasets
 
         patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("ACCORD_CACHE", str(tmp_path_factory.mktemp("accord")))
         patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
         yield
 
@@ -230,11 +231,10 @@ def instructed(name: str, **arguments: Any) -> Instructed:
     ],
 )
 def test_instructions_are_checked_without_a_download(
-    item: Instructed, response: str, strict: bool, loose: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    item: Instructed, response: str, strict: bool, loose: bool
 ) -> None:
     from accord.evaluate.harness import check_instructions
 
-    monkeypatch.setenv("ACCORD_CACHE", str(tmp_path))
     assert check_instructions([item], [response]) == [Followed((strict,), (loose,))]
 
 

@@ -26,10 +26,10 @@ def test_a_table_for_each_metric() -> None:
     assert lines[2] == "t, acc, 4 items"
     head, start, ppo, floor = lines[3:7]
     assert head.split() == ["policy", "value", "less", "start", "p"]
-    assert start.split()[:3] == ["start", "75.0", "%"]
+    assert start.split()[:2] == ["start", "75.0%"]
     assert "-25.0 points (" in ppo
     assert ppo.endswith("1.000")
-    assert floor.split("  ")[-1].strip() == "25.0 %"
+    assert floor.split("  ")[-1].strip() == "25.0%"
     assert max(map(len, lines)) <= 100
 
 
@@ -46,6 +46,10 @@ def test_points_are_numbers_and_what_is_missing_is_counted() -> None:
     assert lines[1] == "a: 1 replies of the judge hold no points, and are left out"
     assert "6.5 (4 to 9), 1 without" in lines[6]
     assert "+0 (+0 to +0)" in lines[7]
+    own = {"judge": "a:points-1"}
+    assert "the judge is one of the policies, whose answers it may favour" in benchmark_lines(
+        found({"a": points}, a=own)
+    )
 
 
 def test_a_table_in_markdown() -> None:
@@ -55,9 +59,9 @@ def test_a_table_in_markdown() -> None:
         "| task | metric | items | policy | value (95 %) | less start | p |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    assert lines[2].startswith("| t | acc | 4 | start | 75.0 % (")
-    assert lines[3].startswith("| t | acc | 4 | a\\|b | 50.0 % (")
-    assert lines[4] == f"| t | acc | 4 | ({CHANCE}) | 25.0 % |  |  |"
+    assert lines[2].startswith("| t | acc | 4 | start | 75.0% (")
+    assert lines[3].startswith("| t | acc | 4 | a\\|b | 50.0% (")
+    assert lines[4] == f"| t | acc | 4 | ({CHANCE}) | 25.0% |  |  |"
     assert lines[6:] == ["asked with the chat template", "1 tasks, with 0 examples in front"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,9 +86,7 @@ def html() -> str:
 
 
 def test_the_page_shows_them(html: str) -> None:
-    text = " ".join(
-        Page(html.replace("<small>", "<small> ").replace("<td>", "<td> ").replace("<dd>", "<dd> ")).text.split()
-    )
+    text = " ".join(Page(re.sub("<(small|t[dh]|dd)", r" <\1", html)).text.split())  # cells apart
     for told in (
         "suite: ppo refuses 8 safe prompts that sft answered.",
         "Refusals are what phrases-1 finds.",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accord.errors import UserError, did_you_mean
-from accord.plan import Plan, make_plan
+from accord.plan import MODEL, MODEL_NAMES, Plan, make_plan
 from accord.recipe import Recipe, apply_overrides, load_recipe, parse_recipe
 from accord.steps.registry import STEPS
 from accord.store.artifacts import Store
@@ -108,7 +108,9 @@ class Run:
         return self.folder / "report.html"
 
     def step(self, name: str) -> Step:
-        """A finished step by name. Raises UserError for another name."""
+        """A finished step by name; `start` is the model, as in recipes. Raises UserError for another name."""
+        if name in MODEL_NAMES and name not in self.steps:
+            name = MODEL
         if name not in self.steps:
             what = f"the run {self.name!r} has no finished step {name!r}"
             raise UserError(what, where=str(self.folder), remedy=did_you_mean(name, self.steps))

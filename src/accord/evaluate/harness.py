@@ -15,11 +15,15 @@ import json
 import logging
 import math
 import random
+import zlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
 
 from accord.engine.rollout import context_of
 from accord.errors import UserError, did_you_mean, first_line
@@ -32,7 +36,7 @@ from accord.models.policy import Policy
 from accord.store.progress import Progress
 
 try:
-    from lm_eval import simple_evaluate
+    from lm_eval import evaluate
     from lm_eval.api.metrics import mean
     from lm_eval.api.model import TemplateLM
     from lm_eval.models.utils import normalize_gen_kwargs
@@ -44,6 +48,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 _DEFAULT_CONTEXT: Final = 2048  # of a model whose config does not say
+_FEWSHOT_SEED: Final = 1234  # the harness's own: with the seed 0, the examples are those that it shows others
 _KNOWN: Final = {"until", "max_gen_toks", "do_sample", "temperature", "top_p"}
 _Row = tuple[tuple[str, str], list[int], list[int]]
 
@@ -182,28 +187,22 @@ class Tasks:
     ) -> Ran:
         """model: a `PolicyLM`, or any other of the harness. chat: with the chat template, examples as earlier turns.
         Raises UserError."""
-        try:
-            loaded = self._manager.load(list(self._names))  # anew, as a task keeps what it was answered
-        except Exception as error:  # raised by the task, which is a program, or by what loads its data
-            what = f"the tasks {', '.join(self._names)} cannot be loaded: {type(error).__name__}, {first_line(error)}"
-            remedy = (
-                "Tasks of the harness load their data from the hub. Offline, name tasks of your own with local data."
+        with _seeded(seed):
+            loaded = self._load()  # anew, as a task keeps what it was answered
+            tasks = loaded["tasks"]
+            for task in tasks.values():
+                own = task.get_config("num_fewshot")
+                if own is None or (num_fewshot is not None and own != 0):  # 0: examples make no sense here
+                    task.set_config(key="num_fewshot", value=num_fewshot or 0)
+                task.set_fewshot_seed(seed=_FEWSHOT_SEED + seed)
+            found = evaluate(
+                lm=model,
+                task_dict=loaded,
+                limit=limit,
+                bootstrap_iters=0,
+                apply_chat_template=chat,
+                fewshot_as_multiturn=chat,
             )
-            raise UserError(what, remedy=remedy) from error
-        tasks = loaded["tasks"]
-        found = simple_evaluate(
-            model=model,
-            tasks=list(tasks.values()),
-            task_manager=self._manager,
-            num_fewshot=num_fewshot,
-            limit=limit,
-            apply_chat_template=chat,
-            bootstrap_iters=0,
-            random_seed=seed,
-            numpy_random_seed=seed,
-            torch_random_seed=seed,
-            fewshot_random_seed=seed,
-        )
         assert found is not None
         groups = {name: [task.task_name for task in of.get_all_tasks()] for name, of in loaded["groups"].items()}
         measured = [one for name in tasks for one in _measured(name, tasks[name], found)]
@@ -212,6 +211,27 @@ class Tasks:
             {name: {"version": found["versions"][name], "num_fewshot": found["n-shot"][name]} for name in tasks},
             [_answer(name, sample) for name in tasks for sample in found["samples"][name]],
         )
+
+    def _load(self) -> Any:
+        try:
+            return self._manager.load(list(self._names))
+        except Exception as error:  # raised by the task, which is a program, or by what loads its data
+            what = f"the tasks {', '.join(self._names)} cannot be loaded: {type(error).__name__}, {first_line(error)}"
+            remedy = "The harness's own tasks load data from the hub. Offline, name tasks of your own with local data."
+            raise UserError(what, remedy=remedy) from error
+
+
+@contextmanager
+def _seeded(seed: int | str) -> Iterator[None]:
+    """What tasks draw depends on the seed alone; what others draw does not depend on the tasks."""
+    states = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(zlib.crc32(str(seed).encode()))
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
 
 
 def _answer(task: str, sample: Mapping[str, Any]) -> dict[str, Any]:
@@ -262,20 +282,16 @@ def check_instructions(items: Sequence[Instructed], responses: Sequence[str]) ->
     if unknown := sorted({name for one in items for name in one.instructions} - set(INSTRUCTION_DICT)):
         raise UserError(f"there is no instruction {unknown[0]!r}", remedy=did_you_mean(unknown[0], INSTRUCTION_DICT))
     DetectorFactory.seed = 0
-    state = random.getstate()
-    try:
-        return [_followed(one, response) for one, response in zip(items, responses, strict=True)]
-    finally:
-        random.setstate(state)
+    return [_followed(one, response) for one, response in zip(items, responses, strict=True)]
 
 
 def _followed(one: Instructed, response: str) -> Followed:
     from lm_eval.tasks.ifeval.utils import process_results
 
-    random.seed(one.key)
     row = {"key": one.key, "prompt": one.prompt, "instruction_id_list": list(one.instructions)}
     try:
-        checked = process_results({**row, "kwargs": [dict(given) for given in one.arguments]}, [response])
+        with _seeded(one.key):
+            checked = process_results({**row, "kwargs": [dict(given) for given in one.arguments]}, [response])
     except (TypeError, ValueError, AttributeError) as error:  # of an instruction's arguments
         what = f"the instructions {', '.join(one.instructions)} cannot be checked: {first_line(error)}"
         raise UserError(what, where=f"the prompt with the key {one.key}", remedy="Correct its kwargs.") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from accord.monitor.evaluation_text import table_lines
@@ -21,7 +21,7 @@ def benchmark_lines(found: Mapping[str, Any]) -> Iterator[str]:
         head = ("policy", "value", f"less {short(found['policies'][0])}", "p")
         width = len(head) if len(found["policies"]) > 1 else 2
         floors = [(f"({name})", _number(floor, row), "", "") for name, floor in row["floors"].items()]
-        yield from table_lines([cells[:width] for cells in (head, *_rows(found, row), *floors)])
+        yield from table_lines([cells[:width] for cells in (head, *_rows(row), *floors)])
     yield ""
     yield "95 %, drawn by item"
 
@@ -29,13 +29,14 @@ def benchmark_lines(found: Mapping[str, Any]) -> Iterator[str]:
 def benchmark_markdown(found: Mapping[str, Any]) -> Iterator[str]:
     """The same as one table, which can be pasted into a report."""
     head = ("task", "metric", "items", "policy", "value (95 %)", f"less {found['policies'][0]}", "p")
-    yield _line(head)
-    yield _line(["---"] * len(head))
+    width = len(head) if len(found["policies"]) > 1 else 5
+    yield _line(head[:width])
+    yield _line(["---"] * width)
     for row in _shown(found):
-        for policy, *cells in _rows(found, row):
-            yield _line((row["task"], row["metric"], str(row["n"]), policy, *cells))
-        for name, floor in row["floors"].items():
-            yield _line((row["task"], row["metric"], str(row["n"]), f"({name})", _number(floor, row), "", ""))
+        of = (row["task"], row["metric"], str(row["n"]))
+        floors = [(f"({name})", _number(floor, row), "", "") for name, floor in row["floors"].items()]
+        for cells in (*_rows(row), *floors):
+            yield _line((*of, *cells)[:width])
     yield ""
     yield from _about(found)
 
@@ -49,6 +50,8 @@ def _about(found: Mapping[str, Any]) -> Iterator[str]:
     first = found["about"][found["policies"][0]]
     if "judge" in first:
         yield f"points by {clean(first['judge'])}"
+        if any(first["judge"].startswith(f"{name}:") for name in found["policies"]):
+            yield "the judge is one of the policies, whose answers it may favour"
     for name, one in found["about"].items():
         if one.get("unreadable"):
             yield f"{clean(name)}: {one['unreadable']:,} replies of the judge hold no points, and are left out"
@@ -61,7 +64,7 @@ def _about(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"{len(first['tasks']):,} tasks, with {' or '.join(map(str, shots))} examples in front"
 
 
-def _rows(found: Mapping[str, Any], row: Mapping[str, Any]) -> Iterator[_Cells]:
+def _rows(row: Mapping[str, Any]) -> Iterator[_Cells]:
     for name, one in row["policies"].items():
         missing = f", {row['n'] - one['n']:,} without" if one["n"] < row["n"] and row["unit"] == "number" else ""
         difference = one["difference"]
@@ -82,7 +85,7 @@ def _number(value: object, row: Mapping[str, Any]) -> str:
     known = number(value)
     if known is None:
         return ABSENT
-    return f"{100 * known:.1f} %" if row["unit"] == "share" else f"{known:.3g}"
+    return f"{known:.1%}" if row["unit"] == "share" else f"{known:.3g}"
 
 
 def _difference(one: Mapping[str, Any], row: Mapping[str, Any]) -> str:
@@ -92,5 +95,5 @@ def _difference(one: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     return f"{value} points ({low} to {high})" if row["unit"] == "share" else f"{value} ({low} to {high})"
 
 
-def _line(cells: Any) -> str:
+def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(clean(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
