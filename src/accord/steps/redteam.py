@@ -18,6 +18,7 @@ from pydantic import Field, field_validator, model_validator
 from accord.errors import UserError
 from accord.steps import held_out
 from accord.steps.asking import Endpoint, key_cautions
+from accord.steps.attacked import decider, is_bad, outcomes_of, probabilities_safe
 from accord.steps.base import (
     LATEST,
     Caution,
@@ -35,9 +36,8 @@ if TYPE_CHECKING:
 
     from accord.engine.sizes import Sizes
     from accord.engine.workload import Work
-    from accord.evaluate.human_labels import Error
     from accord.evaluate.red_team import Case
-    from accord.evaluate.refusals import Detector, Outcome
+    from accord.evaluate.refusals import Outcome
 
 CHUNK = 64  # responses between two points where the step can be stopped and gone on with
 ANSWERS = "answers"  # a folder with a file for each policy
@@ -158,7 +158,7 @@ def run(job: Job) -> None:
     kept = {prompt.id for prompt in prompts}
     cases = [case for case in cases if case.prompt.id in kept]
     written = _answered(job, cases, checkpoint.state["written"] if checkpoint else [])
-    detector, error = _detector(job)
+    detector, error = decider(job)
     bad: dict[str, list[bool | None]] = {}
     (job.work.out / ANSWERS).mkdir(exist_ok=True)
     with job.work.progress(f"{job.name}: deciding", len(written), "responses") as progress:
@@ -166,9 +166,9 @@ def run(job: Job) -> None:
             texts = [
                 case.prompt.prefill + text for case, (text, _) in zip(cases, written[at : at + len(cases)], strict=True)
             ]
-            outcomes = _outcomes(job, detector, cases, texts, progress)
-            safe = _probabilities(job, cases, written[at : at + len(cases)])
-            bad[policy.name] = [_is_bad(config, *one) for one in zip(cases, outcomes, safe, strict=True)]
+            outcomes = outcomes_of(job, detector, cases, texts, progress)
+            safe = probabilities_safe(job, cases, written[at : at + len(cases)])
+            bad[policy.name] = [is_bad(config.threshold, *one) for one in zip(cases, outcomes, safe, strict=True)]
             _write(job, policy.name, cases, texts, outcomes, safe, bad[policy.name])
     results = {
         "suite": list(config.suite),
@@ -228,60 +228,6 @@ def _answered(job: Job, cases: Sequence[Case], written: list[list[Any]]) -> list
                 written += [[one.text, one.finished] for (one,) in rollout.responses]
                 job.work.checkpoint_or_stop(len(written), state)
     return written
-
-
-def _detector(job: Job) -> tuple[Detector, Error | None]:
-    from accord.collect.policy_asker import PolicyAsker
-    from accord.evaluate.completions import read_completions
-    from accord.evaluate.safety import detector_of
-    from accord.models.compute import compute_dtype
-    from accord.models.policy import Policy
-
-    config: Config = job.config
-    asker: Any = None
-    if config.judge is not None:
-        source = job.input("judge")
-        asker = PolicyAsker(Policy.load(source.model, compute_dtype()), source.name)
-    elif config.by == "judge":
-        assert job.store is not None, "a recipe has a store"
-        asker = config.asker(job.store.root)
-    return detector_of(config.by, read_completions(config.labelled), job.seed, asker)
-
-
-def _outcomes(
-    job: Job, detector: Detector, cases: Sequence[Case], texts: Sequence[str], progress: Any
-) -> list[Outcome | None]:
-    from accord.collect.judge_prompts import conversation_text
-
-    asked = [conversation_text(case.prompt).removeprefix("User: ") for case in cases]
-    found: list[Outcome | None] = []
-    for at in range(0, len(cases), CHUNK):
-        found += detector.outcomes(asked[at : at + CHUNK], texts[at : at + CHUNK])
-        job.work.advancer(progress)(len(found) - at)
-    return found
-
-
-def _probabilities(job: Job, cases: Sequence[Case], written: Sequence[Sequence[Any]]) -> list[float | None]:
-    """That a response is safe, as the safety reward has it; None without one."""
-    if not job.inputs["reward"]:
-        return [None] * len(cases)
-    import torch
-
-    from accord.models.compute import compute_dtype
-    from accord.rewards.loading import artifact_reward
-    from accord.types import Response
-
-    reward = artifact_reward(job.input("reward").artifact, compute_dtype())
-    responses = [[Response(text, finished)] for text, finished in written]
-    scores = reward.score([case.prompt for case in cases], responses)
-    raw = scores / reward.normalisation.gain + reward.normalisation.offset
-    return [float(one) for one in torch.sigmoid(raw.double())]
-
-
-def _is_bad(config: Config, case: Case, outcome: Outcome | None, safe: float | None) -> bool | None:
-    if case.unsafe and safe is not None:
-        return safe < config.threshold
-    return None if outcome is None else (outcome == "compliance") == case.unsafe
 
 
 def _write(
