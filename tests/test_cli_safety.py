@@ -8,17 +8,18 @@ import pytest
 from typer.testing import CliRunner
 
 from accord.cli import app
-from tests.collect.test_judge import said
-from tests.fixtures.http_server import Answer, serving
+from tests.collect.test_judge import prefers_longer, said
+from tests.fixtures.http_server import Answer, Asked, serving
 
 NO, YES = "I'm sorry, but I cannot help with that.", "Sure, here is how."
+NOWHERE = ("--endpoint", "http://127.0.0.1:9/v1", "--model", "m")
 COLUMNS = "prompt,completion,label,outcome\n"
 
 
 def accord(*arguments: str, status: int = 0) -> str:
     found = CliRunner().invoke(app, ["eval", "safety", *arguments], catch_exceptions=False)
     assert found.exit_code == status, found.output
-    return " ".join(found.output.split())
+    return " ".join((found.output if status else found.stdout).split())
 
 
 @pytest.fixture(autouse=True)
@@ -116,6 +117,178 @@ def test_a_model_decides_and_is_asked_once() -> None:
         assert num == 8
         assert json.loads(accord(*judge))["results"]["one.csv"] == found
         assert len(asked.bodies) == num
-    assert (found["by"], found["violation_rate"]["value"]) == ("judge:wise:refusal-1", 0.25)
+    assert (found["by"], found["violation_rate"]["value"]) == ("judge:wise:refusal-2", 0.25)
     assert found["error"]["accuracy"]["value"] == 1.0
     assert "a judge is a model behind an endpoint" in accord("one.csv", "--by", "judge", status=2)
+
+
+def judge_at(asked: Asked) -> tuple[str, ...]:
+    return ("--endpoint", asked.url.removesuffix("/score"), "--model", "wise")
+
+
+def harmful_if_sure(body: Any, before: int) -> Answer:
+    return 200, said("yes" if YES in body["messages"][-1]["content"] else "no"), {}
+
+
+def test_attack_success_of_two_files() -> None:
+    with serving(harmful_if_sure) as asked:
+        given = ("one.csv", "two.csv", "--scoring", "harmbench", *judge_at(asked))
+        found = json.loads(accord(*given, "--json"))
+        assert len(asked.bodies) == 7  # of one.csv four, of two.csv the three that differ
+        text = accord(*given)
+        assert len(asked.bodies) == 7
+    assert [one["attack_success_rate"]["value"] for one in found["results"].values()] == [0.25, 1.0]
+    assert found["results"]["one.csv"]["num_safe"] == 4
+    assert found["compared"] == {"num": 4, "only_first": 3, "only_second": 0, "p_value": 0.25}
+    assert found["error"] is None
+    assert "attacks that succeed: 25.0%" in text
+    assert "left out: 4 to safe prompts" in text
+    assert "only one.csv resists 3" in text
+    assert "is not known" in text
+
+
+def test_strongreject_beside_people() -> None:
+    Path("labelled.jsonl").write_text('{"prompt": "p", "completion": "x", "harmful": 0.5}\n')
+
+    def answer(body: Any, before: int) -> Answer:
+        text = "refused: 0\nconvincing: 3\nspecific: 4" if NO not in body["messages"][-1]["content"] else "refused: 1"
+        return 200, said(text), {}
+
+    with serving(answer) as asked:
+        given = ("one.csv", "--scoring", "strongreject", "--labelled", "labelled.jsonl", *judge_at(asked))
+        found = json.loads(accord(*given, "--json"))
+        assert "what the responses are worth to an attacker, 0 to 1: 15.6%" in accord(*given)
+    assert found["results"]["one.csv"]["strongreject"]["value"] == 0.625 / 4
+    assert found["error"]["absolute_error"]["value"] == 0.125
+
+
+def test_a_policy_behind_an_endpoint_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stops after three answers, declines one prompt, and says its key is right."""
+    monkeypatch.setenv("POLICY_KEY", "secret")
+
+    def answer(body: Any, before: int) -> Answer:
+        if before == 3:
+            return 401, {}, {}
+        return (400, {}, {}) if body["messages"][-1]["content"] == "bad3" else (200, said(NO), {})
+
+    with serving(answer) as asked:
+        url = asked.url.removesuffix("/score")
+        given = ("--policy", url, "--policy-model", "wise", "--policy-key-env", "POLICY_KEY", "--prompts", "one.csv")
+        given = (*given, "--out", "said", "--json")
+        assert "answered 401" in accord(*given, status=2)
+        num = len(asked.bodies)
+        found = json.loads(accord(*given))["results"]
+        again = json.loads(accord(*given))["results"]
+        assert found == again
+        prompts = [body["messages"][-1]["content"] for body in asked.bodies]
+        assert {body["max_tokens"] for body in asked.bodies} == {512}
+        assert {headers["Authorization"] for headers in asked.headers} == {"Bearer secret"}
+    (name,) = found
+    assert name == f"wise@{url.removeprefix('http://').partition('/')[0]}"
+    assert (found[name]["unsafe"]["num"], found[name]["unsafe"]["num_unknown"]) == (3, 1)
+    assert (found[name]["violation_rate"]["value"], found[name]["false_refusal_rate"]["value"]) == (0.0, 1.0)
+    assert prompts[num:].count("bad3") == 2  # what was declined is asked again
+    assert all(prompts.count(f"good{i}") <= 2 for i in range(4))
+    assert len(set(prompts[num:])) + 1 == len(prompts[num:])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("--policy", "http://h/v1"), "has a --policy-model"),
+        (("--policy", "http://h/v1", "--policy-model", "m", "--prompts", "plain.csv"), "of no prompt it is said"),
+        (("--policy", "http://h/v1", "--policy-model", "m", "--scoring", "harmbench"), "or a policy of your own"),
+        (("--policy", "x", "--policy-model", "wise"), "has a --policy-model"),
+        (("--policy", "http://a@h/v1", "--policy-model", "m"), "holds a name or a password"),
+        (("one.csv", "--scoring", "harmbench"), "or a policy of your own"),
+        (("one.csv", "--by", "judge", "--endpoint", "http://h/v1"), "or a policy of your own"),
+        (("one.csv", "--by", "judge", "--judge", "m", "--model", "m"), "or a policy of your own"),
+    ],
+)
+def test_who_answers_and_who_judges(arguments: tuple[str, ...], what: str) -> None:
+    Path("plain.csv").write_text("prompt\na\n")
+    more = ("--out", "said") if arguments[0] == "--policy" else ()
+    more += ("--prompts", "one.csv") if more and "--prompts" not in arguments else ()
+    assert what in accord(*arguments, *more, status=2)
+
+
+def test_a_policy_of_ones_own_judges_and_is_asked_once(tiny_model: Path) -> None:
+    own = "mode: choice\nuser: '{response}?'\nchoices: {'a': 1, 'b': 0}\n"
+    Path("own.yaml").write_text(own)
+    given = ("one.csv", "--scoring", "harmbench", "--judge", str(tiny_model), "--prompt", "own.yaml", "--json")
+    found = json.loads(accord(*given))
+    (log,) = Path("accord-store/judge-answers").iterdir()
+    assert len(log.read_text().split()) > 0
+    before = log.read_bytes()
+    assert json.loads(accord(*given)) == found
+    assert log.read_bytes() == before
+    assert found["results"]["one.csv"]["n"] == 4
+
+
+def evaluated(*arguments: str, status: int = 0) -> str:
+    found = CliRunner().invoke(app, ["eval", "judge", *arguments], catch_exceptions=False)
+    assert found.exit_code == status, found.output
+    return " ".join((found.output if status else found.stdout).split())
+
+
+def test_judges_of_refusals_beside_people() -> None:
+    with serving(lambda body, _: (200, said("3" if NO in body["messages"][-1]["content"] else "1"), {})) as asked:
+        given = ("one.csv", "two.csv", "--of", "refusal", *judge_at(asked))
+        found = json.loads(evaluated(*given, "--json"))
+        assert found["results"].keys() == {"phrases-1", "classifier", "judge:wise:refusal-2"}
+        assert found["results"]["judge:wise:refusal-2"]["kappa"]["value"] == 1.0
+        assert "judge:wise:refusal-2: 16 responses; right 100.0%" in evaluated(*given)
+    alone = json.loads(
+        evaluated("one.csv", "--of", "refusal", "--labelled", "two.csv", "--labelled", "one.csv", "--json")
+    )
+    assert alone["results"].keys() == {"phrases-1", "classifier"}
+
+
+def test_a_judge_of_harm_and_one_of_preferences() -> None:
+    rows = [{"prompt": f"p{i}", "completion": (YES, NO)[i % 2], "human_scores": [str(i % 2)]} for i in range(6)]
+    Path("harm.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with serving(harmful_if_sure) as asked:
+        text = evaluated("harm.jsonl", "--of", "harmbench", *judge_at(asked))
+    assert "right 0.0%" in text
+    assert "sensitivity 0.0%" in text
+    texts = [("x", "long one"), *[("long one", "x")] * 3]
+    pairs = [{"prompt": f"p{i}", "chosen": chosen, "rejected": other} for i, (chosen, other) in enumerate(texts)]
+    Path("pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs))
+    with serving(prefers_longer) as asked:
+        given = ("pairs.jsonl", "--of", "preference", *judge_at(asked))
+        (found,) = json.loads(evaluated(*given, "--json"))["results"].values()
+        assert "always the longest 75.0%" in evaluated(*given)
+    assert (found["n"], found["ties"], found["num_unread"]) == (4, 0, 0)
+    assert (found["accuracy"]["value"], found["baselines"]["longest"]["value"]) == (0.75, 0.75)
+    assert found["orders"]["flip_rate"]["value"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("one.csv", "--of", "harmbench"), "a model judges, and none is named"),
+        (("nobody.csv", "--of", "refusal"), "whether it refuses"),
+        (("nobody.csv", "--of", "strongreject", *NOWHERE), "how harmful"),
+        (
+            (
+                "one.csv",
+                "--of",
+                "refusal",
+                "--prompt",
+                "points-1",
+                "--endpoint",
+                "http://127.0.0.1:9/v1",
+                "--model",
+                "m",
+            ),
+            "answers 1, 2 and 3 are wanted",
+        ),
+        (
+            ("x", "--of", "preference", "--prompt", "rubric-1", *NOWHERE),
+            "has a place for a rubric",
+        ),
+    ],
+)
+def test_what_a_judge_cannot_be_measured_on(arguments: tuple[str, ...], what: str) -> None:
+    Path("nobody.csv").write_text("prompt,completion,label\na,b,safe\n")
+    assert what in evaluated(*arguments, status=2)

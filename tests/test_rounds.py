@@ -14,6 +14,7 @@ from accord.recipe import parse_recipe
 from accord.run import run_recipe
 from accord.settled import plan_in
 from accord.steps.base import StepKind
+from accord.steps.registry import STEPS
 from accord.store.artifacts import Artifact, Store
 from tests.fixtures.counting import CountConfig, World, store
 from tests.fixtures.plans import changed, plan_of
@@ -240,3 +241,21 @@ def test_what_the_store_knows_of_a_plan(store: Store):
     plan, ended = plan_in(store, recipe, world.registry)
     assert [step.name for step in plan.steps] == ["model", "count-1", "look-1", "last"]
     assert ended == {"repeat": "round 1 is the last of 4: it has seen enough"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "ends"),
+    [
+        ({"old": {}, "new": {"gold_win_rate": 0.6, "gold_win_rate_low": 0.55, "gold_win_rate_high": 0.65}}, False),
+        ({"old": {}, "new": {"gold_win_rate": 0.6, "gold_win_rate_low": 0.45, "gold_win_rate_high": 0.75}}, True),
+        ({"old": {}, "new": {"judge_win_rate": 0.4, "judge_win_rate_low": 0.3, "judge_win_rate_high": 0.5}}, True),
+        ({"old": {}, "new": {"kl": 0.0}}, False),
+        ({"old": {}}, False),
+    ],
+)
+def test_an_evaluation_ends_rounds_that_win_no_more(tmp_path: Path, rows: dict, ends: bool):
+    (tmp_path / "results.json").write_text(json.dumps({"policies": rows, "baseline": "old"}))
+    why = STEPS["evaluate"].settled(Artifact(tmp_path, {"files": {"results.json": {}}}))
+    assert (why is not None) == ends
+    if ends:
+        assert "'new' wins" in why

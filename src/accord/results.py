@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from accord.errors import UserError
-from accord.monitor.report import RunView, StepView, build_report
+from accord.monitor.red_team_panel import NUM_SHOWN
+from accord.monitor.report import OPINIONS, RunView, StepView, build_report
 from accord.run import link
 from accord.store import atomic
 from accord.store.artifacts import MODEL, Store
@@ -24,6 +25,7 @@ from accord.store.workspace import METRICS, MetricsLog
 
 RESULTS, SAMPLES, MACHINE, REPORT = "results.json", "samples.json", "machine.json", "report.html"
 EVALUATION = "evaluation.json"  # of a reward step with a validation
+SUMMARY, ANSWERS = "summary.json", "answers"  # of a step; of one that puts attacks to policies
 _AGAIN = "Run the recipe again: what is in the store is kept."
 
 
@@ -34,7 +36,7 @@ def write_report(run_dir: Path, store: Store) -> None:
         raise UserError("this is not the plan of a run", where=str(run_dir / "plan.json"), remedy=_AGAIN)
     done = [row for row in plan["steps"] if row["artifact"]]
     folders = {row["name"]: store.root / row["artifact"] for row in done}
-    evaluations = [folders[row["name"]] for row in done if (folders[row["name"]] / RESULTS).is_file()]
+    evaluations = [folders[row["name"]] for row in done if row["kind"] == "evaluate"]
     results: dict[str, Any] = _read_json(evaluations[-1] / RESULTS) if evaluations else {}
     samples = _read_json(evaluations[-1] / SAMPLES) if evaluations else []
     seconds = {row["name"]: row["seconds"] for row in done}
@@ -68,7 +70,34 @@ def _step_view(row: Mapping[str, Any], folder: Path) -> StepView:
         config=row["config"],
         metrics=MetricsLog(log).read() if log.is_file() else [],
         evaluation=_read_json(evaluation) if evaluation.is_file() else {},
+        summary=_read_json(folder / SUMMARY) if row["kind"] in OPINIONS else {},
+        results=_read_json(folder / RESULTS) if row["kind"] == "redteam" else {},
+        broken=_broken(folder, row["config"]["policies"]) if row["kind"] == "redteam" else (),
     )
+
+
+def _broken(folder: Path, policies: list[str]) -> list[dict[str, str]]:
+    """The first attacks that the last policy complies with and the one before it did not."""
+    if len(policies) < 2:
+        return []
+    before, after = (_rows(folder / ANSWERS / f"{name}.jsonl") for name in policies[-2:])
+    pairs = zip(before, after, strict=True)
+    broken = [now for was, now in pairs if now["unsafe"] and was.get("bad") is False and now.get("bad")]
+    told = (
+        {**row, "asked": _asked(row["prompt"]), "response": row.get("completion", "")} for row in broken[:NUM_SHOWN]
+    )
+    return [{"policy": policies[-1], **{key: str(one[key]) for key in ("asked", "response")}} for one in told]
+
+
+def _asked(turns: list[dict[str, str]]) -> str:
+    return next((turn["content"] for turn in reversed(turns) if turn["role"] != "assistant"), "")
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot be read: {error}", where=str(path), remedy=_AGAIN) from error
 
 
 def _link_models(run_dir: Path, done: list[dict[str, Any]], folders: Mapping[str, Path]) -> None:

@@ -98,6 +98,7 @@ def test_what_is_wrong_is_one_message_and_status_2(address: str, monkeypatch: py
         ([address], "the server has 2 models: one, two\n  Name one with --model."),
         ([address, "--model", "ones"], "the server has no model 'ones'\n  Did you mean 'one'?"),
         (["http://127.0.0.1:9/v1"], "the server cannot be reached"),
+        ([address.removesuffix("/v1") + "/"], f"mostly begins at /v1: try {address}."),
         (["http://me:secret@127.0.0.1/v1"], "holds a name or a password"),
         (["nothing", "--model", "one"], "the model 'nothing' is not there"),
     ]

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 from typer.testing import CliRunner
 
+import accord
 from accord.cli import app
+from accord.data import catalog, film_reviews
 from accord.models.scalar import Normalisation, ScalarModel
+from accord.rewards.learned import LearnedReward
+from tests.fixtures.film_reviews import make_ratings_files
 from tests.fixtures.judged import pair, write
 
 ROWS = [
@@ -80,11 +87,83 @@ def test_what_is_wrong_is_said(here: Path) -> None:
     assert "there is no data set 'pears.jsonl'" in err
 
 
-def test_a_stop_says_that_nothing_was_kept(here: Path) -> None:
+def test_a_stop_says_what_is_kept(here: Path) -> None:
     with patch("accord.evaluate.reward_report.score_all", side_effect=KeyboardInterrupt):
         status, _, err = run("reward-model", "rules.py:words", "--data", "pairs.jsonl")
     assert status == 130
-    assert "stopped, and nothing was kept" in err
+    assert "stopped; what a model has scored is kept" in err
+
+
+def test_a_model_scores_a_text_once(here: Path, tiny_model: Path) -> None:
+    """And so does another command, for its part of the texts; not the same folder with another head."""
+    asked: list[int] = []
+    score = LearnedReward.score
+
+    def counted(self: LearnedReward, prompts: Any, responses: Any, advance: Any = None) -> Any:
+        asked.append(len(prompts))
+        return score(self, prompts, responses, advance)
+
+    ScalarModel.from_policy(tiny_model, seed=1).save(here / "reward", {}, Normalisation(0.5, 2.0))
+    given = ("reward-model", "reward", "--data", "pairs.jsonl", "--json")
+    with patch.object(LearnedReward, "score", counted):
+        plain = json.loads(run(*given, "--limit", "2")[1])
+        whole = json.loads(run(*given)[1])
+        assert asked == [2, 1]
+        probed = json.loads(run(*given, "--by", "prompt", "--probes")[1])
+        assert asked[2:] == [3] * 6
+        assert json.loads(run(*given, "--by", "prompt", "--probes")[1]) == probed
+        assert len(asked) == 8
+        assert json.loads(run(*given)[1]) == whole
+        (log,) = (here / "accord-store/reward-scores").iterdir()
+        with log.open("ab") as torn:
+            torn.write(b'{"key": "torn')
+        ScalarModel.from_policy(tiny_model, seed=2).save(here / "reward", {}, Normalisation(0.5, 2.0))
+        other = json.loads(run(*given)[1])
+        assert asked[8:] == [3]
+    uncached = accord.evaluate_reward_model(accord.load_reward("reward"), "pairs.jsonl")
+    assert other["score_difference"]["value"] == pytest.approx(uncached["score_difference"]["value"], abs=1e-5)
+    assert other["score_difference"] != whole["score_difference"]
+    assert (plain["n"], whole["n"]) == (2, 3)
+
+
+def test_the_built_in_data(here: Path) -> None:
+    data = catalog.BUILTIN["film-reviews"]
+    sizes = {
+        "sft": 8,
+        "proxy": 40,
+        "gold_validation": 8,
+        "gold_test": 8,
+        "pair_test": 8,
+        "test_prompts": 8,
+        "prompts": 8,
+    }
+    prepare = partial(film_reviews.prepare, read=partial(make_ratings_files, 100), sizes=sizes)
+    with patch.dict(catalog.BUILTIN, {"film-reviews": replace(data, prepare=prepare)}):
+        status, out, _ = run("reward-model", "rules.py:words", "--data", "builtin:film-reviews.proxy", "--json")
+        assert status == 0
+        found = json.loads(out)
+        assert found["prompts"] == 5
+        assert found["accuracy"] == found["baselines"]["longest"]["value"]
+        few = json.loads(run("baselines", "--data", "builtin:film-reviews.gold_test", "--json")[1])
+        assert few["prompts"] == 1
+        for arguments, what in {
+            ("baselines", "--data", "builtin:film-reviews"): "Name one of builtin:film-reviews.proxy, builtin",
+            ("baselines", "--data", "builtin:film-reviews.sft"): "the part with the comparisons is wanted",
+            ("baselines", "--data", "builtin:films.proxy"): "there is no data set 'builtin:films'",
+            ("baselines", "--data", "builtin:film-reviews.proxy", "--by", "id"): "has no columns, and no options",
+            ("win-rate", "builtin:film-reviews"): "no built-in data set holds judged pairs",
+            (
+                "reward-model",
+                "rules.py:words",
+                "--data",
+                "builtin:film-reviews.proxy",
+                "--suite",
+                "rewardbench",
+            ): "a suite is scored on its own file",
+        }.items():
+            status, _, err = run(*arguments)
+            assert status == 2
+            assert what in err
 
 
 def test_win_rates_of_judged_pairs(here: Path) -> None:

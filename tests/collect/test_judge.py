@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from accord.collect.answer_log import AnswerLog, Reply
-from accord.collect.askers import EndpointAsker
-from accord.collect.judge import JudgeAnnotator, Verdict, from_verdicts, points_of, verdict_of
+from accord.collect.askers import EndpointAsker, Question, RememberingAsker
+from accord.collect.judge import JudgeAnnotator, Verdict, from_verdicts
 from accord.collect.judge_prompts import judge_prompt
 from accord.collect.judge_quality import in_both_orders, judge_alarms, with_people
+from accord.collect.reading import answer_of, points_of
 from accord.errors import UserError
 from accord.rewards.http_json import Server
 from accord.types import Comparison, Judgement, Message, Prompt, Response
@@ -164,19 +165,19 @@ def test_points(tmp_path: Path) -> None:
     ],
 )
 def test_verdicts_are_read_from_text(named: Any, text: str, verdict: float | None) -> None:
-    found = verdict_of(named.prompt, Reply(text))
-    assert (None if found is None else found[0]) == verdict
+    found = answer_of(named.prompt, Reply(text))
+    assert (None if found is None else found.number) == verdict
 
 
 @pytest.mark.parametrize(("text", "points"), [("7", 7.0), ("10/10", 10.0), ("0", None), ("11", None), ("seven", None)])
 def test_points_are_read_from_text(text: str, points: float | None) -> None:
-    assert points_of(POINTS.prompt, text) == points
+    assert points_of(POINTS.prompt, Reply(text)) == points
 
 
 def test_a_pattern_that_takes_for_ever_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("accord.collect.judge.REGEX_SECONDS", 0.05)
+    monkeypatch.setattr("accord.collect.reading.REGEX_SECONDS", 0.05)
     slow = PAIRWISE.prompt.model_copy(update={"verdict": "^(a|aa)+$"})
-    assert verdict_of(slow, Reply("a" * 60 + "!")) is None
+    assert answer_of(slow, Reply("a" * 60 + "!")) is None
 
 
 def test_a_text_with_braces_fills_in_nothing() -> None:
@@ -190,10 +191,16 @@ def test_prompts_of_ones_own(tmp_path: Path) -> None:
     own.write_text("mode: pairwise\nuser: '{first} or {second}?'\nlabels: {first: '1', second: '2'}\n")
     named = judge_prompt(str(own))
     assert re.fullmatch(r"own@[0-9a-f]{8}", named.name)
-    assert verdict_of(named.prompt, Reply("2")) == (0.0, None)
+    found = answer_of(named.prompt, Reply("2"))
+    assert found is not None
+    assert (found.number, found.expected) == (0.0, None)
     for text, what in {
         "mode: pairwise\nuser: '{first}'\nlabels: {first: a, second: b}": "lacks the place {second}",
-        "mode: points\nuser: '{response}'": "points with `mode: points`",
+        "mode: points\nuser: '{response}'": f"{own}: points go with `mode: points`",
+        "mode: points\nuser: '{response}'\npoints: [3, 2]": "the least and then the most",
+        "mode: choice\nuser: '{response}'\nchoices: {a: 1}": "choices",
+        "mode: choice\nuser: '{response}'\nchoices: {a: 1, b: 2}\nvalue: expected": "goes with `mode: points`",
+        "mode: scores\nuser: '{response}'\nscores: {a: [0, 1]}\nverdict: '(1)'": "take no verdict",
         "mode: points\nuser: '{response}'\npoints: [1, 2]\nverdict: '(': 3": "not YAML",
         "mode: points\nuser: '{response}'\npoints: [1, 2]\nverdict: '\\d'": "exactly one group",
         "mode: other": "mode",
@@ -201,6 +208,11 @@ def test_prompts_of_ones_own(tmp_path: Path) -> None:
         own.write_text(text)
         with pytest.raises(UserError, match=re.escape(what)):
             judge_prompt(str(own))
+    with (
+        pytest.raises(UserError, match="strongreject-1 gives several scores, and no grade"),
+        judging(prefers_longer, tmp_path, judge_prompt("strongreject-1")),
+    ):
+        pass
     with pytest.raises(UserError, match="there is no judge prompt 'pairwise-2'"):
         judge_prompt("pairwise-2")
 
@@ -214,8 +226,17 @@ def test_agreement_with_people_by_hand() -> None:
     assert found is not None
     assert (found.num_pairs, found.agreement.value) == (4, pytest.approx(2.5 / 4))
     assert found.agreement.low < 0.625 < found.agreement.high
-    # p_a = 2/5; people are 3/5, 1/5, 1/5 for first, second, neither, the judge 2/5, 2/5, 1/5: p_e = 9/25.
+    # p_a = 2/5; told both ways, both are 2/5, 2/5, 1/5 for first, second, neither: p_e = 9/25.
     assert found.kappa == pytest.approx((2 / 5 - 9 / 25) / (1 - 9 / 25))
+
+
+def test_in_a_file_with_the_better_one_always_first_agreement_is_still_above_chance() -> None:
+    """Three of four right: without ties kappa is 2 * 3/4 - 1."""
+    records = [(comparison(i, "x", "y"), (Judgement(f"c{i}", "p", (1, 0)),)) for i in range(4)]
+    judged = [Judgement(f"c{i}", "j", (1, 0) if i else (0, 1)) for i in range(4)]
+    found = with_people(records, judged, seed=1)
+    assert found is not None
+    assert (found.agreement.value, found.kappa) == (0.75, pytest.approx(0.5))
 
 
 def test_a_flip_is_a_tie() -> None:
@@ -224,3 +245,45 @@ def test_a_flip_is_a_tie() -> None:
     assert found["flip_rate"]["value"] == pytest.approx(1 / 3)
     assert found["ties"] == pytest.approx(2 / 3)
     assert found["first_place"]["value"] == pytest.approx((0.5 + 1.0 + 0.5) / 3)
+
+
+def test_a_question_that_is_declined_has_no_answer_and_the_others_do(tmp_path: Path) -> None:
+    def answer(body: Any, before: int) -> Answer:
+        return (413, {}, {}) if "too long" in responses_in(body) else prefers_longer(body, before)
+
+    comparisons = [comparison(1, "too long", "y"), comparison(2, "x", "yy")]
+    with judging(answer, tmp_path, skip_declined=True) as (judge, _):
+        assert [one.comparison_id for one in judge.judge(comparisons)] == ["c2"]
+    with judging(answer, tmp_path) as (judge, _), pytest.raises(UserError, match="answered 413"):
+        judge.judge(comparisons)  # what is published shall not lack it
+
+
+def test_where_all_is_declined_the_reason_is_told(tmp_path: Path) -> None:
+    with (
+        judging(lambda body, _: (400, {"error": "no such model"}, {}), tmp_path, skip_declined=True) as (judge, _),
+        pytest.raises(UserError, match="no such model"),
+    ):
+        judge.judge([comparison(1, "x", "yy")])
+
+
+def test_what_a_policy_of_ones_own_answered_is_not_asked_again(tmp_path: Path) -> None:
+    """Repeated questions are asked once, and those without an answer each time."""
+    asked: list[str] = []
+
+    class Own:
+        name = "own"
+
+        def ask(self, questions: Any) -> Iterator[Reply | None]:
+            for question in questions:
+                text = question.messages[0].content
+                asked.append(text)
+                yield None if text == "no" else Reply(text, {"A": -1.0})
+
+    questions = [Question((Message("user", text),), 8) for text in ("a", "no", "b", "a", "no")]
+    for num in (3, 4):
+        log = AnswerLog(tmp_path / "log.jsonl")
+        found = list(RememberingAsker(Own(), "weights", log).ask(questions))
+        assert [one and one.text for one in found] == ["a", None, "b", "a", None]
+        assert len(asked) == num
+    list(RememberingAsker(Own(), "other weights", log).ask(questions[:1]))
+    assert asked[4:] == ["a"]

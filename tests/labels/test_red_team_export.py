@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 from accord.data.derive import derive_ranking
+from accord.data.formats.readers import read_source
+from accord.data.writers import write_rows
+from accord.evaluate.red_team import read_suite
 from accord.labels.campaigns import CATEGORIES, VECTORS, Campaign
 from accord.labels.database import Database
-from accord.labels.red_team_export import is_held_out, records
+from accord.labels.red_team_export import is_held_out, records, suite_rows
 from accord.types import Message
 from tests.labels.people import campaign, user
 from tests.labels.test_red_team import Team
@@ -41,6 +46,21 @@ def test_held_out_families_are_in_the_suite_and_nowhere_else(database: Database)
     trained = {one.id for one in found["prompts"]} | {one.prompt.id for one in found["sft"]}  # type: ignore[union-attr]
     trained |= {one.prompt.id for one, _ in found["pairs"]}  # type: ignore[misc]
     assert not tested & trained
+
+
+def test_a_suite_says_of_what_family_each_prompt_is(database: Database, tmp_path: Path) -> None:
+    of = filled(database)
+    with database.reading() as connection:
+        rows = {form: suite_rows(connection, of, form) for form in ("suite", "prompts")}  # type: ignore[arg-type]
+    for form, some in rows.items():
+        path = tmp_path / f"{form}.jsonl"
+        write_rows(path, some)
+        cases = read_suite([str(path)])
+        assert len(some) == (NUM_OUT if form == "suite" else 10 - NUM_OUT)
+        assert {(case.unsafe, case.held_out) for case in cases} == {(True, form == "suite")}
+        assert {case.category for case in cases} <= set(CATEGORIES)
+        assert {len(case.prompt.messages) for case in cases} == {3}, "the whole conversation"
+        assert read_source(str(path)).kind == "prompts", "it is data for the other steps as before"
 
 
 def test_a_prompt_is_the_conversation_along_what_was_gone_on_with(database: Database) -> None:

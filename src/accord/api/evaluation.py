@@ -12,6 +12,7 @@ from accord.errors import UserError, did_you_mean
 if TYPE_CHECKING:
     from accord.api.models import Reward
     from accord.data.formats.options import ReadOptions
+    from accord.evaluate.score_log import ScoreLog
 
 SUITES = ("rewardbench", "rewardbench2")
 NUM_PROBED = 200
@@ -31,11 +32,13 @@ def evaluate_reward_model(
 ) -> dict[str, Any]:
     """How well a reward orders the preferences of a file, with intervals, beside what knowing nothing reaches.
 
-    model: as in `load_reward`, or what that gave. data: a file, a folder of files or `hub:OWNER/NAME`. by: the column
+    model: as in `load_reward`, or what that gave. data: a file, a folder of files, `hub:OWNER/NAME` or
+    `builtin:NAME.PART`. by: the column
     by which results are given; by default the first of subset, category and source that differs between rows. suite:
     "rewardbench" or "rewardbench2", to score the file as that suite is scored. probes: also how much the score changes
     when a response is padded, formatted, flattering or replaced by a refusal, on the first num_probed comparisons.
-    options: of the data, such as format, columns, limit, split. What comes back is what `accord eval reward-model
+    options: of the data, such as format, columns, limit, split. What a model (and not a function) has scored stays in
+    the store, and is not computed again. What comes back is what `accord eval reward-model
     --json` prints: accuracy, low, high, n, ties, baselines, subsets, strengths, lengths, calibration, and more.
     Raises UserError.
     """
@@ -56,8 +59,27 @@ def evaluate_reward_model(
         suite=suite,  # type: ignore[arg-type]  # it is one of SUITES
         num_probed=num_probed if probes else 0,
         seed=seed,
+        log=None if isinstance(model, Reward) else _score_log(str(model), Path(store)),
     )
     return {"model": opened.source, **found}
+
+
+def _score_log(model: str, store: Path) -> ScoreLog | None:
+    """What a reward model has scored before; None for what may say something else next time: a function, a server."""
+    from accord.api.sources import find_reward
+    from accord.evaluate.score_log import ScoreLog
+    from accord.models.compute import compute_dtype
+    from accord.models.sources import fingerprint
+    from accord.rewards.loading import learned_folder
+    from accord.store.artifacts import Artifact
+
+    found = find_reward(model, store)
+    if isinstance(found, Artifact):
+        known_by = found.manifest["digest"] if found.kind == "reward" else None
+    else:
+        folder = learned_folder(found) if isinstance(found, Path) else None
+        known_by = None if folder is None else fingerprint(str(folder.resolve()))
+    return None if known_by is None else ScoreLog(store, f"{known_by} {compute_dtype()}")
 
 
 def null_baselines(data: str | Path, *, by: str | None = None, seed: int = 0, **options: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from accord.errors import UserError, did_you_mean
 from accord.overrides import apply_overrides
 from accord.recipe import Recipe, load_recipe, parse_recipe
+from accord.references import MODEL, MODEL_NAMES
 from accord.settled import plan_in
 from accord.steps.registry import STEPS
 from accord.store.artifacts import Store
@@ -109,7 +110,9 @@ class Run:
         return self.folder / "report.html"
 
     def step(self, name: str) -> Step:
-        """A finished step by name. Raises UserError for another name."""
+        """A finished step by name; `start` is the model, as in recipes. Raises UserError for another name."""
+        if name in MODEL_NAMES and name not in self.steps:
+            name = MODEL
         if name not in self.steps:
             what = f"the run {self.name!r} has no finished step {name!r}"
             raise UserError(what, where=str(self.folder), remedy=did_you_mean(name, self.steps))

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accord.api.runs import DEFAULT_STORE
 from accord.errors import UserError, did_you_mean
-from accord.store.atomic import disk_errors
 
 if TYPE_CHECKING:
     from accord.collect.askers import Asker
     from accord.evaluate.completions import Completion
+    from accord.evaluate.harm import Scoring
 
 BY = ("people", "phrases", "classifier", "judge")
+SCORING = ("refusals", "harmbench", "strongreject")
 _NUMBER = "one or two are measured at a time, each once"
 _NAME = "Name one or two files of responses, or --policy once or twice, with --prompts."
-_AT_ONCE = 32  # prompts that are answered between two writes
 
 
 def evaluate_safety(
     files: Sequence[str],
     *,
+    scoring: str = "refusals",
     policies: Sequence[str] = (),
+    policy_models: Sequence[str] = (),
+    policy_key_env: str | None = None,
     prompts: str | None = None,
     out: Path | None = None,
     by: str = "phrases",
@@ -35,28 +37,47 @@ def evaluate_safety(
     endpoint: str | None = None,
     model: str | None = None,
     key_env: str | None = None,
+    judge: str | None = None,
+    prompt: str | None = None,
     seed: int = 0,
     store: str | Path = DEFAULT_STORE,
 ) -> dict[str, Any]:
-    """Violations on unsafe prompts and false refusals on safe ones, with intervals by prompt.
+    """How safe responses are, with intervals by prompt.
 
     files: of responses, one or two; or policies, one or two, that answer `prompts` greedily, whose responses are kept
-    in the folder `out`, where an answered prompt is not answered again. by: "people", whose labels stand in the file;
-    "phrases"; "classifier", trained on `labelled`; or "judge", the model of an OpenAI-compatible endpoint, with the key
-    in the environment variable key_env; its answers stay in the store, and are not paid for again. labelled: responses
-    with people's labels, on which the detector's error is measured. Returns {"results": by file or policy, "compared":
-    of two}. Raises UserError.
-    """
-    from accord.evaluate.completions import read_completions
-    from accord.evaluate.safety import as_json, compared, detector_of, safety_of
+    in the folder `out`, where an answered prompt is not answered again. A policy is as in `load_policy`, or the base
+    URL of an OpenAI-compatible endpoint, with its model there, one after the other, in policy_models, and the key in
+    the environment variable policy_key_env.
 
-    if by not in BY:
-        raise UserError(f"by: {by!r} is not known", remedy=did_you_mean(by, BY))
+    scoring: "refusals", violations on unsafe prompts and false refusals on safe ones; or what a judge says of the
+    responses to unsafe prompts, "harmbench" (attack success rate) or "strongreject" (how useful they are, 0 to 1).
+    by: of refusals, "people", whose labels stand in the file; "phrases"; "classifier", trained on `labelled`; or
+    "judge". The judge is the model of an endpoint, with the key in key_env, or `judge`, a policy; its answers stay in
+    the store, and are not paid for again; prompt: what it is asked, else ours. labelled: responses with people's
+    labels, on which the error of who decides is measured. Returns {"results": by file or policy, "compared": of two}.
+    Raises UserError.
+    """
+    from accord.api.answered import answered
+    from accord.api.judges import judge_asker
+    from accord.evaluate.completions import read_completions
+    from accord.evaluate.safety import with_kinds
+
+    for name, value, known in (("by", by, BY), ("scoring", scoring, SCORING)):
+        if value not in known:
+            raise UserError(f"{name}: {value!r} is not known", remedy=did_you_mean(value, known))
+    wants_judge = scoring != "refusals" or by == "judge"
+    asker = judge_asker(endpoint, model, key_env, policy=judge, store=store) if wants_judge else None
     given: dict[str, list[Completion]]
     if len(files) > 2 or len(set(files)) < len(files):
         raise UserError(_NUMBER, remedy=_NAME)
     if policies:
-        given = _answered(policies, files, prompts, out, limit, max_response_tokens, store)
+        if files or prompts is None or out is None:
+            remedy = "Give --policy once or twice, --prompts FILE and --out FOLDER, and no files of responses."
+            raise UserError("a policy answers prompts, and its responses are kept", remedy=remedy)
+        asked = read_completions([prompts])[:limit]
+        if scoring == "refusals":
+            with_kinds(asked)  # before anything is answered, and paid for
+        given = answered(policies, policy_models, policy_key_env, asked, out, max_response_tokens, store)
     else:
         given = {name: read_completions([name])[:limit] for name in files}
     if not 1 <= len(given) <= 2:
@@ -64,12 +85,28 @@ def evaluate_safety(
     for name, completions in given.items():
         if all(one.response is None for one in completions):
             raise UserError("the file holds no responses", where=name, remedy="Name --policy to have some written.")
+    people = read_completions(labelled) if labelled else [one for of in given.values() for one in of]
+    if scoring == "refusals":
+        return _refusals(given, by, people, asker, prompt, seed)
+    assert asker is not None
+    return _harm(given, scoring, people, asker, prompt, seed)  # type: ignore[arg-type]  # it is one of SCORING
+
+
+def _refusals(
+    given: Mapping[str, Sequence[Completion]],
+    by: str,
+    people: Sequence[Completion],
+    asker: Asker | None,
+    prompt: str | None,
+    seed: int,
+) -> dict[str, Any]:
+    from accord.evaluate.safety import as_json, compared, detector_of, safety_of
+
+    for name, completions in given.items():
         if by == "people" and all(one.outcome is None for one in completions):
             remedy = "Give the file a column final_label (or outcome), or let --by phrases decide."
             raise UserError("people have not said of any response what was done", where=name, remedy=remedy)
-    people = read_completions(labelled) if labelled else [one for of in given.values() for one in of]
-    asker = _asker(endpoint, model, key_env, Path(store)) if by == "judge" else None
-    detector, error = (None, None) if by == "people" else detector_of(by, people, seed, asker)
+    detector, error = (None, None) if by == "people" else detector_of(by, people, seed, asker, prompt)
     results = {name: as_json(safety_of(completions, detector, error, seed)) for name, completions in given.items()}
     found: dict[str, Any] = {"results": results}
     if len(given) == 2:
@@ -78,78 +115,21 @@ def evaluate_safety(
     return found
 
 
-def _asker(endpoint: str | None, model: str | None, key_env: str | None, store: Path) -> Asker:
-    from accord.collect.askers import endpoint_asker
-    from accord.rewards.http_json import check_url
+def _harm(
+    given: Mapping[str, Sequence[Completion]],
+    scoring: Scoring,
+    people: Sequence[Completion],
+    asker: Asker,
+    prompt: str | None,
+    seed: int,
+) -> dict[str, Any]:
+    from accord.evaluate.harm import HarmJudge, harm_compared, harm_error, harm_of
 
-    if endpoint is None or model is None:
-        remedy = "Give --endpoint, as https://judge.example/v1, and --model, its name there."
-        raise UserError("a judge is a model behind an endpoint", remedy=remedy)
-    try:
-        check_url(endpoint)
-    except ValueError as error:
-        raise UserError(str(error), where="--endpoint", remedy="As in https://judge.example/v1.") from error
-    return endpoint_asker(endpoint, model, store, key_env=key_env)
-
-
-def _answered(
-    policies: Sequence[str],
-    files: Sequence[str],
-    prompts: str | None,
-    out: Path | None,
-    limit: int | None,
-    max_response_tokens: int,
-    store: str | Path,
-) -> dict[str, list[Completion]]:
-    from accord.api.models import load_policy
-    from accord.evaluate.completions import read_completions
-    from accord.models.sources import fingerprint
-    from accord.store.progress import Progress
-
-    if files or prompts is None or out is None or len(set(policies)) < len(policies):
-        remedy = "Give --policy once or twice, --prompts FILE and --out FOLDER, and no files of responses."
-        raise UserError("a policy answers prompts, and its responses are kept", remedy=remedy)
-    asked = read_completions([prompts])[:limit]
-    found = {}
-    for name in policies:
-        path = out / f"{''.join(c if c.isalnum() or c in '-_.' else '_' for c in name)}.jsonl"
-        policy = load_policy(name, store=store)
-        own = {"policy": name, "weights": fingerprint(str(policy.folder)), "max_response_tokens": max_response_tokens}
-        kept = _kept(path, own)
-        left = list(dict.fromkeys(one.prompt for one in asked if one.prompt not in kept))
-        with Progress(f"{name}: answering", len(left), "prompts", None) as progress:
-            for at in range(0, len(left), _AT_ONCE):
-                some = left[at : at + _AT_ONCE]
-                answers = policy.sample(some, max_response_tokens=max_response_tokens, temperature=0.0)
-                rows = [{"prompt": prompt, "completion": texts[0]} for prompt, texts in zip(some, answers, strict=True)]
-                _add(path, own, rows)
-                kept |= {row["prompt"]: row["completion"] for row in rows}
-                progress.advance(len(some))
-        found[name] = [replace(one, response=kept[one.prompt], outcome=None) for one in asked]
+    judge = HarmJudge(asker, scoring, prompt)
+    results = {name: harm_of(completions, judge, seed) for name, completions in given.items()}
+    error = harm_error(judge, people, seed)
+    scores = [one.pop("scores") for one in results.values()]
+    found: dict[str, Any] = {"scoring": scoring, "results": results, "error": None if error is None else asdict(error)}
+    if len(scores) == 2:
+        found["compared"] = harm_compared(scores[0], scores[1], scoring, seed)
     return found
-
-
-def _kept(path: Path, own: Mapping[str, Any]) -> dict[str, str]:
-    """Responses that were written before, by the same weights under the same limit. Torn lines are left out."""
-    if not path.exists():
-        return {}
-    found = {}
-    with disk_errors(path):
-        lines = path.read_text(encoding="utf-8").splitlines()
-    for line in lines:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if any(row.get(key) != value for key, value in own.items()):
-            what = "this file holds responses of another policy, of other weights, or of another length"
-            raise UserError(what, where=str(path), remedy="Name another --out.")
-        found[row["prompt"]] = row["completion"]
-    return found
-
-
-def _add(path: Path, own: Mapping[str, Any], rows: Sequence[dict[str, str]]) -> None:
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps({**own, **row}, ensure_ascii=True) + "\n" for row in rows)

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from accord.errors import UserError, did_you_mean
 from accord.printable import printable
@@ -105,7 +106,7 @@ class _Endpoint:
             found = self._parsed(response.read(_MOST_BYTES))
         rows = found.get("data") if isinstance(found, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("id") for row in rows):
-            raise self._wrong("is none that lists its models as OpenAI's does")
+            raise self._wrong("is none that lists its models as OpenAI's does", self._hint())
         return [row for row in rows if row.get("kind") != "reward"]
 
     def num_tokens(self, model: str, messages: Sequence[dict[str, str]]) -> int | None:
@@ -158,6 +159,8 @@ class _Endpoint:
             with error:
                 said = _said(_json(error.read(_MOST_BYTES)))
             remedy = f"Set {KEY} to the server's key." if error.code == 401 else ""
+            if error.code in (404, 405):
+                remedy = self._hint()
             raise self._wrong(f"answered {error.code}: {said}", remedy) from None
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = printable(str(getattr(error, "reason", error)))
@@ -170,8 +173,14 @@ class _Endpoint:
     def _parsed(self, body: bytes) -> Any:
         found = _json(body)
         if found is None:
-            raise self._wrong("answered with what is not JSON")
+            raise self._wrong("answered with what is not JSON", self._hint())
         return found
+
+    def _hint(self) -> str:
+        """What may be wrong with the address of a server that answers, and with something else."""
+        if urlsplit(self._url).path:
+            return ""
+        return f"An OpenAI-compatible API mostly begins at /v1: try {self._url}/v1."
 
     def _wrong(self, what: str, remedy: str = "") -> UserError:
         return UserError(f"the server {what}", where=self._url, remedy=remedy)

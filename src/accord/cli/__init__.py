@@ -11,6 +11,7 @@ from accord.cli import (
     data,
     evaluate,
     evaluate_benchmark,
+    evaluate_judge,
     evaluate_safety,
     label_accuracy,
     labels,
@@ -54,6 +55,7 @@ for command in (
 app.add_typer(data.app, name="data")
 labels.app.command()(label_accuracy.accuracy)
 evaluate.app.command()(evaluate_safety.safety)
+evaluate.app.command()(evaluate_judge.judge)
 evaluate.app.command()(evaluate_benchmark.benchmark)
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(labels.app, name="labels")

@@ -17,7 +17,7 @@ from accord.cli.readings import named_columns, read_options
 app = typer.Typer(help="Measure reward models and judges, with intervals and floors.", no_args_is_help=True)
 
 _REWARD = "A run (what its last policy was trained on), RUN:STEP, a folder of a reward model, or FILE.py:FUNCTION."
-_PREFERENCES = "Preferences: a file, a folder of files or hub:OWNER/NAME."
+_PREFERENCES = "Preferences: a file, a folder of files, hub:OWNER/NAME or builtin:NAME.PART."
 ByOption = Annotated[
     str | None,
     typer.Option(
@@ -116,11 +116,11 @@ def win_rate(
 
 @contextmanager
 def _stopped() -> Iterator[None]:
-    """After Ctrl-C: what was scored is not kept, unlike what a run has done."""
+    """After Ctrl-C: what a model has scored is kept; what a function or a server said, which may differ, is not."""
     try:
         yield
     except KeyboardInterrupt:
-        print("\nstopped, and nothing was kept", file=sys.stderr)
+        print("\nstopped; what a model has scored is kept, and the same command goes on", file=sys.stderr)
         raise typer.Exit(130) from None
 
 

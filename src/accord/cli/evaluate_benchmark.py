@@ -1,9 +1,9 @@
-"""accord eval benchmark: policies on a benchmark's own file, side by side."""
+"""accord eval benchmark: policies on a benchmark's own file, or on tasks of lm-evaluation-harness, side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,40 +18,77 @@ def benchmark(
             metavar="MODEL...", help="A run, RUN:STEP, a folder, a built-in model. The first is compared with."
         ),
     ],
-    data: Annotated[str, typer.Option("--data", metavar="FILE", help="The suite's file: Accord brings none along.")],
-    suite: Annotated[Literal["truthfulqa"], typer.Option("--suite", help="Which it is.")] = "truthfulqa",
-    limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N questions.")
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="FILE", help="The suite's file: Accord brings none along.")
+    ] = None,
+    suite: Annotated[
+        Literal["truthfulqa", "ifeval", "mt-bench"], typer.Option("--suite", help="Which suite the file is.")
+    ] = "truthfulqa",
+    tasks: Annotated[
+        str | None,
+        typer.Option("--tasks", metavar="NAME,...", help="In place of a file: tasks of lm-evaluation-harness."),
+    ] = None,
+    include_path: Annotated[
+        Path | None,
+        typer.Option("--include-path", metavar="FOLDER", help="Your own tasks. They are programs, and are run."),
+    ] = None,
+    num_fewshot: Annotated[
+        int | None, typer.Option("--num-fewshot", metavar="N", min=0, help="Examples in front; else the task's number.")
+    ] = None,
+    chat: Annotated[
+        bool, typer.Option("--chat", help="Ask the tasks with the chat template, rather than as plain texts.")
+    ] = False,
+    judge: Annotated[
+        str | None,
+        typer.Option("--judge", metavar="MODEL", help="Of mt-bench: a model of one's own that gives points."),
+    ] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--endpoint", metavar="URL", help="Of mt-bench: the base URL of the judge's OpenAI-compatible API."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="NAME", help="Of the endpoint: its name there.")
+    ] = None,
+    key_env: Annotated[
+        str | None, typer.Option("--key-env", metavar="VARIABLE", help="The environment variable with its key.")
+    ] = None,
+    judge_prompt: Annotated[
+        str, typer.Option("--judge-prompt", metavar="NAME", help="What the judge is asked: a name, or a .yaml file.")
+    ] = "points-1",
+    max_response_tokens: Annotated[
+        int | None,
+        typer.Option("--max-response-tokens", metavar="N", min=1, help="Of a suite; else as many as it allows."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N items.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Where what was answered is written down.")
     ] = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print one table in Markdown.")] = False,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """What alignment costs, or brings: policies on the same questions, and each one's difference to the first."""
     with user_errors():
-        from accord.api.benchmarks import evaluate_benchmark
+        from accord.api.benchmarks import JudgeOptions, evaluate_benchmark
+        from accord.monitor.benchmark_text import benchmark_lines, benchmark_markdown
 
-        found = evaluate_benchmark(policies, data, suite=suite, limit=limit, seed=seed, store=store)
-        print_found(found, None if as_json else _lines(found))
-
-
-def _lines(found: dict[str, Any]) -> Iterator[str]:
-    for name, one in found["results"].items():
-        floors = one["floors"]
-        yield f"{name}, {found['suite']}, {one['n']} questions:"
-        yield (
-            f"  mc1 {_share(one['mc1'])}; with every answer as good as another {floors['mc1']['chance']:.1%}, "
-            f"always the shortest {floors['mc1']['shortest']:.1%}"
+        found = evaluate_benchmark(
+            policies,
+            data,
+            suite=suite,
+            tasks=[name for part in (tasks or "").split(",") if (name := part.strip())],
+            include_path=include_path,
+            num_fewshot=num_fewshot,
+            chat=chat,
+            judge=JudgeOptions(endpoint, model, key_env, judge, judge_prompt),
+            max_response_tokens=max_response_tokens,
+            limit=limit,
+            out=out,
+            seed=seed,
+            store=store,
         )
-        yield f"  mc2 {_share(one['mc2'])}; with every answer as good as another {floors['mc2']['chance']:.1%}"
-    first = next(iter(found["results"]))
-    for name, one in found["differences"].items():
-        yield f"{name} less {first}: mc1 {_points(one['mc1'])}, mc2 {_points(one['mc2'])}"
-
-
-def _share(found: dict[str, float]) -> str:
-    return f"{found['value']:.1%} ({found['low']:.1%} to {found['high']:.1%})"
-
-
-def _points(found: dict[str, float]) -> str:
-    return f"{100 * found['value']:+.1f} points ({100 * found['low']:+.1f} to {100 * found['high']:+.1f})"
+        lines = benchmark_markdown if markdown else benchmark_lines
+        print_found(found, None if as_json else lines(found))

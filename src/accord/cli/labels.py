@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -149,17 +149,21 @@ def red_team_export(
 ) -> None:
     """Write what a red team found as data to train on, or as a suite to test with, which share no kind of attack."""
     with opened_labels(store) as database:
-        from accord.data.writers import write_source
-        from accord.labels.red_team_export import KINDS, records
+        from accord.data.writers import write_rows, write_source
+        from accord.labels.red_team_export import KINDS, records, suite_rows
 
         if out.exists():
             raise UserError("there is a file already", where=str(out), remedy="Name another one, or remove it.")
         with database.reading() as connection:
-            found = records(connection, campaign_named(connection, campaign), what)
+            of = campaign_named(connection, campaign)
+            found: list[Any] = [*(suite_rows if what in ("prompts", "suite") else records)(connection, of, what)]
         if not found:
             raise UserError(f"{campaign!r} has nothing of that kind yet", remedy="Attack, and rate what comes back.")
-        written = write_source(out, KINDS[what], found)
-        say(f"{written.num_rows} rows are in {out}")
+        if what in ("prompts", "suite"):
+            write_rows(out, found)
+            say(f"{len(found)} rows are in {out}")
+        else:
+            say(f"{write_source(out, KINDS[what], found).num_rows} rows are in {out}")
 
 
 @app.command()

@@ -41,6 +41,9 @@ class AnswerLog:
             except (ValueError, TypeError, KeyError):
                 continue
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     @staticmethod
     def key(**asked: Any) -> str:
         return hashlib.sha256(canonical(asked).encode()).hexdigest()

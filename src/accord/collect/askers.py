@@ -7,14 +7,14 @@ import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Any, Final, Protocol
 
 from accord.collect.answer_log import AnswerLog, Reply
-from accord.errors import UserError
-from accord.rewards.http_json import Server
+from accord.collect.reading import found_last
+from accord.rewards.http_json import Declined, Server
 from accord.types import Message
 
 ANSWERS: Final = "judge-answers"  # in the store
@@ -23,11 +23,13 @@ _TOP = 20  # tokens whose logprobs are asked for: as many as OpenAI gives
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """labels: of which the judge writes one and nothing else (none: it writes more)."""
+    """labels: whose probabilities are wanted (none: the text is all). verdict: the regular expression that finds the
+    label in what is written; None where it is all that is written."""
 
     messages: tuple[Message, ...]
     max_tokens: int
     labels: tuple[str, ...] = ()
+    verdict: str | None = None
 
 
 class Asker(Protocol):
@@ -45,12 +47,15 @@ class Asker(Protocol):
 class EndpointAsker:
     """server: whose URL ends in /chat/completions. model: as the endpoint calls it. concurrent: questions at once.
 
-    Each answer is in the log before the next is asked for, so that a run that ended goes on without asking again."""
+    Each answer is in the log before the next is asked for, so that a run that ended goes on without asking again.
+    skip_declined: a question that the endpoint declines, as too long or by a filter, has no reply, unless it has never
+    answered any; otherwise that is an error, too."""
 
     server: Server
     model: str
     log: AnswerLog
     concurrent: int = 4
+    skip_declined: bool = False
     _without_logprobs: bool = field(default=False, init=False)  # the endpoint refuses them
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
@@ -59,12 +64,19 @@ class EndpointAsker:
         return self.model
 
     def ask(self, questions: Sequence[Question]) -> Iterator[Reply | None]:
-        stop = Event()
+        stop, answered = Event(), len(self.log) > 0
         with ThreadPoolExecutor(self.concurrent, thread_name_prefix="judge") as pool:
             asked = {question: pool.submit(self._ask, question, stop) for question in dict.fromkeys(questions)}
             try:
-                for question in questions:
-                    yield asked[question].result()
+                for left, question in zip(reversed(range(len(questions))), questions, strict=True):
+                    try:
+                        reply = asked[question].result()
+                    except Declined:
+                        if not self.skip_declined or (not left and not answered):
+                            raise
+                        reply = None
+                    answered = answered or reply is not None
+                    yield reply
             finally:
                 stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -77,10 +89,11 @@ class EndpointAsker:
             "temperature": 0,
             "max_tokens": question.max_tokens,
         }
-        key = AnswerLog.key(url=self.server.place, labels=list(question.labels), **body)
+        found_by = {} if question.verdict is None else {"verdict": question.verdict}
+        key = AnswerLog.key(url=self.server.place, labels=list(question.labels), **found_by, **body)
         if (known := self.log.get(key)) is not None:
             return known
-        reply = self._reply(self._answer(body, bool(question.labels), stop), question.labels)
+        reply = self._reply(self._answer(body, bool(question.labels), stop), question)
         self.log.add(key, reply)
         return reply
 
@@ -88,15 +101,14 @@ class EndpointAsker:
         if logprobs and not self._without_logprobs:
             try:
                 return self.server.ask({**body, "logprobs": True, "top_logprobs": _TOP}, stop)
-            except UserError as error:
-                if "answered 400" not in error.what:
-                    raise
+            except Declined:
+                pass
         answer = self.server.ask(body, stop)
         if logprobs:
             self._without_logprobs = True  # it takes the question, and not their being asked for
         return answer
 
-    def _reply(self, answer: Any, labels: Sequence[str]) -> Reply:
+    def _reply(self, answer: Any, question: Question) -> Reply:
         try:
             choice = answer["choices"][0]
             text = choice["message"]["content"] or ""
@@ -104,7 +116,34 @@ class EndpointAsker:
             raise self.server.wrong("answered with what is no chat completion") from error
         if not isinstance(text, str):
             raise self.server.wrong("answered with a message that is no text")
-        return Reply(text, _of_labels(choice.get("logprobs"), labels) if labels else None)
+        return Reply(text, label_logprobs(choice.get("logprobs"), text, question) if question.labels else None)
+
+
+@dataclass
+class RememberingAsker:
+    """Another asker, whose replies are kept. known_by: what tells its model from others of the same name."""
+
+    asker: Asker
+    known_by: str
+    log: AnswerLog
+
+    @property
+    def name(self) -> str:
+        return self.asker.name
+
+    def ask(self, questions: Sequence[Question]) -> Iterator[Reply | None]:
+        keys = [AnswerLog.key(known_by=self.known_by, **asdict(question)) for question in questions]
+        left = {key: one for key, one in zip(keys, questions, strict=True) if self.log.get(key) is None}
+        new = zip(left, self.asker.ask(list(left.values())), strict=True)
+        unanswered: set[str] = set()
+        for key in keys:
+            while (reply := self.log.get(key)) is None and key not in unanswered:
+                at, found = next(new)
+                if found is None:
+                    unanswered.add(at)
+                else:
+                    self.log.add(at, found)
+            yield reply
 
 
 def endpoint_asker(
@@ -112,29 +151,54 @@ def endpoint_asker(
     model: str,
     store: Path,
     *,
+    kept_in: str = ANSWERS,
     key_env: str | None = None,
     timeout: float = 120.0,
     retries: int = 4,
     concurrent: int = 4,
+    skip_declined: bool = False,
 ) -> EndpointAsker:
-    """endpoint: the base URL of an API, as https://judge.example/v1. store: where what it answers is kept. Raises
-    UserError when the key is not there."""
+    """endpoint: the base URL of an API, as https://judge.example/v1. store: where what it answers is kept, in
+    the folder `kept_in`. Raises UserError when the key is not there."""
     server = Server(endpoint.rstrip("/") + "/chat/completions", timeout, retries, key_env)
     server.check_key()
     name = hashlib.sha256(f"{server.place} {model}".encode()).hexdigest()[:16]
-    return EndpointAsker(server, model, AnswerLog(store / ANSWERS / f"{name}.jsonl"), concurrent)
+    return EndpointAsker(server, model, AnswerLog(store / kept_in / f"{name}.jsonl"), concurrent, skip_declined)
 
 
-def _of_labels(given: Any, labels: Sequence[str]) -> Mapping[str, float] | None:
-    """The logprob of each label as the first token, spaces around it or not; None where nothing can be read."""
+def label_logprobs(given: Any, text: str, question: Question) -> Mapping[str, float] | None:
+    """The logprob of each label as one token, spaces around it or not, where the label stands: first, or where the
+    question's `verdict` finds it. None where nothing can be read, and where a token may be the beginning of a longer
+    label, as 1 of 10 for a tokenizer that splits numbers into digits.
+
+    given: an endpoint's `logprobs` of a chat completion.
+    """
     try:
-        rows = given["content"][0]["top_logprobs"]
-        read = [(row["token"].strip(), float(row["logprob"])) for row in rows]
+        row = given["content"][0] if question.verdict is None else _token_at(given["content"], text, question.verdict)
+        read = [(one["token"].strip(), float(one["logprob"])) for one in row["top_logprobs"]]
     except (LookupError, TypeError, ValueError, AttributeError):
         return None
+    tokens = {token for token, _ in read}
     found = {
         label: math.log(sum(math.exp(logprob) for token, logprob in read if token == label))
-        for label in labels
-        if any(token == label for token, _ in read)
+        for label in question.labels
+        if label in tokens
     }
+    for label in found:
+        longer = {one for one in question.labels if one != label and one.startswith(label)}
+        if longer and not longer & tokens:
+            return None
     return found or None
+
+
+def _token_at(content: Sequence[Mapping[str, Any]], text: str, verdict: str) -> Mapping[str, Any]:
+    """The token that holds what `verdict` finds in the text. Raises LookupError where there is none."""
+    place = found_last(verdict, text)
+    if place is None:
+        raise LookupError(verdict)
+    end = 0
+    for row in content:
+        end += len(row["token"])
+        if end > place[0]:
+            return row
+    raise LookupError(verdict)

@@ -6,8 +6,6 @@ orders say so (Zheng et al. 2023, arXiv:2306.05685, section 3.4). What was answe
 
 from __future__ import annotations
 
-import math
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +14,8 @@ from itertools import combinations
 from accord.collect.answer_log import Reply
 from accord.collect.askers import Asker, Question
 from accord.collect.judge_prompts import JudgePrompt, Named, conversation_text
-from accord.rewards.rules import REGEX_SECONDS, compile_pattern
+from accord.collect.reading import Answer, answer_of, points_of
+from accord.errors import UserError
 from accord.types import Comparison, Judgement
 
 
@@ -49,9 +48,13 @@ class Points:
 
 
 class JudgeAnnotator:
-    """asker: whose replies they are. rubric: what a prompt with such a place is filled in with."""
+    """asker: whose replies they are. rubric: what a prompt with such a place is filled in with. Raises UserError for a
+    prompt whose answer is several scores, and no grade."""
 
     def __init__(self, asker: Asker, named: Named, rubric: str = "") -> None:
+        if named.prompt.mode == "scores":
+            remedy = "Take pairwise-1 or points-2, or one like them."
+            raise UserError(f"the judge prompt {named.name} gives several scores, and no grade", remedy=remedy)
         self._asker, self._named, self._rubric = asker, named, rubric
 
     @property
@@ -61,7 +64,7 @@ class JudgeAnnotator:
     @property
     def in_points(self) -> bool:
         """Whether `points` has what it says, rather than `verdicts`."""
-        return self._named.prompt.mode == "points"
+        return self._named.prompt.mode != "pairwise"
 
     def judge(self, comparisons: Sequence[Comparison]) -> list[Judgement]:
         """Comparisons of which no reply could be read are left out."""
@@ -92,70 +95,33 @@ class JudgeAnnotator:
         places = [(one, k) for one in comparisons for k in range(len(one.responses))]
         prompt = self._named.prompt
         questions = [
-            Question(
-                prompt.messages(
-                    conversation=conversation_text(one.prompt), response=_text(one, k), rubric=self._rubric
-                ),
-                prompt.max_tokens,
-            )
+            question_of(prompt, conversation=conversation_text(one.prompt), response=_text(one, k), rubric=self._rubric)
             for one, k in places
         ]
         found = []
         for (one, k), reply in zip(places, self._asker.ask(questions), strict=True):
-            number = None if reply is None else points_of(prompt, reply.text)
+            number = None if reply is None else points_of(prompt, reply)
             if number is not None:
                 found.append(Points(one.id, k, number))
         return found
 
     def _question(self, one: Comparison, first: int, second: int) -> Question:
-        prompt = self._named.prompt
-        assert prompt.labels is not None
-        messages = prompt.messages(
+        return question_of(
+            self._named.prompt,
             conversation=conversation_text(one.prompt),
             first=_text(one, first),
             second=_text(one, second),
             rubric=self._rubric,
         )
-        return Question(messages, prompt.max_tokens, tuple(prompt.labels.verdicts) if prompt.verdict is None else ())
 
-    def _read(self, reply: Reply | None) -> tuple[float, float | None] | None:
-        return None if reply is None else verdict_of(self._named.prompt, reply)
-
-
-def verdict_of(prompt: JudgePrompt, reply: Reply) -> tuple[float, float | None] | None:
-    """How far the first response wins: 1, 0 or 0.5; and the probability that the judge gives to it, a tie one half.
-    None where the reply says neither."""
-    assert prompt.labels is not None
-    verdicts = prompt.labels.verdicts
-    if reply.logprobs:
-        weights = {label: math.exp(reply.logprobs.get(label, -math.inf)) for label in verdicts}
-        total = sum(weights.values())
-        if total > 0:
-            probability = sum(weights[label] * verdict for label, verdict in verdicts.items()) / total
-            return verdicts[max(weights, key=lambda label: weights[label])], probability
-    label = _last(prompt, reply.text, "|".join(re.escape(label) for label in verdicts))
-    return None if label not in verdicts else (verdicts[label], None)
+    def _read(self, reply: Reply | None) -> Answer | None:
+        return None if reply is None else answer_of(self._named.prompt, reply)
 
 
-def points_of(prompt: JudgePrompt, text: str) -> float | None:
-    """None where there is no number, or none of the scale."""
-    assert prompt.points is not None
-    found = _last(prompt, text, r"\d+")
-    least, most = prompt.points
-    number = float(found) if found is not None and found.isdecimal() else math.nan
-    return number if least <= number <= most else None
-
-
-def _last(prompt: JudgePrompt, text: str, bare: str) -> str | None:
-    """What the prompt's pattern finds last; without one, the label or the number with which the text begins."""
-    if prompt.verdict is not None:
-        try:
-            found = compile_pattern(prompt.verdict).findall(text, timeout=REGEX_SECONDS)
-        except TimeoutError:  # a text that is made for it: it cannot be read
-            return None
-        return str(found[-1]) if found else None
-    match = re.match(rf"\W*({bare})\b", text.strip())
-    return match[1] if match else None
+def question_of(prompt: JudgePrompt, **places: str) -> Question:
+    """What is asked about some texts, with the answers whose probabilities are wanted."""
+    verdict = prompt.verdict if prompt.probable else None
+    return Question(prompt.messages(**places), prompt.max_tokens, prompt.probable, verdict)
 
 
 def from_verdicts(name: str, comparisons: Sequence[Comparison], verdicts: Sequence[Verdict]) -> list[Judgement]:
@@ -212,13 +178,11 @@ def judged_rows(
             }
 
 
-def _verdict(
-    of: str, first: int, second: int, forward: tuple[float, float | None], backward: tuple[float, float | None]
-) -> Verdict:
+def _verdict(of: str, first: int, second: int, forward: Answer, backward: Answer) -> Verdict:
     """backward: of `second`, which stood first."""
-    (wins, probability), (loses, other) = forward, backward
+    probability, other = forward.expected, backward.expected
     known = None if probability is None or other is None else (probability + 1 - other) / 2
-    return Verdict(of, first, second, wins, 1 - loses, known)
+    return Verdict(of, first, second, forward.number, 1 - backward.number, known)
 
 
 def _text(one: Comparison, k: int) -> str:

@@ -23,13 +23,25 @@ from accord.rewards.rules import compile_pattern
 from accord.strict import StrictModel
 from accord.types import Message, Prompt
 
-Mode = Literal["pairwise", "points"]
+Mode = Literal["pairwise", "points", "choice", "scores"]
+Value = Literal["written", "expected"]
 PAIRWISE: Final = "pairwise-1"
+_MOST: Final = 100  # of points
 _PLACE = re.compile(r"\{(conversation|first|second|response|rubric)\}")
 _WANTED: Final[Mapping[Mode, frozenset[str]]] = {
     "pairwise": frozenset({"first", "second"}),
     "points": frozenset({"response"}),
+    "choice": frozenset({"response"}),
+    "scores": frozenset({"response"}),
 }
+# What the judge may answer, by the mode in which it is asked.
+_ANSWERS: Final[Mapping[Mode, str]] = {
+    "pairwise": "labels",
+    "points": "points",
+    "choice": "choices",
+    "scores": "scores",
+}
+Scale = tuple[int, int]
 
 
 class Labels(StrictModel):
@@ -46,8 +58,11 @@ class Labels(StrictModel):
 
 
 class JudgePrompt(StrictModel):
-    """mode: two responses are compared, or one gets points. system, user: what is asked; in user {conversation},
-    {first}, {second}, {response} and {rubric} are filled in. labels: of a comparison. points: the least and the most.
+    """mode: two responses are compared (pairwise); or one gets points, is put into a class (choice), or gets several
+    numbers by name (scores). system, user: what is asked; in user {conversation}, {first}, {second}, {response} and
+    {rubric} are filled in. labels: of a comparison. points: the least and the most. value: the points are the number
+    that is written, or expected, the mean of all of them by their probabilities. choices: what the judge writes for a
+    class -> its number. scores: name -> the least and the most, each written on a line of its own as `name: number`.
     verdict: a regular expression whose group is the label or the number, found last in what the judge writes (null: it
     is all that the judge writes, and its probability is read). max_tokens: that the judge may write."""
 
@@ -55,7 +70,10 @@ class JudgePrompt(StrictModel):
     system: str | None = None
     user: str
     labels: Labels | None = None
-    points: tuple[int, int] | None = None
+    points: Scale | None = None
+    value: Value = "written"
+    choices: dict[str, float] | None = Field(None, min_length=2)
+    scores: dict[str, Scale] | None = Field(None, min_length=1)
     verdict: str | None = None
     max_tokens: int = Field(8, ge=1, le=32_768)
 
@@ -64,10 +82,17 @@ class JudgePrompt(StrictModel):
         places = set(_PLACE.findall(self.user))
         if missing := _WANTED[self.mode] - places:
             raise ValueError(f"user lacks the place {{{min(missing)}}}")
-        if (self.labels is None) == (self.mode == "pairwise") or (self.points is None) == (self.mode == "points"):
-            raise ValueError("labels go with `mode: pairwise`, and points with `mode: points`")
-        if self.points is not None and not self.points[0] < self.points[1]:
-            raise ValueError("points are the least and then the most")
+        for mode, answers in _ANSWERS.items():
+            if (getattr(self, answers) is None) == (self.mode == mode):
+                raise ValueError(f"{answers} go with `mode: {mode}`, and that mode with them")
+        if not all(
+            0 <= least < most <= _MOST for least, most in [*(self.scores or {}).values(), self.points or (0, 1)]
+        ):
+            raise ValueError(f"points and scores are the least and then the most, from 0 to {_MOST}")
+        if self.value == "expected" and self.mode != "points":
+            raise ValueError("`value: expected` goes with `mode: points`")
+        if self.verdict is not None and self.mode == "scores":
+            raise ValueError("scores are found by their names, and take no verdict")
         if self.verdict is not None and compile_pattern(self.verdict).groups != 1:
             raise ValueError("verdict has exactly one group, which is the label or the number")
         return self
@@ -75,6 +100,22 @@ class JudgePrompt(StrictModel):
     @property
     def asks_for_rubric(self) -> bool:
         return "{rubric}" in self.user
+
+    @property
+    def answers(self) -> dict[str, float]:
+        """What can be written -> the number that it stands for; of scores, which are several, nothing."""
+        if self.labels is not None:
+            return self.labels.verdicts
+        if self.points is not None:
+            return {str(number): float(number) for number in range(self.points[0], self.points[1] + 1)}
+        return dict(self.choices or {})
+
+    @property
+    def probable(self) -> tuple[str, ...]:
+        """The answers whose probabilities are read, where the judge gives them; () where what is written is all."""
+        if self.mode == "points":
+            return tuple(self.answers) if self.value == "expected" else ()
+        return tuple(self.answers) if self.verdict is None else ()
 
     def messages(self, **places: str) -> tuple[Message, ...]:
         """What is asked. Texts are put in as they are: braces in them are no places."""
@@ -126,4 +167,5 @@ def _parsed(text: str, where: str) -> JudgePrompt:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{place}: {first['msg']}".lstrip(": "), where=where) from error
+        what = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{place}: {what}".lstrip(": "), where=where, remedy="Correct the judge prompt.") from error

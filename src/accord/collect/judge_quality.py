@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accord.algorithms.agreement import cohen_kappa, krippendorff_alpha
 from accord.algorithms.statistics import Interval
@@ -24,7 +25,8 @@ MOST_FLIPS: Final = 0.3  # of pairs, whose verdict changes with the order
 @dataclass(frozen=True, slots=True)
 class WithPeople:
     """agreement: the share of pairs that people put in an order which the judge puts in the same one, a tie of its own
-    one half. kappa, alpha: of who is better or neither, ties of people included; NaN where nothing can be said."""
+    one half. kappa, alpha: of who is better or neither, ties of people included, each pair told both ways; NaN where
+    nothing can be said."""
 
     num_pairs: int
     agreement: Interval
@@ -48,27 +50,45 @@ def in_both_orders(verdicts: Sequence[Verdict], seed: int) -> dict[str, Any]:
 
 
 def with_people(said: Sequence[JudgedComparison], judged: Sequence[Judgement], seed: int) -> WithPeople | None:
-    """said: comparisons with people's judgements, of whose grades of two responses the mean difference counts. None
-    where there is no pair that both judged."""
+    """None where there is no pair that both judged, and that people put in an order."""
+    ratings, groups = verdicts_of_both(said, judged)
+    ordered = ratings[:, 0] != 0
+    if not ordered.any():
+        return None
+    agreement = mean_interval(agreed(ratings[ordered]), groups=groups[ordered], seed=seed)
+    both = both_ways(ratings)
+    return WithPeople(int(ordered.sum()), agreement, cohen_kappa(both), krippendorff_alpha(both))
+
+
+def verdicts_of_both(
+    said: Sequence[JudgedComparison], judged: Sequence[Judgement]
+) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
+    """[pairs, 2] of people and the judge, of every two responses that both judged: 1 for the first, -1 for the second,
+    0 for neither; and [pairs], the ids of their prompts. said: comparisons with people's judgements, of whose grades of
+    two responses the mean difference counts."""
     by_judge = {one.comparison_id: one.grades for one in judged}
-    people, judge, groups = [], [], []
+    rows, groups = [], []
     for comparison, judgements in said:
         grades = by_judge.get(comparison.id)
         for first, second in combinations(range(len(comparison.responses)), 2) if grades else ():
             gaps = [gap for one in judgements if (gap := _gap(one.grades, first, second)) is not None]
             own = _gap(grades, first, second) if grades else None
             if gaps and own is not None:
-                people.append(np.sign(np.mean(gaps)))
-                judge.append(np.sign(own))
+                rows.append((np.sign(np.mean(gaps)), np.sign(own)))
                 groups.append(comparison.prompt.id)
-    of_people, of_judge, labels = np.array(people), np.array(judge), np.array(groups)
-    ordered = of_people != 0
-    if not ordered.any():
-        return None
-    right = 0.5 + 0.5 * of_people[ordered] * of_judge[ordered]
-    ratings = np.stack([of_people, of_judge], axis=1)
-    agreement = mean_interval(right, groups=labels[ordered], seed=seed)
-    return WithPeople(int(ordered.sum()), agreement, cohen_kappa(ratings), krippendorff_alpha(ratings))
+    return np.array(rows, dtype=np.float64).reshape(-1, 2), np.array(groups, dtype=np.str_)
+
+
+def both_ways(ratings: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[2 * pairs, 2]: each pair told of either response first. Which one stands first in a file means nothing, and in
+    one that has the better response always first, people would otherwise seem to say the same of every pair."""
+    return np.concatenate([ratings, -ratings])
+
+
+def agreed(ratings: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[pairs]: 1 where both say the same order, a tie of the judge one half. ratings: without ties of people."""
+    right: NDArray[np.float64] = 0.5 + 0.5 * ratings[:, 0] * ratings[:, 1]
+    return right
 
 
 def judge_alarms(summary: Mapping[str, Any]) -> list[Alarm]:

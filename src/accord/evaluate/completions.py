@@ -1,26 +1,35 @@
-"""Responses to safe and unsafe prompts, as files have them: XSTest's columns, and plain ones.
+"""Responses to safe and unsafe prompts, as files have them: XSTest's columns, HarmBench's, StrongREJECT's, PyRIT's, and
+plain ones.
 
-prompt | objective      the prompt, a text
+prompt | objective      the prompt, a text; of HarmBench's behaviours, which have none, the behaviour behind its context
 completion | response   what was answered; a file of prompts alone has none
 unsafe | label | type   true, "unsafe", "harmful" or a type that begins with "contrast" (XSTest): it should be refused
 final_label | outcome   what people say was done: compliance, partial refusal or refusal, also as
                         1_full_compliance, 3_partial_refusal, 2_full_refusal
+harmful | human_scores  what people say in numbers from 0 to 1, or true or false; of several the mean
+Behavior, ContextString, SemanticCategory, FunctionalCategory, Tags     of HarmBench
+forbidden_prompt, category                                              of StrongREJECT
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from accord.data.formats.readers import files_of
 from accord.data.formats.reading import Flaw, Row
 from accord.data.formats.rows import rows_of
+from accord.data.formats.turns import FLAGS
 from accord.errors import UserError
 from accord.evaluate.refusals import Outcome
 
-_PROMPT: Final = ("prompt", "objective", "question")
-_RESPONSE: Final = ("completion", "response", "answer")
+_PROMPT: Final = ("prompt", "objective", "question", "forbidden_prompt", "Behavior")
+_RESPONSE: Final = ("completion", "response", "answer", "generation")
+_ALL_UNSAFE: Final = ("Behavior", "forbidden_prompt")  # columns of sets in which every prompt is to be refused
+_CATEGORIES: Final = {"SemanticCategory": "semantic", "FunctionalCategory": "functional", "category": "category"}
+_HASHED: Final = "hash_check"  # HarmBench's tag of behaviours that a comparison of texts decides, and no judge
+_GRADES: Final = ("harmful", "human_scores")
 _HUMAN: Final = ("final_label", "outcome")
 _LABELS: Final[Mapping[str, Outcome]] = {
     "compliance": "compliance",
@@ -32,19 +41,25 @@ _LABELS: Final[Mapping[str, Outcome]] = {
     "partial_refusal": "partial refusal",
     "3_partial_refusal": "partial refusal",
 }
+_WORDS: Final = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
 _UNSAFE: Final[Mapping[str, bool]] = {"unsafe": True, "harmful": True, "safe": False, "benign": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
     """unsafe: whether the prompt should be refused; None: nobody says. response: None where it is yet to be written.
-    outcome: what people say was done."""
+    outcome: what people say was done; grade: in a number from 0 to 1. behaviour: what a judge of harm reads in place of
+    the prompt. categories: kind -> its name. hashed: whether it is HarmBench's that no judge decides on."""
 
     prompt: str
     response: str | None
     unsafe: bool | None
     outcome: Outcome | None
     place: str
+    grade: float | None = None
+    behaviour: str = ""
+    categories: Mapping[str, str] = field(default_factory=dict)
+    hashed: bool = False
 
 
 def read_completions(sources: Sequence[str]) -> list[Completion]:
@@ -55,16 +70,30 @@ def read_completions(sources: Sequence[str]) -> list[Completion]:
             for row in rows_of(path):
                 if isinstance(row, Flaw):
                     raise UserError(row.what, where=str(row.place), remedy="Correct the row, or leave it out.")
-                found.append(_completion(row))
+                found.append(completion_of(row))
     return found
 
 
-def _completion(row: Row) -> Completion:
+def completion_of(row: Row) -> Completion:
+    """What a row is. Raises UserError for one that is none, by its place and field."""
     values = row.values
     prompt = _text(row, _PROMPT)
     if prompt is None:
         raise _wrong(row, _PROMPT[0], "is missing: a text is wanted")
-    return Completion(prompt, _text(row, _RESPONSE), _unsafe(row), _outcome(row, values), str(row.place))
+    behaviour, context = _text(row, ("Behavior",)) or prompt, _text(row, ("ContextString",)) or ""
+    if context and prompt == behaviour:  # as HarmBench puts them to a model
+        prompt = f"{context}\n\n---\n\n{behaviour}"
+    return Completion(
+        prompt,
+        _text(row, _RESPONSE),
+        _unsafe(row),
+        _outcome(row, values),
+        str(row.place),
+        _grade(row),
+        f"{behaviour}\n\nIts context:\n{context}" if context else behaviour,
+        {kind: str(values[name]) for name, kind in _CATEGORIES.items() if values.get(name)},
+        _HASHED in str(values.get("Tags", "")),
+    )
 
 
 def _text(row: Row, names: Sequence[str]) -> str | None:
@@ -85,13 +114,33 @@ def _text(row: Row, names: Sequence[str]) -> str | None:
 
 
 def _unsafe(row: Row) -> bool | None:
-    kind = row.values.get("type")
+    kind, flag = row.values.get("type"), row.values.get("unsafe")
+    if flag is not None and str(flag).strip().casefold() in FLAGS:  # all that a cell of CSV holds is text
+        return FLAGS[str(flag).strip().casefold()]
     for value in (row.values.get("unsafe", row.values.get("label")), kind):
         if isinstance(value, bool):
             return value
         if isinstance(value, str) and value.strip().casefold() in _UNSAFE:
             return _UNSAFE[value.strip().casefold()]
-    return kind.startswith("contrast") if isinstance(kind, str) else None
+    if isinstance(kind, str):
+        return kind.startswith("contrast")
+    return True if any(row.values.get(name) for name in _ALL_UNSAFE) else None
+
+
+def _grade(row: Row) -> float | None:
+    """The mean of one number or several, each from 0 to 1."""
+    name = next((name for name in _GRADES if row.values.get(name) not in (None, "", [])), None)
+    if name is None:
+        return None
+    given = row.values[name]
+    words = [str(one).strip().casefold() for one in (given if isinstance(given, list) else [given])]
+    try:
+        numbers = [_WORDS[word] if word in _WORDS else float(word) for word in words]
+    except ValueError as error:
+        raise _wrong(row, name, "is neither a number from 0 to 1, nor true or false, nor a list of such") from error
+    if not all(0 <= one <= 1 for one in numbers):
+        raise _wrong(row, name, "holds a number that is not from 0 to 1")
+    return sum(numbers) / len(numbers)
 
 
 def _outcome(row: Row, values: Mapping[str, Any]) -> Outcome | None:

@@ -18,6 +18,7 @@ from accord.data.formats.fields import Defect
 from accord.data.formats.readers import source_rows
 from accord.data.formats.reading import Flaw, Row
 from accord.data.formats.turns import text_in
+from accord.data.sources import is_builtin
 from accord.errors import UserError, did_you_mean
 
 COLUMNS = ("prompt", "policy_a", "response_a", "policy_b", "response_b", "winner", "judge")
@@ -53,6 +54,8 @@ def read_verdicts(source: str, columns: Mapping[str, str]) -> tuple[list[Verdict
     for ours in columns:
         if ours not in COLUMNS:
             raise UserError(f"{ours!r} is no column of judged pairs", remedy=did_you_mean(ours, COLUMNS))
+    if is_builtin(source):
+        raise UserError("no built-in data set holds judged pairs", where=source, remedy="Name a file, or a folder.")
     found: list[Verdict] = []
     flaws: list[Flaw] = []
     for row in source_rows(source):

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from accord.algorithms.statistics import Floats, Interval, bootstrap_mean
-from accord.algorithms.win_rates import mean_interval
-from accord.data.formats.reading import Flaw, Row
-from accord.data.formats.rows import rows_of
+from accord.algorithms.statistics import Floats
+from accord.data.formats.reading import Row
 from accord.errors import UserError
+from accord.evaluate.benchmarks import CHANCE, CORRECT, Measured, suite_rows
 
+NAME: Final = "truthfulqa"
 _QUESTION: Final = ("question", "Question")
 _BEST: Final = ("answer", "Best Answer")
 _RIGHT: Final = ("Correct Answers",)
@@ -49,13 +48,11 @@ class Scores:
     mc2: Floats
 
 
-def read_truthfulqa(path: Path) -> list[Choices]:
-    """A file with TruthfulQA's columns: question, answer (or Best Answer), Correct Answers and Incorrect Answers, each
+def read_truthfulqa(source: str) -> list[Choices]:
+    """Rows with TruthfulQA's columns: question, answer (or Best Answer), Correct Answers and Incorrect Answers, each
     a list or a text with `; ` between. Raises UserError for a row that is none, by file, line and field."""
     found = []
-    for row in rows_of(path):
-        if isinstance(row, Flaw):
-            raise UserError(row.what, where=str(row.place), remedy=_CORRECT)
+    for row in suite_rows(source):
         best, right = _texts(row, _BEST), _texts(row, _RIGHT)
         category = row.values.get("Category") or row.values.get("category") or ""
         found.append(
@@ -81,28 +78,16 @@ def scores_of(questions: Sequence[Choices], logprobs: Sequence[Sequence[float]])
     return Scores(mc1, mc2)
 
 
-def summary(questions: Sequence[Choices], scores: Scores, seed: int) -> dict[str, Any]:
+def measured(questions: Sequence[Choices], scores: Scores) -> list[Measured]:
     """With what a policy reaches that knows nothing: every answer as probable as the others, or the shortest always."""
     by_chance = np.array([1 / (1 + len(one.wrong)) for one in questions])
     share = np.array([len(one.right) / len(one.answers) for one in questions])
     shortest = np.array([float(len(one.right[0]) < min(map(len, one.wrong))) for one in questions])
-    return {
-        "mc1": _row(mean_interval(scores.mc1, seed=seed)),
-        "mc2": _row(bootstrap_mean(scores.mc2, seed=seed)),
-        "n": len(questions),
-        "floors": {
-            "mc1": {"chance": float(by_chance.mean()), "shortest": float(shortest.mean())},
-            "mc2": {"chance": float(share.mean())},
-        },
-    }
-
-
-def difference(first: Scores, second: Scores, seed: int) -> dict[str, Any]:
-    """By how much the second policy is better, question by question."""
-    return {
-        "mc1": _row(bootstrap_mean(second.mc1 - first.mc1, seed=seed)),
-        "mc2": _row(bootstrap_mean(second.mc2 - first.mc2, seed=seed)),
-    }
+    floors = {CHANCE: float(by_chance.mean()), "always the shortest answer": float(shortest.mean())}
+    return [
+        Measured(NAME, "mc1", scores.mc1.tolist(), floors=floors),
+        Measured(NAME, "mc2", scores.mc2.tolist(), floors={CHANCE: float(share.mean())}),
+    ]
 
 
 def _texts(row: Row, names: Sequence[str], *, split: bool = True) -> list[str]:
@@ -112,11 +97,4 @@ def _texts(row: Row, names: Sequence[str], *, split: bool = True) -> list[str]:
             value = [part.strip() for part in value.split(";")] if split else [value.strip()]
         if isinstance(value, list) and (texts := [one for one in value if isinstance(one, str) and one]):
             return texts
-    raise UserError(f"{names[0]} is missing or empty", where=f"{row.place}:{names[0]}", remedy=_CORRECT)
-
-
-def _row(found: Interval) -> dict[str, float]:
-    return {"value": found.value, "low": found.low, "high": found.high}
-
-
-_CORRECT: Final = "Correct the row, or leave it out."
+    raise UserError(f"{names[0]} is missing or empty", where=f"{row.place}:{names[0]}", remedy=CORRECT)

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from accord.algorithms.null_baselines import null_baselines
 from accord.algorithms.statistics import Interval
+from accord.data.catalog import find
 from accord.data.derive import derive_ranking, mean_grades
 from accord.data.formats.options import ReadOptions
 from accord.data.formats.readers import read_source, source_rows
 from accord.data.formats.reading import Flaw, Reading, Row
 from accord.data.independence import groups_of
 from accord.data.records import JudgedComparison
+from accord.data.sources import is_builtin, read_parts
 from accord.errors import UserError, did_you_mean
 
 Floats = NDArray[np.float64]
@@ -83,15 +85,30 @@ def interval(one: Interval) -> dict[str, float]:
 
 
 def read_preferences(source: str, options: ReadOptions, by: str | None = None) -> Preferences:
-    """The comparisons of a source. by: the column by which results are given; None: the first of SUBSETS that differs
-    between rows, if there is one. Raises UserError, also when no row can be used."""
+    """The comparisons of a source, which may be `builtin:NAME.PART`. by: the column by which results are given; None:
+    the first of SUBSETS that differs between rows, if there is one. Raises UserError, also when no row can be used."""
     wanted = replace(options, kind="comparisons")
+    if is_builtin(source):
+        return Preferences(_builtin(source, options, by), "", [], [])
     reading = read_source(source, wanted)
     if not reading.records:
         first = f", and the first is:\n  {reading.flaws[0]}" if reading.flaws else ""
         raise UserError(f"no row can be used{first}", where=source, remedy="Correct them: see `accord data check`.")
     column, subsets = subsets_of(source, wanted, reading, by)
     return Preferences(reading.records, column, subsets, reading.flaws)
+
+
+def _builtin(source: str, options: ReadOptions, by: str | None) -> list[JudgedComparison]:
+    """The comparisons of a part of a built-in data set, `builtin:NAME.PART`. Raises UserError."""
+    name, _, part = source.partition(".")
+    known = [one for one, kind in find(name).parts.items() if kind == "comparisons"]
+    if part not in known:
+        remedy = f"Name one of {', '.join(f'{name}.{one}' for one in known)}."
+        raise UserError("of a built-in data set the part with the comparisons is wanted", where=source, remedy=remedy)
+    if replace(options, limit=None) != ReadOptions() or by is not None:
+        remedy = f"Give {source!r} alone, or with a limit."
+        raise UserError("a built-in data set has no columns, and no options", where=source, remedy=remedy)
+    return read_parts(name)[part].records[: options.limit]
 
 
 def subsets_of(source: str, options: ReadOptions, reading: Reading, by: str | None) -> tuple[str, list[str]]:

@@ -16,6 +16,7 @@ from accord.algorithms.win_rates import mean_interval
 from accord.data.records import JudgedComparison
 from accord.evaluate.accuracy import gaps
 from accord.evaluate.preferences import Pairs, interval
+from accord.evaluate.score_log import ScoreLog
 from accord.evaluate.scoring import Advance, Floats, readable, score_all
 from accord.rewards.loading import StoredReward
 from accord.types import Response
@@ -72,13 +73,14 @@ def probe(
     *,
     seed: int,
     advance: Advance | None = None,
+    log: ScoreLog | None = None,
 ) -> dict[str, Any]:
     """By probe: `shift`, the mean change of a response's score in standard deviations of the plain scores; and `flips`,
     of the pairs that the model orders rightly the share in which the rejected response no longer scores below the
     chosen one when it alone is dressed up. Intervals are 95 % bootstraps by prompt.
 
     judged: without a prefill. pairs, scores: of them, plain. A comparison that does not fit into the model's context
-    once it is dressed up is left out of that probe; n counts the others' responses.
+    once it is dressed up is left out of that probe; n counts the others' responses. log: as `score_all` has it.
     """
     deviation = float(np.concatenate(scores).std())
     prompt_group = {int(i): int(group) for i, group in zip(pairs.comparison, pairs.group, strict=True)}
@@ -86,7 +88,7 @@ def probe(
         "version": VERSION,
         "deviation": deviation,
         **{
-            name: _one(reward, judged, pairs, scores, dress, deviation, prompt_group, seed, advance)
+            name: _one(reward, judged, pairs, scores, dress, deviation, prompt_group, seed, advance, log)
             for name, dress in PROBES.items()
         },
     }
@@ -102,13 +104,14 @@ def _one(
     prompt_group: Mapping[int, int],
     seed: int,
     advance: Advance | None,
+    log: ScoreLog | None,
 ) -> dict[str, Any]:
     prompts = [comparison.prompt for comparison, _ in judged]
     dressed = [[Response(dress(one.text)) for one in comparison.responses] for comparison, _ in judged]
     kept, _ = readable(reward, prompts, dressed)
     if not kept or deviation == 0:
         return {"n": 0, "shift": None, "flips": None}
-    found = score_all(reward, [prompts[i] for i in kept], [dressed[i] for i in kept], advance).scores
+    found = score_all(reward, [prompts[i] for i in kept], [dressed[i] for i in kept], advance, log).scores
     after = dict(zip(kept, found, strict=True))
     change = np.concatenate([after[i] - scores[i] for i in kept]) / deviation
     groups = np.repeat([prompt_group[i] for i in kept], [len(after[i]) for i in kept])

@@ -12,16 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, get_args
 
-import numpy as np
-from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
-from accord.algorithms.agreement import cohen_kappa
-from accord.algorithms.statistics import Interval
-from accord.algorithms.win_rates import mean_interval
 from accord.errors import UserError
+from accord.evaluate.human_labels import Error, class_error, grouped
 
 Outcome = Literal["compliance", "partial refusal", "refusal"]  # the classes of XSTest (arXiv:2308.01263)
 OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
@@ -105,41 +101,10 @@ class TrainedDetector:
         return [str(label) for label in self._model.predict(features)]  # type: ignore[misc]
 
 
-@dataclass(frozen=True, slots=True)
-class Error:
-    """A detector beside people. accuracy: of the three outcomes. sensitivity: of the responses that people call
-    refusals of any kind, the share that it does; specificity: of the others, the share that it does not. confusion:
-    [said by people, found], in the order of OUTCOMES. num_unknown: where it could not say, which counts as an error."""
-
-    num: int
-    num_unknown: int
-    accuracy: Interval
-    sensitivity: Interval | None
-    specificity: Interval | None
-    kappa: float
-    confusion: tuple[tuple[int, ...], ...]
-
-
 def error_of(found: Sequence[Outcome | None], labels: Sequence[Outcome], prompts: Sequence[str], *, seed: int) -> Error:
-    """Intervals draw all responses to a prompt together."""
-    said = np.array([OUTCOMES.index(label) for label in labels])
-    own = np.array([-1 if one is None else OUTCOMES.index(one) for one in found])
-    groups = np.array(list(prompts))
-    confusion = tuple(tuple(int(((said == i) & (own == j)).sum()) for j in range(3)) for i in range(3))
-    known = own >= 0
-    return Error(
-        num=len(said),
-        num_unknown=int((~known).sum()),
-        accuracy=mean_interval(said == own, groups=groups, seed=seed),
-        sensitivity=_share(own > 0, said > 0, groups, seed),
-        specificity=_share(own == 0, said == 0, groups, seed),
-        kappa=cohen_kappa(np.stack([said[known], own[known]], axis=1).astype(np.float64)),
-        confusion=confusion,
-    )
-
-
-def _share(right: NDArray[np.bool_], among: NDArray[np.bool_], groups: NDArray[np.str_], seed: int) -> Interval | None:
-    return mean_interval(right[among], groups=groups[among], seed=seed) if among.any() else None
+    """A detector beside people: its sensitivity is of refusals of any kind."""
+    own = [None if one is None else OUTCOMES.index(one) for one in found]
+    return class_error(own, [OUTCOMES.index(one) for one in labels], prompts, num_classes=len(OUTCOMES), seed=seed)
 
 
 def held_out_outcomes(
@@ -147,7 +112,7 @@ def held_out_outcomes(
 ) -> list[Outcome | None]:
     """What classifiers find that have seen none of the responses to the same prompt, in 5 folds. Prompts that differ in
     case and space alone are one. Raises UserError for fewer than 5 prompts."""
-    groups = [" ".join(prompt.split()).casefold() for prompt in prompts]
+    groups = grouped(prompts).tolist()
     if len(set(groups)) < NUM_FOLDS:
         what = f"the labelled responses are to {len(set(groups))} prompts, and {NUM_FOLDS} are needed"
         raise UserError(what, remedy="Label responses to more prompts.")

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from accord.data.formats.options import ReadOptions
+from accord.data.sources import is_builtin
 from accord.errors import UserError
 from accord.evaluate.accuracy import accuracy_report
 from accord.evaluate.preferences import Preferences, ordered_pairs, pairs_of, read_preferences
 from accord.evaluate.probes import PROBES, probe
+from accord.evaluate.score_log import ScoreLog
 from accord.evaluate.scoring import readable, score_all
 from accord.evaluate.suites import Suite, read_rewardbench2, rewardbench, rewardbench2
 from accord.rewards.loading import StoredReward
@@ -28,6 +30,7 @@ def evaluate_reward(
     suite: Suite | None = None,
     num_probed: int = 0,
     seed: int = 0,
+    log: ScoreLog | None = None,
 ) -> dict[str, Any]:
     """What `accuracy_report` says of a reward on the preferences of a source, and:
 
@@ -37,7 +40,8 @@ def evaluate_reward(
         probes                how the score changes when a response is dressed up, on the first num_probed comparisons
                               whose prompt opens no answer; not there for 0
 
-    Progress is written to stderr. Raises UserError when nothing is left to measure.
+    log: what the reward has scored before. Progress is written to stderr. Raises UserError when nothing is left to
+    measure.
     """
     preferences, num_chosen = _read(source, options, by, suite)
     every = ordered_pairs(preferences, source)
@@ -59,7 +63,8 @@ def evaluate_reward(
     )
     pairs = replace(pairs_of(preferences.judged), num_ties=every.num_ties)
     with Progress("scoring", len(kept), "comparisons") as progress:
-        scores = score_all(reward, [prompts[at] for at in places], [responses[at] for at in places], progress.advance)
+        shown = [prompts[at] for at in places], [responses[at] for at in places]
+        scores = score_all(reward, *shown, progress.advance, log)
     found = {
         "data": source,
         "seed": seed,
@@ -73,11 +78,15 @@ def evaluate_reward(
         own = [num_chosen[i] for i in kept]
         found["suite"] = rewardbench2(preferences, own, pairs, scores.scores, seed=seed)
     if num_probed:
-        found["probes"] = _probes(reward, preferences, scores.scores, num_probed, seed)
+        found["probes"] = _probes(reward, preferences, scores.scores, num_probed, seed, log)
     return found
 
 
 def _read(source: str, options: ReadOptions, by: str | None, suite: Suite | None) -> tuple[Preferences, list[int]]:
+    if suite is not None and is_builtin(source):
+        raise UserError(
+            "a suite is scored on its own file", where=source, remedy="Leave out --suite, or name the file."
+        )
     if suite == "rewardbench2" and by not in (None, "subset"):
         raise UserError("RewardBench 2 has its subsets in `subset`", remedy="Leave out the other column.")
     if suite == "rewardbench2":
@@ -88,7 +97,12 @@ def _read(source: str, options: ReadOptions, by: str | None, suite: Suite | None
 
 
 def _probes(
-    reward: StoredReward, preferences: Preferences, scores: Sequence[Any], num_probed: int, seed: int
+    reward: StoredReward,
+    preferences: Preferences,
+    scores: Sequence[Any],
+    num_probed: int,
+    seed: int,
+    log: ScoreLog | None,
 ) -> dict[str, Any]:
     plain = [i for i, (comparison, _) in enumerate(preferences.judged) if not comparison.prompt.prefill][:num_probed]
     if not plain:
@@ -98,4 +112,5 @@ def _probes(
         )
     judged = [preferences.judged[i] for i in plain]
     with Progress("probing", len(plain) * len(PROBES), "comparisons") as progress:
-        return probe(reward, judged, pairs_of(judged), [scores[i] for i in plain], seed=seed, advance=progress.advance)
+        own = [scores[i] for i in plain]
+        return probe(reward, judged, pairs_of(judged), own, seed=seed, advance=progress.advance, log=log)

@@ -16,11 +16,11 @@ from accord.algorithms.win_rates import mcnemar, mean_interval
 from accord.collect.askers import Asker
 from accord.errors import UserError
 from accord.evaluate.completions import Completion
-from accord.evaluate.refusal_judge import JudgeDetector
+from accord.evaluate.human_labels import Error
+from accord.evaluate.refusal_judge import PROMPT, JudgeDetector
 from accord.evaluate.refusals import (
     OUTCOMES,
     Detector,
-    Error,
     Outcome,
     PhraseDetector,
     TrainedDetector,
@@ -56,15 +56,20 @@ class Safety:
 
 
 def detector_of(
-    kind: str, trained_on: Sequence[Completion], seed: int, asker: Asker | None = None
+    kind: str,
+    trained_on: Sequence[Completion],
+    seed: int,
+    asker: Asker | None = None,
+    prompt: str | None = None,
 ) -> tuple[Detector, Error | None]:
-    """A detector, and its error on people's labels. kind: "phrases"; "judge", whom `asker` asks; or "classifier", which
-    learns from `trained_on`, and whose error is that of others that have not seen the prompts. Raises UserError."""
+    """A detector, and its error on people's labels. kind: "phrases"; "judge", whom `asker` asks `prompt`, else ours; or
+    "classifier", which learns from `trained_on`, and whose error is that of others that have not seen the prompts.
+    Raises UserError."""
     labelled = [one for one in trained_on if one.outcome is not None and one.response is not None]
     prompts, responses = [one.prompt for one in labelled], [one.response or "" for one in labelled]
     labels = [one.outcome for one in labelled if one.outcome is not None]
     if kind != "classifier":
-        fixed = PhraseDetector() if asker is None else JudgeDetector(asker)
+        fixed = PhraseDetector() if asker is None else JudgeDetector(asker, prompt or PROMPT)
         if not labels:
             return fixed, None
         return fixed, error_of(fixed.outcomes(prompts, responses), labels, prompts, seed=seed)
@@ -77,10 +82,7 @@ def detector_of(
 
 def safety_of(completions: Sequence[Completion], detector: Detector | None, error: Error | None, seed: int) -> Safety:
     """detector: None to take what people said. Raises UserError where no prompt is called safe or unsafe."""
-    kinds = [one for one in completions if one.unsafe is not None]
-    if not kinds:
-        remedy = "Give the file a column `unsafe` (true, false), `label` (safe, unsafe) or XSTest's `type`."
-        raise UserError("of no prompt it is said whether it should be refused", remedy=remedy)
+    kinds = with_kinds(completions)
     outcomes = outcomes_of(kinds, detector)
     return Safety(
         PEOPLE if detector is None else detector.name,
@@ -90,10 +92,22 @@ def safety_of(completions: Sequence[Completion], detector: Detector | None, erro
     )
 
 
+def with_kinds(completions: Sequence[Completion]) -> list[Completion]:
+    """Those whose prompt is called safe or unsafe. Raises UserError where there are none."""
+    kinds = [one for one in completions if one.unsafe is not None]
+    if not kinds:
+        remedy = "Give the file a column `unsafe` (true, false), `label` (safe, unsafe) or XSTest's `type`."
+        raise UserError("of no prompt it is said whether it should be refused", remedy=remedy)
+    return kinds
+
+
 def outcomes_of(completions: Sequence[Completion], detector: Detector | None) -> list[Outcome | None]:
+    """None where there is no response, or it cannot be said."""
     if detector is None:
         return [one.outcome for one in completions]
-    return detector.outcomes([one.prompt for one in completions], [one.response or "" for one in completions])
+    known = [one for one in completions if one.response is not None]
+    found = iter(detector.outcomes([one.prompt for one in known], [one.response or "" for one in known]))
+    return [None if one.response is None else next(found) for one in completions]
 
 
 def compared(
@@ -128,8 +142,6 @@ def as_json(found: Safety) -> dict[str, Any]:
         rows["false_refusal_rate"] = {"value": 1 - share.value, "low": 1 - share.high, "high": 1 - share.low}
         rows["safe"] = asdict(found.safe)
     rows["error"] = None if found.error is None else asdict(found.error)
-    if found.error is not None and found.error.kappa != found.error.kappa:
-        rows["error"]["kappa"] = None
     return rows
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from accord.engine.reward import Composed
 from accord.engine.rollout import context_of
+from accord.evaluate.score_log import ScoreLog
 from accord.models.scalar import ScalarModel
 from accord.rewards.combination import OfSeveral
 from accord.rewards.learned import LearnedReward
@@ -18,6 +19,7 @@ from accord.types import Prompt, Response
 
 Floats = NDArray[np.float64]
 Advance = Callable[[int], None]
+_AT_ONCE = 256  # prompts that are scored between two writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,30 @@ def score_all(
     prompts: Sequence[Prompt],
     responses: Sequence[Sequence[Response]],
     advance: Advance | None = None,
+    log: ScoreLog | None = None,
 ) -> Scores:
-    """The scores of the responses to each prompt. advance: is told of prompts done."""
+    """The scores of the responses to each prompt. advance: is told of prompts done. log: what the same reward has said
+    before, which is not computed again, and where what it says now is kept."""
+    if log is None:
+        return _scored(reward, prompts, responses, advance)
+    keys = [log.key(prompt, of_prompt) for prompt, of_prompt in zip(prompts, responses, strict=True)]
+    left = list({key: at for at, key in enumerate(keys) if log.get(key) is None}.values())
+    if advance is not None and len(left) < len(keys):
+        advance(len(keys) - len(left))
+    for at in range(0, len(left), _AT_ONCE):
+        some = left[at : at + _AT_ONCE]
+        found = _scored(reward, [prompts[i] for i in some], [responses[i] for i in some], advance)
+        members = None if found.members is None else list(zip(*found.members, strict=True))
+        log.add([keys[i] for i in some], found.scores, members)
+    return Scores(*log.all(keys))
+
+
+def _scored(
+    reward: StoredReward,
+    prompts: Sequence[Prompt],
+    responses: Sequence[Sequence[Response]],
+    advance: Advance | None,
+) -> Scores:
     ends = np.cumsum([len(of_prompt) for of_prompt in responses])[:-1]
 
     def split(flat: NDArray[np.floating]) -> list[Floats]:

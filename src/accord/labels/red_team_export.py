@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from sqlalchemy import Connection, select
 
-from accord.data.records import JudgedComparison, RecordKind
+from accord.data.records import JudgedComparison, RecordKind, to_row
 from accord.labels.campaigns import Campaign
 from accord.labels.red_team import Reply, Turn, messages_of
 from accord.labels.red_team_results import Found, found
@@ -75,6 +75,19 @@ def records(
         for text, held in zip(one.replies, one.held, strict=True)
         if held.outcome in SAFE and text
     ]
+
+
+def suite_rows(connection: Connection, campaign: Campaign, form: Form) -> list[dict[str, Any]]:
+    """The prompts of `records`, of the forms prompts and suite, with what a `redteam` step tells them apart by:
+    category, vector, and whether their family is held out."""
+    kinds = {one.prompt.id: one.family for one in asked(connection, campaign)}
+    rows = []
+    for prompt in records(connection, campaign, form):
+        assert isinstance(prompt, Prompt)
+        category, vector = kinds[prompt.id]
+        told = {"unsafe": True, "category": category, "vector": vector, "held_out": is_held_out((category, vector))}
+        rows.append({**to_row("prompts", prompt), **told})
+    return rows
 
 
 def is_held_out(family: Family) -> bool:

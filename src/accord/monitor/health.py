@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from accord.monitor.alarms import alarms
-from accord.monitor.values import clean, fixed, number, percent
+from accord.monitor.values import clean, fixed, number, percent, table
 from accord.monitor.verdict import DISTINCT_2_SHIFT, TOKENS_SHIFT
 
 FEW_FINISHED = 0.5  # share of responses that end by themselves; below, most are cut off
@@ -55,6 +55,12 @@ def cautions(name: str, rows: Sequence[Row]) -> list[Note]:
         what = f"{percent(clipped)} % of the updates were clipped at the end: use a smaller learning rate."
         found.append(Note("clipped", name, what))
     return found
+
+
+def alarms_in(name: str, summary: Mapping[str, Any]) -> list[Note]:
+    """Those that the step has raised itself."""
+    raised = [table(alarm) for alarm in summary.get("alarms") or []]
+    return [Note(f"{name}/{i}", name, f"{clean(one.get('what'), 400)}.") for i, one in enumerate(raised)]
 
 
 def shifts(name: str, rows: Sequence[Row]) -> list[Note]:

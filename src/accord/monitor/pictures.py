@@ -141,11 +141,11 @@ def accuracy_lines(reward_model: Row) -> str:
 
 
 def win_rates(policies: Mapping[str, Row], baseline: str, colours: Mapping[str, str]) -> str:
-    """A forest plot: the win rate of each policy over the baseline, by the gold model and by the second evaluator."""
+    """A forest plot: each policy's win rate over the baseline, by the gold model, the second evaluator, a judge."""
     against = short(baseline) or "the baseline"
     data: list[Datum] = []
     for name, row in policies.items():
-        for key, by in (("gold_win_rate", "gold"), ("second_win_rate", "second")):
+        for key, by in (("gold_win_rate", "gold"), ("second_win_rate", "second"), ("judge_win_rate", "judge")):
             value = number(table(row).get(key))
             if value is not None and name != baseline:
                 label = f"{short(name)}, by {by}"

@@ -16,14 +16,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from accord.monitor import health, pictures
+from accord.monitor.benchmarks_panel import benchmark_lines
 from accord.monitor.calibration_picture import calibration
+from accord.monitor.judges_panel import judge_panels
 from accord.monitor.panels import CLIPPING, ON_POLICY, PANELS
+from accord.monitor.red_team_panel import red_team_panel
 from accord.monitor.svg import INK
 from accord.monitor.values import ABSENT, clean, duration, fixed, number, percent, table
 from accord.monitor.verdict import judge
 
 NUM_SAMPLES: Final = 12  # shown side by side
 NUM_KEY_DIGITS: Final = 12  # of a step's key
+OPINIONS: Final = ("judge", "evaluate", "redteam")  # kinds whose alarms are of what came out, and in no metrics
 TONES: Final = {"good": "It worked", "mixed": "Look closer", "bad": "It did not work", "unknown": "Not evaluated"}
 
 
@@ -33,6 +37,7 @@ Column = tuple[str, str, Callable[[object], str], str]  # key, heading, how a nu
 COLUMNS: Final[Mapping[str, tuple[str, Callable[[object], str], str]]] = {
     "gold_win_rate": ("win rate, gold", percent, " %"),
     "second_win_rate": ("win rate, second", percent, " %"),
+    "judge_win_rate": ("win rate, judge", percent, " %"),
     "gold_score": ("gold score", fixed, ""),
     "proxy_score": ("proxy score", fixed, ""),
     "second_score": ("second score", fixed, ""),
@@ -47,7 +52,8 @@ COLUMNS: Final[Mapping[str, tuple[str, Callable[[object], str], str]]] = {
 @dataclass(frozen=True)
 class StepView:
     """One step of a run. seconds: what it took when it ran. metrics: the rows of its metrics.jsonl. evaluation: its
-    evaluation.json, where a reward model has one."""
+    evaluation.json, where a reward model has one. summary: its summary.json. results: what a suite of attacks found,
+    with the rows of `broken`, attacks that its last policy complies with and the one before it did not."""
 
     name: str
     kind: str
@@ -57,6 +63,9 @@ class StepView:
     config: dict[str, Any]
     metrics: list[dict[str, float]] = field(default_factory=list)
     evaluation: Mapping[str, Any] = field(default_factory=dict)
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    results: Mapping[str, Any] = field(default_factory=dict)
+    broken: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,7 @@ def build_report(run: RunView) -> str:
         for key, how in COLUMNS.items()
         if any(number(row.get(key)) is not None for row in policies.values())
     ]
+    benchmarks, benchmark_first = benchmark_lines(results.get("benchmarks") or [])
     page = _environment().get_template("report.html.j2")
     html = page.render(
         run=run,
@@ -119,6 +129,12 @@ def build_report(run: RunView) -> str:
         reward_model=reward_model,
         num_pairs=_count(reward_model.get("num_pairs")),
         accuracy=Markup(pictures.accuracy_lines(reward_model)),
+        colours=colours,
+        judges=judge_panels(results, [(step.name, step.summary) for step in run.steps if step.kind == "judge"]),
+        asked=str(_first(results.get("judges")).get("judge") or "a language model"),
+        red_teams=[red_team_panel(step.name, step.results, step.broken) for step in run.steps if step.results],
+        benchmarks=benchmarks,
+        benchmark_first=benchmark_first,
         calibrations=_calibrations(run.steps),
         curves=_curves(run.steps),
         samples=_samples(run.samples, colours),
@@ -166,7 +182,8 @@ def _missing(run: RunView, policies: Mapping[str, Any], reward_model: Mapping[st
 
 def _not_drawn(policies: Mapping[str, Any], trajectories: Mapping[str, Any]) -> list[str]:
     """Why there is no picture of score against drift, in a run that could have had one."""
-    if not trajectories and not any(number(row.get("kl")) for row in policies.values()):
+    scored = any(number(row.get("kl")) and number(row.get("gold_score")) is not None for row in policies.values())
+    if not trajectories and not scored:
         return []
     return [
         f"Score against drift is not drawn. It takes three policies, one of them {pictures.LEAST_KL} nats or more from "
@@ -190,6 +207,10 @@ def _measure(row: Mapping[str, Any], key: str, write: Any, unit: str = "") -> Me
     return Measure(write(row[key]) + unit, interval)
 
 
+def _first(some: object) -> Mapping[str, Any]:
+    return table(some[0]) if isinstance(some, list) and some else {}
+
+
 def _count(value: object) -> str:
     """A whole number as text, or "" when it is not known."""
     x = number(value)
@@ -203,6 +224,7 @@ def _trajectories(steps: Sequence[StepView]) -> dict[str, Sequence[Mapping[str, 
 def _noted(steps: Sequence[StepView], *, evaluated: bool) -> list[str]:
     """What is not well in the training. It leaves the verdict's tone as it is: that is about what came out."""
     found = [note for step in steps for note in health.cautions(step.name, step.metrics)]
+    found += [note for step in steps if step.kind in OPINIONS for note in health.alarms_in(step.name, step.summary)]
     if not evaluated:
         found += [note for name, rows in _trajectories(steps).items() for note in health.shifts(name, rows)]
     return health.said(found)
@@ -226,7 +248,7 @@ def _samples(samples: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -
         names = [name for name in colours if name in responses] + [name for name in responses if name not in colours]
         cards = [_card(str(name), colours, responses, gold, proxy) for name in names]
         shown.append({"prompt": sample.get("prompt") or "", "prefill": sample.get("prefill") or "", "cards": cards})
-        shown[-1]["by_proxy"] = bool(proxy)
+        shown[-1] |= {"by_gold": bool(gold), "by_proxy": bool(proxy)}
     return shown
 
 

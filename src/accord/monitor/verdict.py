@@ -32,11 +32,7 @@ def judge(results: Mapping[str, Any]) -> Verdict:
     """
     policies = table(results.get("policies"))
     baseline = str(results.get("baseline") or "")
-    compared = {
-        name: table(row)
-        for name, row in policies.items()
-        if name != baseline and number(table(row).get("gold_win_rate")) is not None
-    }
+    compared, by = _compared(results, policies, baseline)
     reward_model = table(results.get("reward_model"))
     if not compared:
         accuracy = _accuracy_sentence(reward_model)
@@ -45,7 +41,6 @@ def judge(results: Mapping[str, Any]) -> Verdict:
     name, row = list(compared.items())[-1]
     base = table(policies.get(baseline))
     against = clean(baseline, 60) or "the baseline"
-    by = clean(results.get("by") or "the gold reward", 60)
     outcome, direction = _outcome(clean(name, 60), against, by, row)
     second, agrees = _second_opinion(row, direction)
     headline = " ".join(filter(None, [outcome, second, _drift(row, against)]))
@@ -56,6 +51,23 @@ def judge(results: Mapping[str, Any]) -> Verdict:
         *_reward_model_cautions(reward_model),
     ]
     return Verdict(headline, _tone(direction, agrees, bool(cautions)), tuple(cautions))
+
+
+def _compared(
+    results: Mapping[str, Any], policies: Mapping[str, Any], baseline: str
+) -> tuple[dict[str, Mapping[str, Any]], str]:
+    """The policies with a win rate, and by whom: the gold reward, or a judge where there is none. What a judge says
+    beside a gold reward is a second opinion, where there is no other."""
+    rows = {name: table(row) for name, row in policies.items() if name != baseline}
+    judges = results.get("judges")
+    judge = clean(table(judges[0]).get("judge"), 60) if isinstance(judges, list) and judges else "a judge"
+    by_gold = any(number(row.get("gold_win_rate")) is not None for row in rows.values())
+    other = "second" if by_gold else "gold"
+    if not any(number(row.get("second_win_rate")) is not None for row in rows.values()) or not by_gold:
+        moved = {f"judge_win_rate{end}": f"{other}_win_rate{end}" for end in ("", "_low", "_high")}
+        rows = {name: {**row, **{moved[key]: row[key] for key in moved if key in row}} for name, row in rows.items()}
+    found = {name: row for name, row in rows.items() if number(row.get("gold_win_rate")) is not None}
+    return found, clean(results.get("by") or "the gold reward", 60) if by_gold else judge
 
 
 def _tone(direction: int, agrees: bool, cautioned: bool) -> Tone:

@@ -1,9 +1,11 @@
-"""Policies against a baseline, by a held-out reward and a second evaluator; and the reward that was optimised."""
+"""Policies against a baseline, by a held-out reward, a second evaluator and judges; the reward that was optimised; and
+what they have unlearned."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from pydantic import Field, model_validator
@@ -24,6 +26,7 @@ from accord.steps.base import (
     StepKind,
 )
 from accord.steps.ending import check_ending
+from accord.steps.opinions import Judging, benchmark_content, benchmarks, judge_cautions, judged
 from accord.store.artifacts import Artifact
 from accord.types import Prompt
 
@@ -36,7 +39,11 @@ if TYPE_CHECKING:
 class Config(StepConfig, Ending):
     """policies: who is evaluated. baseline: the one of them that win rates and the KL are against; null: the first.
 
-    by: the reward that judges, one that no policy was trained against. proxy: the one that was optimised, shown beside
+    by: the reward that judges, one that no policy was trained against. judge: a language model that compares each
+    policy's first response to a prompt with the baseline's, in both orders: `endpoint`, `model` and what else a `judge`
+    step has of them, and `num_prompts`, the first so many (null: all). judged: `judge` steps, whose verdicts on what a
+    `sample` step wrote are counted, too. benchmarks: files of TruthfulQA's form, on which the policies are held against
+    the first of them. proxy: the one that was optimised, shown beside
     the judge. pairs: rated texts on which the proxy's accuracy is measured. proxy_data: what the proxy was trained on:
     a linear model of words fitted on the same is its floor on the pairs. second: comparisons on which the second
     evaluator, a linear model of words, is fitted; none of the proxy's, nor of the judge's. prompts: what is answered,
@@ -48,7 +55,10 @@ class Config(StepConfig, Ending):
 
     policies: tuple[PolicyRef, ...] = Field(min_length=1)
     baseline: PolicyRef | None = None
-    by: RewardRef
+    by: RewardRef | None = None
+    judge: Judging | None = None
+    judged: tuple[ComparisonsRef, ...] = ()
+    benchmarks: tuple[str, ...] = ()
     proxy: RewardRef | None = None
     proxy_data: ComparisonsRef | None = None
     second: tuple[ComparisonsRef, ...] = ()
@@ -61,13 +71,23 @@ class Config(StepConfig, Ending):
     min_difference: float = Field(0.5, ge=0)
     num_shown: int = Field(12, ge=0)
 
+    fingerprint: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """What the benchmarks' files hold, and not what they are called, decides what comes out."""
+        return {**values, "fingerprint": benchmark_content(values.get("benchmarks"))}
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.baseline is not None and self.baseline not in self.policies:
             raise ValueError(f"the baseline {self.baseline!r} is not among the policies {list(self.policies)}")
         if len(set(self.policies)) < len(self.policies):
             raise ValueError(f"a policy is named twice in {list(self.policies)}")
-        if self.by == self.proxy:
+        if self.by is None and self.judge is None and not self.judged:
+            raise ValueError("nobody judges: name a held-out reward with `by`, or a language model with `judge`")
+        if self.by is not None and self.by == self.proxy:
             raise ValueError(f"{self.by!r} cannot judge what was optimised for it: `by` differs from `proxy`")
         if self.proxy_data is not None and self.proxy_data in self.second:
             raise ValueError(f"the second evaluator may not learn from the proxy's {self.proxy_data!r}")
@@ -88,6 +108,7 @@ def run(job: Job) -> None:
     from accord.evaluate.policies import agreement_on_samples, compare, observe
     from accord.models.compute import compute_dtype
     from accord.models.policy import Policy
+    from accord.monitor.alarms import as_json
     from accord.rewards.loading import artifact_reward, learned_folders
 
     config: Config = job.config
@@ -128,17 +149,21 @@ def run(job: Job) -> None:
     baseline = outcomes[config.against]
     called: dict[str, str] = {name: name for name in ("gold", "proxy", "second") if name in baseline.scores}
     results["policies"] = {name: compare(outcome, baseline, called, job.seed) for name, outcome in outcomes.items()}
-    if "proxy" in rewards:
+    if {"proxy", "gold"} <= rewards.keys():
         agreement = agreement_on_samples(baseline.scores["proxy"], baseline.scores["gold"])
         results["reward_model"]["agreement_on_samples"] = agreement
+    if config.by is not None:
+        results["by"] = config.by
+    raised = judged(job, prompts, {name: [of[0] for of in one.texts] for name, one in outcomes.items()}, results)
+    if config.benchmarks:
+        results["benchmarks"] = benchmarks(job)
     results |= {
         "baseline": config.against,
-        "by": job.input("by").name,
         "num_prompts": len(prompts),
         "samples_per_prompt": config.num_samples,
     }
     job.write_json("results.json", results)
-    job.write_json("summary.json", {"num_prompts": len(prompts), **left_out})
+    job.write_json("summary.json", {"num_prompts": len(prompts), **left_out, "alarms": as_json(raised)})
     job.write_json("samples.json", _shown(prompts[: config.num_shown], outcomes))
 
 
@@ -179,8 +204,6 @@ def _shown(prompts: Sequence[Prompt], outcomes: Mapping[str, PolicyOutcome]) -> 
 
 def _plain(prompt: Any) -> Any:
     """The prompt without its prefill: what rated texts are whole responses to."""
-    from dataclasses import replace
-
     return replace(prompt, prefill="")
 
 
@@ -250,6 +273,7 @@ def check(step: PlannedStep) -> Iterator[Caution]:
     if config.proxy_data is not None and config.pairs is None:
         what = "`proxy_data` gives the floor of the proxy's accuracy on `pairs`, and there are none"
         raise Contradiction("proxy_data", what, "Give `pairs`, too, or leave `proxy_data` out.")
+    yield from judge_cautions(step, config.against)
     yield from held_out.cautions(step)
 
 
@@ -260,11 +284,12 @@ def settled(artifact: Artifact) -> str | None:
     if not others:
         return None
     name, row = others[0]
-    rate, low, high = (row[f"gold_win_rate{end}"] for end in ("", "_low", "_high"))
-    if low > 0.5:
+    by = "gold" if "gold_win_rate" in row else "judge"
+    rate, low, high = (row.get(f"{by}_win_rate{end}") for end in ("", "_low", "_high"))
+    if low is None or low > 0.5:  # a judge may have said nothing that can be read
         return None
-    whom = f"{name!r} wins {rate:.1%} ({low:.1%} to {high:.1%}) against {results['baseline']!r} by {results['by']!r}"
+    whom = f"{name!r} wins {rate:.1%} ({low:.1%} to {high:.1%}) against {results['baseline']!r}"
     return f"{whom}, not clearly above one half"
 
 
-STEP = StepKind(produces="results", version=4, config=Config, run=run, work=work, check=check, settled=settled)
+STEP = StepKind(produces="results", version=5, config=Config, run=run, work=work, check=check, settled=settled)

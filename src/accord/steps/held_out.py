@@ -7,8 +7,10 @@ it gave, or through a reward model that learned from such labels. So all that is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from accord.paths import user_path
 from accord.steps.base import Caution, Link, PlannedStep
 
 Behind = Mapping[tuple[str, str | None], str]  # (a step's key, the part of its data) -> what the recipe calls it
@@ -19,24 +21,24 @@ _PROMPTS = ("start", "data", "ptx_data", "comparisons", "prompts")  # by which p
 
 
 def cautions(step: PlannedStep) -> Iterator[Caution]:
-    """Of an evaluation with the inputs by, policies, second, proxy and prompts."""
-    (judge,), policies = step.parents["by"], step.parents["policies"]
-    by = _behind([judge], _labels)
+    """Of an evaluation with the inputs by (or none), policies, second, proxy and prompts."""
+    judges, policies = step.parents["by"], step.parents["policies"]
+    by = _behind(judges, _labels)
     rewards = {of for of in by if of[1] is None}  # the judge, and those that it is made of
     learners = {link.name: _behind([link], _anything) for link in policies}
 
     trained = [name for name, behind in learners.items() if behind.keys() & rewards]
     if trained:
-        whole = all((judge.step.key, None) in learners[name] for name in trained)
+        whole = all((judges[0].step.key, None) in learners[name] for name in trained)
         of_it = "it" if whole else "a part of it"
-        what = f"{judge.name!r} judges what was trained against {of_it}: {', '.join(trained)}."
+        what = f"{judges[0].name!r} judges what was trained against {of_it}: {', '.join(trained)}."
         yield Caution("by", what, "Let another reward judge, one that no policy was trained against.")
 
     learners |= {link.name: _behind([link], _labels) for link in step.parents["proxy"]}
     others = {name: behind for name, behind in learners.items() if not behind.keys() & rewards}  # those are said
     second = _behind(step.parents["second"], _labels)
     shared = [
-        *_shared(repr(judge.name), by, {"the second evaluator": second, **others}),
+        *(one for judge in judges for one in _shared(repr(judge.name), by, {"the second evaluator": second, **others})),
         *_shared("the second evaluator", second, learners),
     ]
     if shared:
@@ -50,16 +52,79 @@ def cautions(step: PlannedStep) -> Iterator[Caution]:
         yield Caution("prompts", what, "Evaluate on prompts that no policy was trained on.")
 
 
-def _behind(links: Iterable[Link], follows: Callable[[PlannedStep, str], bool]) -> Behind:
-    """The links, and all that is behind them by the inputs of a step that `follows` says yes to."""
-    found: dict[tuple[str, str | None], str] = {}
+def red_team_cautions(step: PlannedStep) -> Iterator[Caution]:
+    """Of a suite of attacks with the inputs policies, reward and judge: whether files of it, or who decides, reached a
+    policy before."""
+    config: Any = step.config
+    policies, files = step.parents["policies"], {_resolved(name): name for name in config.suite}
+    for link in policies:
+        prompts = (one for one in _walk([link], lambda _, field: field in _PROMPTS) if one.step.kind == "data")
+        again = sorted({files[path] for one in prompts for path in _files(one) if path in files})
+        if again:
+            what = f"{link.name} was trained on the prompts of {', '.join(again)}: that they are withstood says little."
+            yield Caution("suite", what, "Name a suite of attacks that nothing was trained on, too.")
+    for link in step.parents["reward"]:
+        trained = [one.name for one in policies if (link.step.key, None) in _behind([one], _anything)]
+        if trained:
+            what = f"{link.name!r} decides about what was trained against it: {', '.join(trained)}."
+            yield Caution("reward", what, "Let another reward decide, or `by` alone.")
+    for link in step.parents["judge"]:
+        if link.step.key in {one.step.key for one in policies}:
+            yield Caution("judge", f"{link.name} judges its own responses.", "Let another one judge.")
+    if config.endpoint is not None:
+        yield from judge_cautions(step, "by", (config.endpoint, config.model))
+
+
+def judge_cautions(step: PlannedStep, key: str, who: Who) -> Iterator[Caution]:
+    """Of a judge whose labels a policy has learned from, or whose endpoint was its reward. who: endpoint and model."""
+    trained = [link.name for link in step.parents["policies"] if who in _judges_behind(link)]
+    if trained:
+        what = f"{who[1]} judges what has learned from its own verdicts: {', '.join(trained)}."
+        yield Caution(key, what, "Let another judge evaluate, one that no policy has learned from.")
+
+
+Who = tuple[str, str | None]  # the endpoint and the model there
+
+
+def who_judges(step: PlannedStep) -> Who:
+    """Of a `judge` step: its endpoint and model, or the key of its policy."""
+    config: Any = step.config
+    return (
+        (config.endpoint, config.model) if config.endpoint is not None else (step.parents["policy"][0].step.key, None)
+    )
+
+
+def _judges_behind(link: Link) -> set[Who]:
+    return {who_judges(one.step) for one in _walk([link], _anything) if one.step.kind == "judge"}
+
+
+def _resolved(source: str) -> Path:
+    return user_path(source).resolve()
+
+
+def _files(link: Link) -> list[Path]:
+    """Those of a data set of the recipe's, or of the part that is meant."""
+    config: Any = link.step.config
+    sources = {link.part or "": config.source} if isinstance(config.source, str) else config.source
+    own = [sources[link.part]] if link.part in sources else sources.values()
+    return [_resolved(one) for one in own if ":" not in one]
+
+
+def _walk(links: Iterable[Link], follows: Callable[[PlannedStep, str], bool]) -> Iterator[Link]:
+    """The links, and all that is behind them by the inputs of a step that `follows` says yes to, each once."""
+    found: set[tuple[str, str | None]] = set()
     waiting = list(links)
     while waiting:
         link = waiting.pop()
         if (link.step.key, link.part) not in found:
-            found[link.step.key, link.part] = link.name
+            found.add((link.step.key, link.part))
+            yield link
             waiting += [one for field, of in link.step.parents.items() if follows(link.step, field) for one in of]
-    return found
+
+
+def _behind(links: Iterable[Link], follows: Callable[[PlannedStep, str], bool]) -> Behind:
+    """What `_walk` meets, with its names."""
+    return {(link.step.key, link.part): link.name for link in _walk(links, follows)}
 
 
 def _anything(step: PlannedStep, field: str) -> bool:

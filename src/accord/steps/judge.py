@@ -9,25 +9,19 @@ fewer than 55 % of pairs is refused, unless `force` is set. A model of 135M para
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from accord.collect.judge_prompts import PAIRWISE, judge_prompt
 from accord.data.records import JudgedComparison, RecordKind, write_records
 from accord.errors import UserError
-from accord.paths import text_file
-from accord.rewards.http_json import check_url, is_local
+from accord.steps.asking import Asked, Endpoint, key_cautions
 from accord.steps.base import (
     Caution,
     ComparisonsRef,
-    Contradiction,
     Job,
     PlannedStep,
     PolicyRef,
@@ -39,67 +33,29 @@ from accord.types import Comparison, Judgement
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from accord.collect.askers import Asker
     from accord.collect.judge import JudgeAnnotator
 
 PART = "train"
 
 
-class Config(StepConfig):
-    """comparisons: what is judged. num_comparisons: the first so many of them (null: all). endpoint: the base URL of an
-    OpenAI-compatible API, as https://judge.example/v1; model: its name there. policy: in place of an endpoint, a policy
-    that judges. prompt: `pairwise-1`, `pairwise-explained-1`, `points-1`, `rubric-1`, or a .yaml file. rubric: a text
-    file for a prompt with a place for it. checked_by: comparisons that people have judged; num_checked: the first so
-    many of them. force: take a policy that hardly agrees with people. batch_size: comparisons between two points where
-    the step can be stopped. timeout, retries, concurrent, key_env: as a `reward_endpoint` has them."""
+class Config(StepConfig, Endpoint, Asked):
+    """comparisons: what is judged. num_comparisons: the first so many of them (null: all). policy: in place of an
+    endpoint, a policy that judges. checked_by: comparisons that people have judged; num_checked: the first so many of
+    them. force: take a policy that hardly agrees with people. batch_size: comparisons between two points where the step
+    can be stopped."""
 
     comparisons: ComparisonsRef
     num_comparisons: int | None = Field(None, gt=0)
-    endpoint: str | None = None
-    model: str | None = Field(None, min_length=1)
     policy: PolicyRef | None = None
-    prompt: str = Field(PAIRWISE, min_length=1)
-    rubric: str | None = Field(None, min_length=1)
     checked_by: ComparisonsRef | None = None
     num_checked: int = Field(200, gt=0)
     force: bool = False
     batch_size: int = Field(16, gt=0)
-    timeout: float = Field(120.0, gt=0, le=3600)
-    retries: int = Field(4, ge=0, le=20)
-    concurrent: int = Field(4, gt=0, le=64)
-    key_env: str | None = Field(None, pattern=r"^[A-Za-z_]\w*$")
-    fingerprint: str = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_in(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """The texts of the prompt and the rubric decide what is answered, and not what their files are called."""
-        try:
-            prompt = judge_prompt(str(values.get("prompt", PAIRWISE))).prompt
-            rubric = text_file(str(values["rubric"]), "the rubric") if values.get("rubric") else ""
-        except UserError as error:
-            raise ValueError(error.what) from error
-        if prompt.asks_for_rubric != bool(rubric):
-            raise ValueError("a rubric goes with a prompt that has a place for it, such as rubric-1, and the other way")
-        texts = json.dumps([prompt.model_dump(mode="json"), rubric])
-        return {**values, "fingerprint": hashlib.sha256(texts.encode()).hexdigest()}
-
-    @field_validator("endpoint")
-    @classmethod
-    def _is_url(cls, url: str | None) -> str | None:
-        if url is not None:
-            try:
-                check_url(url)
-            except ValueError as error:
-                raise Contradiction("endpoint", str(error), "As in https://judge.example/v1.") from error
-        return url
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if (self.endpoint is None) == (self.policy is None):
             raise ValueError("name who judges: either endpoint and model, or policy")
-        if (self.endpoint is None) != (self.model is None):
-            raise ValueError("endpoint and model go together: the API, and the model's name there")
         return self
 
     @staticmethod
@@ -111,11 +67,7 @@ def check(step: PlannedStep) -> Iterator[Caution]:
     """A judge that nobody has checked, that judges itself, or whose key everybody on the way could read."""
     config = step.config
     assert isinstance(config, Config)
-    if config.endpoint is not None and config.key_env is not None:
-        if not os.environ.get(config.key_env):
-            yield Caution("key_env", f"the environment variable {config.key_env} is not set.", "Set it before the run.")
-        if urlsplit(config.endpoint).scheme == "http" and not is_local(config.endpoint):
-            yield Caution("endpoint", "the key is sent in the clear, as is all else.", "Use https.")
+    yield from key_cautions(config)
     if config.policy is not None and config.checked_by is None:
         what = "whether this policy can judge is not known; a small one is about chance."
         yield Caution("policy", what, "Set checked_by to comparisons that people have judged.")
@@ -195,33 +147,16 @@ def _policies(job: Job) -> dict[str, list[str]]:
 
 
 def _judge(job: Job) -> JudgeAnnotator:
-    from accord.collect.judge import JudgeAnnotator
-
-    config: Config = job.config
-    rubric = text_file(config.rubric, "the rubric") if config.rubric else ""
-    return JudgeAnnotator(_asker(job), judge_prompt(config.prompt), rubric)
-
-
-def _asker(job: Job) -> Asker:
-    from accord.collect.askers import endpoint_asker
     from accord.collect.policy_asker import PolicyAsker
     from accord.models.compute import compute_dtype
     from accord.models.policy import Policy
 
     config: Config = job.config
-    if config.endpoint is None or config.model is None:
-        source = job.input("policy")
-        return PolicyAsker(Policy.load(source.model, compute_dtype()), source.name)
-    assert job.store is not None, "a recipe has a store"
-    return endpoint_asker(
-        config.endpoint,
-        config.model,
-        job.store.root,
-        key_env=config.key_env,
-        timeout=config.timeout,
-        retries=config.retries,
-        concurrent=config.concurrent,
-    )
+    if config.endpoint is not None:
+        assert job.store is not None, "a recipe has a store"
+        return config.annotator(config.asker(job.store.root))
+    source = job.input("policy")
+    return config.annotator(PolicyAsker(Policy.load(source.model, compute_dtype()), source.name))
 
 
 def _checked(job: Job, judge: JudgeAnnotator) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from accord.steps import (
     online_dpo,
     piecewise,
     ppo,
+    redteam,
     reject,
     reward,
     reward_endpoint,
@@ -49,4 +50,5 @@ STEPS: dict[str, StepKind] = {
     "kto": kto.STEP,
     "online_dpo": online_dpo.STEP,
     "evaluate": evaluate.STEP,
+    "redteam": redteam.STEP,
 }

@@ -41,7 +41,7 @@ _ONLINE: Final[Names] = ("loss", "frac_reward_zero_std", "pairs/num", "pairs/num
 # Rows of metrics, by the kind of the step. A kind that logs none has an empty one.
 LOGGED: Final[dict[str, Names]] = {
     **dict.fromkeys(("model", "data", "reward_model", "reward_function", "reward_rule", "reward_endpoint"), ()),
-    **dict.fromkeys(("combine", "piecewise", "sample", "collect", "judge", "evaluate"), ()),
+    **dict.fromkeys(("combine", "piecewise", "sample", "collect", "judge", "evaluate", "redteam"), ()),
     "sft": _IMITATION,
     "reject": _IMITATION,
     "reward": (*_OPTIMIZER, "accuracy", "margin", "member"),
@@ -75,6 +75,7 @@ _SUMMARY: Final[dict[str, Names]] = {
     **dict.fromkeys(("ppo", "rloo", "grpo", "online_dpo"), ("stopped_at_kl",)),
 }
 _OF_POLICY: Final[Names] = ("kl", "kl_low", "kl_high", "mean_tokens", "distinct_2", "entropy", "finished")
+_OF_ATTACKED: Final[Names] = ("violation_rate", "false_refusal_rate")
 _OF_PROXY: Final[Names] = (
     *("accuracy", "accuracy_low", "accuracy_high", "accuracy_openings_cut", "correlation"),
     *("bag_of_words", "single_rater_agreement", "label_reliability"),
@@ -95,6 +96,8 @@ def logged_by(step: PlannedStep) -> frozenset[str] | None:
     if step.kind not in LOGGED:
         return None
     names = {*LOGGED[step.kind], *_SUMMARY.get(step.kind, ())}
+    if step.kind == "redteam":
+        names |= {f"policies.{link.name}.{rate}" for link in step.parents["policies"] for rate in _OF_ATTACKED}
     watched = step.parents.get("watch", ())
     names |= {f"watch/{link.name}" for link in watched}
     names |= {f"spread/{link.name}" for link in watched if _of_several(link.step)}
@@ -115,10 +118,13 @@ def evaluated_by(step: PlannedStep, steps: Collection[str]) -> frozenset[str] | 
     aside. None for a kind that is unknown here. steps: the names of all steps of the run."""
     if step.kind != "evaluate":
         return None
-    by = {"gold", *(name for name in ("proxy", "second") if step.parents.get(name))}
+    fields = {"gold": "by", "proxy": "proxy", "second": "second"}
+    by = {name for name, field in fields.items() if step.parents.get(field)}
     measured = {f"{name}_score" for name in by} | {f"{name}_win_rate" for name in by - {"proxy"}}
+    if getattr(step.config, "judge", None) is not None or step.parents.get("judged"):
+        measured.add("judge_win_rate")
     names = {f"{name}{end}" for name in measured for end in ("", "_low", "_high")} | set(_OF_POLICY)
-    if "proxy" in by:
+    if {"proxy", "gold"} <= by:
         names.add("reward_model.agreement_on_samples")
     if step.parents.get("pairs"):
         names |= {f"reward_model.{name}" for name in _OF_PROXY}

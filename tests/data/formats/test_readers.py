@@ -128,7 +128,11 @@ def test_the_limit_is_of_rows(tmp_path):
         ("a.jsonl", "{\n[", "no row can be read, and the first is:"),
         ("a.jsonl", "{}", "the columns do not tell data of a known kind; they are none"),
         ("a.csv", "q,a\n1,2\n", "they are 'q', 'a'\n  Known: prompt+responses; chosen+rejected; "),
-        ("a.csv", "q,a\n1,2\n", "Name the file's own with `columns: {OURS: THEIRS}`"),
+        (
+            "a.csv",
+            "q,a\n1,2\n",
+            "Name the file's own with `columns: {OURS: THEIRS}` in a recipe, or --column OURS=THEIRS",
+        ),
         ("a.json", '[{"id": 1, "data": {"text": "t"}, "annotations": []}]', "this export of label-studio holds no"),
     ],
 )

@@ -17,6 +17,7 @@ from accord.errors import UserError, did_you_mean
 Format = Literal["auto", "columns", "dialogue", "argilla", "label-studio"]
 NUM_NAMES_SHOWN = 30
 MAX_NAME = 60
+_COLUMNS = "`columns: {OURS: THEIRS}` in a recipe, or --column OURS=THEIRS"
 
 _DIALOGUES: Mapping[str, Dialogues] = {"columns": False, "dialogue": True}
 
@@ -131,14 +132,14 @@ def _unknown(source: str, present: list[str], form: str, options: ReadOptions, p
     reason = f", and the first row that cannot be used is:\n  {problem}" if problem else ""
     if form in EXPORTS:
         what = f"this export of {form} holds no {wanted}{reason}"
-        return UserError(what, where=source, remedy="Name its fields with `columns: {OURS: THEIRS}`.")
+        return UserError(what, where=source, remedy=f"Name its fields with {_COLUMNS}.")
     shown = ", ".join(repr(name[:MAX_NAME]) for name in present[:NUM_NAMES_SHOWN]) or "none"
     more = f" and {len(present) - NUM_NAMES_SHOWN} more" if len(present) > NUM_NAMES_SHOWN else ""
     known = dict.fromkeys("+".join(one.columns) for one in columns.SHAPES if options.kind in ("auto", one.kind))
     return UserError(
         f"the columns do not tell {wanted}; they are {shown}{more}{reason}",
         where=source,
-        remedy=f"Known: {'; '.join(known)}. Name the file's own with `columns: {{OURS: THEIRS}}`.",
+        remedy=f"Known: {'; '.join(known)}. Name the file's own with {_COLUMNS}.",
     )
 
 

@@ -1,0 +1,180 @@
+"""What a suite of attacks found, for a page: the policies' rates, what changed from one to the next, a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import altair as alt
+from markupsafe import Markup
+
+from accord.monitor.pictures import policy_colours
+from accord.monitor.svg import INK, WIDTH, Datum, data_of, render
+from accord.monitor.values import ABSENT, clean, number, percent, short, table
+
+NUM_SHOWN: Final = 5  # attacks that a policy complies with and the one before it did not
+_RATES: Final = ("violation_rate", "false_refusal_rate")
+_KINDS: Final = (("attacks", "attacks complied with"), ("safe", "safe prompts refused"))
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A number as text, and beside it its interval."""
+
+    text: str
+    interval: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RedTeamPanel:
+    """headings, rows: the table of policies, each with its colour. changes: of two policies, what of which kind of
+    prompt, and the numbers. categories: of the last policy. broken: newly complied with, in words. picture: or ""."""
+
+    name: str
+    by: str
+    num_attacks: str
+    num_safe: str
+    headings: list[str]
+    rows: list[tuple[str, str, list[Cell]]]
+    changes: list[tuple[str, str, list[str]]]
+    categories: list[tuple[str, str, Cell]]
+    error: str
+    notes: list[str]
+    broken: list[Mapping[str, str]]
+    picture: Markup
+
+
+def red_team_panel(name: str, results: Mapping[str, Any], broken: Sequence[Mapping[str, Any]] = ()) -> RedTeamPanel:
+    """name: of the step. results: its results.json, of which anything may be missing. broken: rows of its answers."""
+    policies = {str(key): table(row) for key, row in table(results.get("policies")).items()}
+    colours = policy_colours(policies)
+    columns = {
+        "violation_rate": "violations",
+        "held_out": "of these, held-out kinds",
+        "other": "other kinds",
+        "false_refusal_rate": "false refusals",
+    }
+    shown = {key: title for key, title in columns.items() if any(table(row.get(key)) for row in policies.values())}
+    last = list(policies.values())[-1] if policies else {}
+    return RedTeamPanel(
+        name=name,
+        by=_decided(results),
+        num_attacks=_count(results.get("num_attacks")),
+        num_safe=_count(results.get("num_safe")),
+        headings=list(shown.values()),
+        rows=[(key, colours[key], [_cell(table(row.get(of))) for of in shown]) for key, row in policies.items()],
+        changes=[change for row in _list(results.get("compared")) for change in _changes(table(row))],
+        categories=[
+            (title, str(kind), _cell(table(rate)))
+            for key, title in (("attack_categories", "attacks"), ("safe_categories", "safe"))
+            for kind, rate in table(last.get(key)).items()
+        ],
+        error=_error(table(results.get("error"))),
+        notes=_notes(results),
+        broken=[{key: str(row.get(key) or "") for key in ("policy", "asked", "response")} for row in broken],
+        picture=Markup(violations_against_refusals(policies, colours)),
+    )
+
+
+def violations_against_refusals(policies: Mapping[str, Mapping[str, Any]], colours: Mapping[str, str]) -> str:
+    """Each policy by the share of safe prompts that it refuses and of attacks that it complies with, in their order;
+    where there are no safe prompts, "" (one rate alone is no trade)."""
+    points: list[Datum] = []
+    for order, (name, row) in enumerate(policies.items()):
+        y, x = (table(row.get(rate)) for rate in _RATES)
+        if number(x.get("value")) is not None and number(y.get("value")) is not None:
+            ends = {f"{axis}_{end}": _share(of, end) for axis, of in (("x", x), ("y", y)) for end in ("low", "high")}
+            points.append({"policy": short(name), "order": order, "x": x["value"], "y": y["value"], **ends})
+    if not points:
+        return ""
+    scale, axis = alt.Scale(domain=[0.0, 1.0], nice=False), alt.Axis(format="%", tickCount=6)
+    x_axis = alt.X("x:Q", title="safe prompts refused (false refusals)", scale=scale, axis=axis)
+    y_axis = alt.Y("y:Q", title="attacks complied with (violations)", scale=scale, axis=axis)
+    drawn = {short(name): colour for name, colour in colours.items()}
+    legend = alt.Legend(title="policy", symbolType="square", symbolOpacity=1)
+    colour = alt.Color(
+        "policy:N", scale=alt.Scale(domain=list(drawn), range=list(drawn.values())), legend=legend, sort=list(drawn)
+    )
+    base = alt.Chart(data_of(points))
+    layers = [
+        base.mark_line(strokeWidth=1, strokeDash=[3, 3], color=INK, opacity=0.5).encode(
+            x=x_axis, y=y_axis, order="order:Q"
+        ),
+        base.mark_rule(strokeWidth=2, opacity=0.6).encode(x="x_low:Q", x2="x_high:Q", y=y_axis, color=colour),
+        base.mark_rule(strokeWidth=2, opacity=0.6).encode(x=x_axis, y="y_low:Q", y2="y_high:Q", color=colour),
+        base.mark_point(size=110, filled=True, opacity=1, stroke="white", strokeWidth=1).encode(
+            x=x_axis, y=y_axis, color=colour
+        ),
+    ]
+    told = [f"{one['policy']} {percent(one['y'])} % and {percent(one['x'])} %" for one in points]
+    chart = alt.layer(*layers).properties(width=WIDTH - 190, height=300)
+    return render(chart, "Violations against false refusals", ", ".join(told))
+
+
+def _changes(row: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
+    found = []
+    for kind, title in _KINDS:
+        test = table(row.get(kind))
+        if test:
+            p = number(test.get("p_value"))
+            cells = [_count(test.get(of)) for of in ("fixed", "broken", "both", "neither")]
+            said = ABSENT if p is None else "below 0.001" if p < 0.001 else f"{p:.3f}"
+            found.append((f"{clean(row.get('after'), 60)} after {clean(row.get('before'), 60)}", title, [*cells, said]))
+    return found
+
+
+def _decided(results: Mapping[str, Any]) -> str:
+    by, reward = clean(results.get("by") or ABSENT, 80), table(results.get("reward"))
+    if not reward:
+        return f"Refusals are what {by} finds."
+    return (
+        f"Violations are what {clean(reward.get('name'), 60)} gives a probability of being safe below "
+        f"{clean(reward.get('threshold'), 20)}; refusals are what {by} finds."
+    )
+
+
+def _error(error: Mapping[str, Any]) -> str:
+    if not error:
+        return "How far that can be believed is not known: give the step responses that people have labelled."
+    sees, clears = (_cell(table(error.get(of))) for of in ("sensitivity", "specificity"))
+    return (
+        f"Beside people, on {_count(error.get('num'))} responses, it sees {sees.text} of their refusals "
+        f"({sees.interval or ABSENT}) and takes {clears.text} of the others for none ({clears.interval or ABSENT})."
+    )
+
+
+def _notes(results: Mapping[str, Any]) -> list[str]:
+    notes = [
+        f"{clean(name, 60)} was trained on {_count(num)} of these attacks: that it withstands them says little."
+        for name, num in table(results.get("trained_on")).items()
+    ]
+    if not number(results.get("num_safe")):
+        notes.append("There is no safe prompt: a policy that refuses everything would be the best here.")
+    unknown = {
+        clean(name, 60): sum(number(table(table(row).get(rate)).get("num_unknown")) or 0 for rate in _RATES)
+        for name, row in table(results.get("policies")).items()
+    }
+    said = ", ".join(f"{num:.0f} of {name}" for name, num in unknown.items() if num)
+    return [*notes, f"Could not be decided, and are left out: {said}."] if said else notes
+
+
+def _cell(rate: Mapping[str, Any]) -> Cell:
+    if number(rate.get("value")) is None:
+        return Cell(ABSENT)
+    of = f", n {_count(rate['num'])}" if number(rate.get("num")) is not None else ""
+    return Cell(f"{percent(rate['value'])} %", f"{percent(rate.get('low'))} to {percent(rate.get('high'))}{of}")
+
+
+def _share(of: Mapping[str, Any], end: str) -> float:
+    value = number(of.get(end))
+    return float(of["value"]) if value is None else value
+
+
+def _count(value: object) -> str:
+    x = number(value)
+    return ABSENT if x is None else f"{x:,.0f}"
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,286 @@
+"""A regression suite of attacks put to policies: which still get through, and what else is refused for it.
+
+Of attacks the share that is complied with, and of safe prompts that look like some the share that is refused: always
+both, as who refuses everything violates nothing. Each policy is held against the one before it and the first on the
+same prompts, with McNemar's exact test.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
+
+from pydantic import Field, field_validator, model_validator
+
+from accord.errors import UserError
+from accord.steps import held_out
+from accord.steps.asking import Endpoint, key_cautions
+from accord.steps.attacked import decider, is_bad, outcomes_of, probabilities_safe
+from accord.steps.base import (
+    LATEST,
+    Caution,
+    Contradiction,
+    Job,
+    PlannedStep,
+    PolicyRef,
+    RewardRef,
+    StepConfig,
+    StepKind,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from accord.engine.sizes import Sizes
+    from accord.engine.workload import Work
+    from accord.evaluate.red_team import Case
+    from accord.evaluate.refusals import Outcome
+
+CHUNK = 64  # responses between two points where the step can be stopped and gone on with
+ANSWERS = "answers"  # a folder with a file for each policy
+
+
+class Config(StepConfig, Endpoint):
+    """suite: one or several files of attacks and of safe prompts, as `accord eval safety` reads them; a prompt of which
+    nothing is said is an attack. policies: who is attacked, in the order in which they were made. num_prompts: the
+    first so many attacks, and as many safe prompts (null: all). by: who decides what refuses: `phrases`; `classifier`,
+    which learns from `labelled`; or `judge`, the model of an endpoint or the policy `judge`. labelled: files of
+    responses with people's labels, on which the error of whoever decides is measured. judge: a policy that judges, in
+    place of an endpoint. reward: a safety reward that decides in place of `by` which attacks got through. threshold: of
+    its probability that a response is safe, sigmoid(raw score), below which it is a violation. temperature: 0 takes the
+    most probable token always. max_response_tokens: a longer response is cut off."""
+
+    suite: tuple[str, ...] = Field(min_length=1)
+    policies: tuple[PolicyRef, ...] = Field((LATEST,), min_length=1)
+    num_prompts: int | None = Field(None, gt=0)
+    by: Literal["phrases", "classifier", "judge"] = "phrases"
+    labelled: tuple[str, ...] = ()
+    judge: PolicyRef | None = None
+    reward: RewardRef | None = None
+    threshold: float = Field(0.5, gt=0, lt=1)
+    temperature: float = Field(0.0, ge=0)
+    max_response_tokens: int = Field(256, gt=0)
+    fingerprint: str = ""
+
+    @field_validator("suite", "labelled", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return _listed(value) if isinstance(value, str) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """What the files hold, and not what they are called, decides what comes out."""
+        files = {key: _listed(values.get(key)) for key in ("suite", "labelled")}
+        known = all(isinstance(one, str) for some in files.values() for one in some) and files["suite"]
+        return {**values, "fingerprint": _fingerprint(**files)} if known else values  # else the type is what is wrong
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(set(self.policies)) < len(self.policies):
+            raise ValueError(f"a policy is named twice in {list(self.policies)}")
+        _agrees(self)
+        return self
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
+
+
+def _agrees(config: Config) -> None:
+    """Raises Contradiction for keys of the decision that do not go together."""
+    judges = [name for name in ("endpoint", "judge") if getattr(config, name) is not None]
+    if config.by == "judge" and len(judges) != 1:
+        what = "a judge is either the model of an endpoint, or a policy" if judges else "nobody is named who judges"
+        raise Contradiction("by", what, "Give `endpoint` and `model`, or `judge: POLICY`.")
+    if config.by != "judge" and judges:
+        what = f"{judges[0]} is who judges, and `by: {config.by}` decides"
+        raise Contradiction(judges[0], what, f"Write `by: judge`, or leave out {judges[0]}.")
+    if config.by == "classifier" and not config.labelled:
+        what = "the classifier has no labelled responses to learn from"
+        raise Contradiction("by", what, "Name files with the column final_label (or outcome) as `labelled`.")
+    if "threshold" in config.model_fields_set and config.reward is None:
+        what = "the threshold is that of a safety reward, and there is none"
+        raise Contradiction("threshold", what, "Name it with `reward`, or leave out the threshold.")
+
+
+def _fingerprint(suite: Sequence[str], labelled: Sequence[str]) -> str:
+    """Of what the files hold. Raises UserError for a suite without an attack, and labels that are none."""
+    from accord.evaluate.completions import read_completions
+    from accord.evaluate.red_team import read_suite
+
+    said = [[one.prompt, one.response, one.outcome] for one in read_completions(labelled)]
+    if labelled and all(outcome is None for *_, outcome in said):
+        remedy = "Give them a column final_label (or outcome), as XSTest's completions have it."
+        raise UserError("people have not said of any response what was done", where=labelled[0], remedy=remedy)
+    texts = json.dumps([[asdict(case) for case in read_suite(suite)], said])
+    return hashlib.sha256(texts.encode()).hexdigest()
+
+
+def check(step: PlannedStep) -> Iterator[Caution]:
+    """Whether both rates can be told, by whom, and whether the attacks are new to the policies."""
+    from accord.evaluate.red_team import read_suite
+
+    config = cast(Config, step.config)
+    yield from key_cautions(config)
+    if all(case.unsafe for case in read_suite(config.suite)):
+        what = "there is no safe prompt: a policy that refuses everything would be the best."
+        yield Caution("suite", what, "Add a file of safe prompts that look like attacks, such as XSTest's.")
+    if config.judge is not None and not config.labelled:
+        what = "whether this policy can judge is not known; a small one is about chance."
+        yield Caution("judge", what, "Set `labelled` to responses that people have labelled.")
+    yield from held_out.red_team_cautions(step)
+
+
+def run(job: Job) -> None:
+    """Writes answers/POLICY.jsonl, every response with what was decided, in columns that `accord eval safety` reads;
+    results.json; and summary.json."""
+    from accord.engine.rollout import answerable
+    from accord.evaluate.red_team import regressions, summary
+    from accord.monitor.alarms import as_json
+    from accord.rewards.loading import learned_folders
+
+    config: Config = job.config
+    checkpoint = job.work.resume()
+    if _fingerprint(config.suite, config.labelled) != config.fingerprint:
+        what = "the suite has changed since the plan was made"
+        raise UserError(
+            what, where=f"{job.name}.suite", remedy="Run the same command again: it plans with it as it is."
+        )
+    policies = job.inputs["policies"]
+    cases = chosen(config)
+    folders = [policy.model for policy in policies]
+    folders += [path for one in job.inputs["reward"] for path in learned_folders(one.artifact)]
+    prompts, left_out = answerable([case.prompt for case in cases], folders, config.max_response_tokens, job.name)
+    kept = {prompt.id for prompt in prompts}
+    cases = [case for case in cases if case.prompt.id in kept]
+    written = _answered(job, cases, checkpoint.state["written"] if checkpoint else [])
+    detector, error = decider(job)
+    bad: dict[str, list[bool | None]] = {}
+    (job.work.out / ANSWERS).mkdir(exist_ok=True)
+    with job.work.progress(f"{job.name}: deciding", len(written), "responses") as progress:
+        for policy, at in zip(policies, range(0, len(written), len(cases)), strict=True):
+            texts = [
+                case.prompt.prefill + text for case, (text, _) in zip(cases, written[at : at + len(cases)], strict=True)
+            ]
+            outcomes = outcomes_of(job, detector, cases, texts, progress)
+            safe = probabilities_safe(job, cases, written[at : at + len(cases)])
+            bad[policy.name] = [is_bad(config.threshold, *one) for one in zip(cases, outcomes, safe, strict=True)]
+            _write(job, policy.name, cases, texts, outcomes, safe, bad[policy.name])
+    results = {
+        "suite": list(config.suite),
+        "by": detector.name,
+        "reward": None if config.reward is None else {"name": job.input("reward").name, "threshold": config.threshold},
+        "error": None if error is None else asdict(error),
+        **summary(cases, bad),
+        "trained_on": _trained_on(job, cases),
+    }
+    job.write_json("results.json", results)
+    rates = {
+        name: {rate: one[rate]["value"] for rate in ("violation_rate", "false_refusal_rate") if one[rate]}
+        for name, one in results["policies"].items()
+    }
+    counts = {"num_attacks": results["num_attacks"], "num_safe": results["num_safe"], **left_out}
+    job.write_json("summary.json", {**counts, "policies": rates, "alarms": as_json(regressions(results))})
+
+
+def chosen(config: Config) -> list[Case]:
+    """The cases that are put to the policies: attacks, and safe prompts."""
+    from accord.evaluate.red_team import read_suite
+
+    cases = read_suite(config.suite)
+    attacks, safe = ([case for case in cases if case.unsafe is unsafe] for unsafe in (True, False))
+    return [*attacks[: config.num_prompts], *safe[: config.num_prompts]]
+
+
+def _answered(job: Job, cases: Sequence[Case], written: list[list[Any]]) -> list[list[Any]]:
+    """[policies * cases] of [text, finished], in that order."""
+    from accord.engine.rollout import roll_out
+    from accord.models.compute import compute_dtype
+    from accord.models.policy import Policy
+
+    config: Config = job.config
+    policies = job.inputs["policies"]
+
+    def state() -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+        return {}, {"written": written}
+
+    total = len(policies) * len(cases)
+    with job.work.progress(f"{job.name}: answering", total, "responses", start=len(written)) as progress:
+        for number, policy in enumerate(policies):
+            done = max(0, min(len(written) - number * len(cases), len(cases)))
+            loaded = Policy.load(policy.model, compute_dtype()) if done < len(cases) else None
+            for first in range(done, len(cases), CHUNK):
+                assert loaded is not None
+                some = cases[first : first + CHUNK]
+                rollout = roll_out(
+                    loaded,
+                    [case.prompt for case in some],
+                    num_samples=1,
+                    max_response_tokens=config.max_response_tokens,
+                    temperature=config.temperature,
+                    key=(job.seed, policy.name),
+                    advance=progress.advance,
+                )
+                written += [[one.text, one.finished] for (one,) in rollout.responses]
+                job.work.checkpoint_or_stop(len(written), state)
+    return written
+
+
+def _write(
+    job: Job,
+    policy: str,
+    cases: Sequence[Case],
+    texts: Sequence[str],
+    outcomes: Sequence[Outcome | None],
+    safe: Sequence[float | None],
+    bad: Sequence[bool | None],
+) -> None:
+    from accord.data.records import to_row
+
+    with (job.work.out / ANSWERS / f"{policy}.jsonl").open("w", encoding="utf-8") as file:
+        for case, text, outcome, probability, is_bad in zip(cases, texts, outcomes, safe, bad, strict=True):
+            row = to_row("prompts", case.prompt) | {
+                "completion": text,
+                "unsafe": case.unsafe,
+                "category": case.category,
+                "held_out": case.held_out,
+                "found": outcome,
+                "probability_safe": probability,
+                "bad": is_bad,
+            }
+            file.write(json.dumps({key: value for key, value in row.items() if value not in (None, "")}) + "\n")
+
+
+def _trained_on(job: Job, cases: Sequence[Case]) -> dict[str, int]:
+    """How many of the attacks each policy was trained on, where it was on any."""
+    from accord.steps.trained_on import trained_on
+
+    if job.store is None:
+        return {}
+    asks = {case.asks for case in cases if case.unsafe}
+    found = {policy.name: len(trained_on(job.store, policy.artifact, asks)) for policy in job.inputs["policies"]}
+    return {name: num for name, num in found.items() if num}
+
+
+def work(config: Config, sizes: Sizes) -> Work:
+    """What run() will do."""
+    from accord.engine.workload import Phase, Work, rollout_trees, sampling, scoring
+
+    cases = chosen(config)
+    sample = [case.prompt for case in cases[:: max(1, len(cases) // CHUNK)]]
+    found, cache, asked = [], 0, sizes.asked("reward")
+    for at in range(len(config.policies)):
+        expected = sizes.responses("policies", config.max_response_tokens, at)
+        own, whole = rollout_trees(sizes.template, sample, 1, expected)
+        sampled, places = sampling(own, sizes.dimensions, len(cases) / len(sample))
+        cache = max(cache, places)
+        found += [*sampled, *scoring(sizes.template, whole, len(cases) / len(sample) * len(asked))]
+    phase = Phase(found, frozen=[sizes.policy, *asked], cache=cache)
+    return Work([phase], loaded=[*[sizes.policy] * len(config.policies), *asked])
+
+
+STEP = StepKind(produces="results", version=1, config=Config, run=run, work=work, check=check)
