@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from accord.data.mixtures import HELD_OUT
 from accord.steps.base import Caution, Link, PlannedStep
 
 Behind = Mapping[tuple[str, str | None], str]  # (a step's key, the part of its data) -> what the recipe calls it
 
 _ASIDE = ("prompts", "validation", "watch", "demonstrations")  # answered, looked at, the zero of a reward's scale
-_LABELS = ("data", "comparisons", "rewards")  # what a reward learned from, and what a combined one is made of
-_PROMPTS = ("start", "data", "ptx_data", "comparisons", "prompts")  # by which prompts reach a policy
+_LABELS = ("data", "comparisons", "rewards", "main", "others")  # what a reward learned from, or is made of
+_PROMPTS = ("start", "data", "ptx_data", "comparisons", "prompts", "main", "others")  # by which they reach a policy
 
 
 def cautions(step: PlannedStep) -> Iterator[Caution]:
@@ -50,15 +51,22 @@ def cautions(step: PlannedStep) -> Iterator[Caution]:
         yield Caution("prompts", what, "Evaluate on prompts that no policy was trained on.")
 
 
+def learned_from(link: Link) -> Behind:
+    """The data that a reward, or data itself, is made of."""
+    return _behind([link], _labels)
+
+
 def _behind(links: Iterable[Link], follows: Callable[[PlannedStep, str], bool]) -> Behind:
-    """The links, and all that is behind them by the inputs of a step that `follows` says yes to."""
+    """The links, and all that is behind them by the inputs of a step that `follows` says yes to. What a mixture holds
+    out shares no prompt with what else it was made of, and nothing is behind it."""
     found: dict[tuple[str, str | None], str] = {}
     waiting = list(links)
     while waiting:
         link = waiting.pop()
         if (link.step.key, link.part) not in found:
             found[link.step.key, link.part] = link.name
-            waiting += [one for field, of in link.step.parents.items() if follows(link.step, field) for one in of]
+            if link.part != HELD_OUT or link.step.kind != "mix":
+                waiting += [one for field, of in link.step.parents.items() if follows(link.step, field) for one in of]
     return found
 
 
