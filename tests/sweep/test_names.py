@@ -9,6 +9,7 @@ import pytest
 from accord.errors import UserError
 from accord.plan import Plan, make_plan
 from accord.recipe import parse_recipe
+from accord.references import refs_of
 from accord.steps.registry import STEPS
 from accord.sweep.measure import Metric, choose
 from accord.sweep.names import LOGGED, MEASURED, evaluated_by, logged_by
@@ -40,7 +41,7 @@ def known(name: str) -> frozenset[str]:
 
 def test_every_kind_is_known() -> None:
     assert LOGGED.keys() == STEPS.keys()
-    assert MEASURED.keys() == {kind for kind, row in STEPS.items() if "validation" in row.config.model_fields}
+    assert MEASURED.keys() == {kind for kind, row in STEPS.items() if "validation" in refs_of(row.config)}
 
 
 def test_names_are_those_of_what_the_step_is_given() -> None:

@@ -145,16 +145,22 @@ def _distinct(prompts: Iterable[Prompt]) -> Iterable[Prompt]:
 
 
 def _with_own_ids(prompts: Iterable[Prompt]) -> list[Prompt]:
-    """The second prompt with the id `a` becomes `a#2`."""
+    given = list(prompts)
+    names = own_names([prompt.id for prompt in given])
+    return [one if name == one.id else replace(one, id=name) for one, name in zip(given, names, strict=True)]
+
+
+def own_names(names: Iterable[str]) -> list[str]:
+    """Each name once: the second `a` becomes `a#2`."""
     count: dict[str, int] = {}
     own = []
-    for prompt in prompts:
-        name = prompt.id
+    for given in names:
+        name = given
         while name in count:
-            count[prompt.id] += 1
-            name = f"{prompt.id}#{count[prompt.id]}"
+            count[given] += 1
+            name = f"{given}#{count[given]}"
         count[name] = 1
-        own.append(prompt if name == prompt.id else replace(prompt, id=name))
+        own.append(name)
     return own
 
 

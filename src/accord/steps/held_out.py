@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from accord.data.mixtures import HELD_OUT
 from accord.paths import user_path
 from accord.steps.base import Caution, Link, PlannedStep
 
 Behind = Mapping[tuple[str, str | None], str]  # (a step's key, the part of its data) -> what the recipe calls it
 
 _ASIDE = ("prompts", "validation", "watch", "demonstrations")  # answered, looked at, the zero of a reward's scale
-_LABELS = ("data", "comparisons", "rewards")  # what a reward learned from, and what a combined one is made of
-_PROMPTS = ("start", "data", "ptx_data", "comparisons", "prompts")  # by which prompts reach a policy
+_LABELS = ("data", "comparisons", "rewards", "main", "others")  # what a reward learned from, or is made of
+_PROMPTS = ("start", "data", "ptx_data", "comparisons", "prompts", "main", "others")  # by which they reach a policy
 
 
 def cautions(step: PlannedStep) -> Iterator[Caution]:
@@ -50,6 +51,11 @@ def cautions(step: PlannedStep) -> Iterator[Caution]:
     if seen:
         what = f"{prompts.name} was trained on: {', '.join(seen)}."
         yield Caution("prompts", what, "Evaluate on prompts that no policy was trained on.")
+
+
+def learned_from(link: Link) -> Behind:
+    """The data that a reward, or data itself, is made of."""
+    return _behind([link], _labels)
 
 
 def red_team_cautions(step: PlannedStep) -> Iterator[Caution]:
@@ -111,7 +117,8 @@ def _files(link: Link) -> list[Path]:
 
 
 def _walk(links: Iterable[Link], follows: Callable[[PlannedStep, str], bool]) -> Iterator[Link]:
-    """The links, and all that is behind them by the inputs of a step that `follows` says yes to, each once."""
+    """The links, and all that is behind them by the inputs of a step that `follows` says yes to, each once. What a mixture
+    holds out shares no prompt with what else it was made of, and nothing is behind it."""
     found: set[tuple[str, str | None]] = set()
     waiting = list(links)
     while waiting:
@@ -119,7 +126,8 @@ def _walk(links: Iterable[Link], follows: Callable[[PlannedStep, str], bool]) ->
         if (link.step.key, link.part) not in found:
             found.add((link.step.key, link.part))
             yield link
-            waiting += [one for field, of in link.step.parents.items() if follows(link.step, field) for one in of]
+            if link.part != HELD_OUT or link.step.kind != "mix":
+                waiting += [one for field, of in link.step.parents.items() if follows(link.step, field) for one in of]
 
 
 def _behind(links: Iterable[Link], follows: Callable[[PlannedStep, str], bool]) -> Behind:

@@ -11,6 +11,7 @@ from accord.steps import (
     grpo,
     judge,
     kto,
+    mix,
     model,
     online_dpo,
     piecewise,
@@ -31,6 +32,7 @@ from accord.steps.base import StepKind
 STEPS: dict[str, StepKind] = {
     "model": model.STEP,
     "data": data.STEP,
+    "mix": mix.STEP,
     "sft": sft.STEP,
     "reward": reward.STEP,
     "reward_model": reward_model.STEP,

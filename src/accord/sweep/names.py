@@ -41,7 +41,7 @@ _ONLINE: Final[Names] = ("loss", "frac_reward_zero_std", "pairs/num", "pairs/num
 # Rows of metrics, by the kind of the step. A kind that logs none has an empty one.
 LOGGED: Final[dict[str, Names]] = {
     **dict.fromkeys(("model", "data", "reward_model", "reward_function", "reward_rule", "reward_endpoint"), ()),
-    **dict.fromkeys(("combine", "piecewise", "sample", "collect", "judge", "evaluate", "redteam"), ()),
+    **dict.fromkeys(("combine", "piecewise", "mix", "sample", "collect", "judge", "evaluate", "redteam"), ()),
     "sft": _IMITATION,
     "reject": _IMITATION,
     "reward": (*_OPTIMIZER, "accuracy", "margin", "member"),
@@ -63,10 +63,15 @@ _OF_REWARD: Final[Names] = (
     *("accuracy", "accuracy_low", "accuracy_high", "log_loss", "ece"),
     *(f"safety.{name}" for name in ("auc", "unsafe_precision", "unsafe_recall", "platt_slope", "platt_bias")),
 )
+_OF_DEMONSTRATIONS: Final[Names] = (
+    *("refusals", "partial"),
+    *(f"words.{text}.{name}" for text in ("prompt", "response") for name in ("median", "p95", "max")),
+)
 # Of summary.json, beside counts.
 _SUMMARY: Final[dict[str, Names]] = {
     "sft": ("share_filled",),
     "sample": ("finished",),
+    "mix": ("others_share", *(f"quality.{side}.{name}" for side in ("main", "others") for name in _OF_DEMONSTRATIONS)),
     "reward": ("score_offset", "score_gain", *(f"validation.{name}" for name in _OF_REWARD)),
     "dpo": tuple(
         f"parameters.{name}" for name in ("beta", "label_smoothing", "gamma", "odds_coef", "dpop_coef", "length_coef")
