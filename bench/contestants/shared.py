@@ -128,11 +128,18 @@ def _high_water(pid: str) -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
-def _children() -> list[str]:
+def _children(of: str = "self") -> list[str]:
     try:
-        return [pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+        tasks = Path(f"/proc/{of}/task").iterdir()
+        return [pid for task in tasks for pid in (task / "children").read_text().split()]
     except OSError:
         return []
+
+
+def peak_of(pid: int) -> int:
+    """The most memory that a living process had, and all that descend from it: the sum of their peaks."""
+    own = str(pid)
+    return _high_water(own) + sum(peak_of(int(child)) for child in _children(own))
 
 
 def versions(names: Sequence[str] = PACKAGES) -> dict[str, str]:

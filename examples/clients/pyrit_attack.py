@@ -55,6 +55,15 @@ def attacks_on(target: OpenAIChatTarget) -> dict[str, AttackStrategy]:
     return found
 
 
+def text_of(prompt: str | list[dict[str, str]], where: str) -> str:
+    """A text, or a conversation of one message, as red-team suites have them."""
+    if isinstance(prompt, str):
+        return prompt
+    if len(prompt) > 1:
+        raise SystemExit(f"{where}: this conversation has {len(prompt)} messages, and attacks begin with one")
+    return prompt[0]["content"]
+
+
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url", help="of the server, with /v1")
@@ -64,7 +73,8 @@ async def main() -> None:
     parser.add_argument("--max-tokens", type=int, default=256, help="of a response")
     parser.add_argument("--at-once", type=int, default=16, help="conversations")
     asked = parser.parse_args()
-    prompts = [json.loads(line)["prompt"] for line in asked.prompts.read_text(encoding="utf-8").splitlines()]
+    lines = asked.prompts.read_text(encoding="utf-8").splitlines()
+    prompts = [text_of(json.loads(line)["prompt"], f"{asked.prompts}:{i}") for i, line in enumerate(lines, 1)]
     asked.out.mkdir(parents=True, exist_ok=True)
     await initialize_pyrit_async(
         "SQLite", db_path=asked.out / "pyrit.db", load_defaults=False, env_files=[], silent=True, seed=1

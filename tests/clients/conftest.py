@@ -76,7 +76,7 @@ def run_program(tmp_path: Path) -> Run:
         binaries = ENVIRONMENTS / environment / "bin"
         if not (binaries.parent / ".installed").exists():
             missing = f"there is no environment for {environment}: make clients"
-            if os.environ.get("ACCORD_REQUIRE_CLIENTS"):
+            if environment in os.environ.get("ACCORD_REQUIRE_CLIENTS", "").split():
                 pytest.fail(missing)
             pytest.skip(missing)
         own = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}

@@ -19,7 +19,8 @@ ATTACKS = ("plain", "rot13", "base64", "skeleton-key")
 def attacked(run_program: Run, address: str, model: str, folder: Path) -> dict[str, list[dict[str, Any]]]:
     """What the documented command leaves, by attack. An answer without a text is asked for twice, and not ten times."""
     prompts = folder / "prompts.jsonl"
-    prompts.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in PROMPTS))
+    given: list[Any] = [*PROMPTS[1:], [{"role": "user", "content": PROMPTS[0]}]]  # as red-team suites have them
+    prompts.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in given))
     command = (EXAMPLES / "pyrit_attack.py", f"{address}/v1", model, "prompts.jsonl", "said", "--max-tokens", "24")
     said = run_program("pyrit", *command, RETRY_MAX_NUM_ATTEMPTS="2")
     found = {
@@ -37,6 +38,7 @@ def test_attacks(run_program: Run, address: str, long_model: Path, tmp_path: Pat
     for name, rows in found.items():
         assert len(rows) >= 2  # the model may end its turn at once, which PyRIT takes for no answer
         for row in rows:
+            assert row["prompt"] in PROMPTS
             assert (row["sent"] == row["prompt"]) == (name in ("plain", "skeleton-key"))
             ((text,),) = policy.sample([conversation(tmp_path, row)], max_response_tokens=24, temperature=0)
             assert row["completion"] == text
