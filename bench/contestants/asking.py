@@ -38,7 +38,7 @@ def ask_at_once(port: int, bodies: Sequence[Mapping[str, Any]]) -> tuple[list[As
         return found, time.perf_counter() - began
 
 
-def ask(port: int, body: Mapping[str, Any], patience: float = 3600) -> Asked:
+def ask(port: int, body: Mapping[str, Any], patience: float = 1200) -> Asked:
     """patience: seconds between two pieces of an answer."""
     began, first, pieces = time.perf_counter(), None, []
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patience)

@@ -21,7 +21,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from bench.contestants.asking import ask_at_once, is_ready
-from bench.contestants.shared import Report, finish, peak_of, read_rows, settings
+from bench.contestants.shared import Report, finish, peak_of, processor_seconds_of, read_rows, settings
 
 _START = 600  # seconds
 
@@ -36,7 +36,9 @@ def main() -> None:
     with serving(asked) as (process, port):
         report.facts["start"] = time.perf_counter() - began
         ask_at_once(port, warmup)
+        before = processor_seconds_of(process.pid)
         answers, seconds = ask_at_once(port, timed)
+        report.facts["processor_seconds"] = processor_seconds_of(process.pid) - before
         peak = peak_of(process.pid)
     tokenizer = Tokenizer.from_file(str(Path(asked["model"]) / "tokenizer.json"))
     texts = [answer.text for answer in answers]

@@ -45,6 +45,7 @@ def test_a_server_is_started_asked_and_stopped(
     assert report["phases"]["answer, p95"] == [max(last)]
     assert report["peak_bytes"] > 2**27  # of the server, which has loaded torch
     assert report["facts"]["start"] > 0
+    assert 0 < report["facts"]["processor_seconds"] < 60
 
 
 def test_chats_are_the_same_for_whoever_is_asked(tiny_model: Path, tmp_path: Path) -> None:
