@@ -128,11 +128,26 @@ def _high_water(pid: str) -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
-def _children() -> list[str]:
+def _children(of: str = "self") -> list[str]:
     try:
-        return [pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+        tasks = Path(f"/proc/{of}/task").iterdir()
+        return [pid for task in tasks for pid in (task / "children").read_text().split()]
     except OSError:
         return []
+
+
+def peak_of(pid: int) -> int:
+    """The most memory that a living process had, and all that descend from it: the sum of their peaks."""
+    own = str(pid)
+    return _high_water(own) + sum(peak_of(int(child)) for child in _children(own))
+
+
+def processor_seconds_of(pid: int) -> float:
+    """What a living process has computed, and all that descend from it: on a machine that does other work, too, this
+    says more than the time that went by."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # user and system
+    return own + sum(processor_seconds_of(int(child)) for child in _children(str(pid)))
 
 
 def versions(names: Sequence[str] = PACKAGES) -> dict[str, str]:

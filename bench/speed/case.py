@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from bench.speed.material import Batch, Material
 
 Settings = dict[str, Any]
-Kind = Literal["train", "policy", "sampling", "startup"]
+Kind = Literal["train", "policy", "sampling", "serving", "startup"]
 Make = Literal["pairs", "demonstrations", "rankings", "made_up", "prompts", "conversations", "nothing"]
 
 

@@ -23,6 +23,8 @@ from bench.speed.contestants import (
     REJECT,
     REWARD,
     SAMPLING,
+    SERVING,
+    SERVING_OPTIONS,
     SFT,
     groups,
 )
@@ -107,6 +109,13 @@ def _scaling() -> dict[str, Case]:
         about = f"a DPO step of 2 pairs, 256 tokens, a random Llama of {model.upper()}"
         found[f"model-{model}"] = _train(about, "dpo", _CACHED, "made_up", 2, of={"length": 256}, model=model)
     return {f"scaling-{name}": replace(case, rounds=3) for name, case in found.items()}
+
+
+def _served(about: str, contestants: Mapping[str, Contestant]) -> Case:
+    """64 chats at once, after 8 that are not timed."""
+    settings = {"num_warmup": 8, "shortest": 16, "longest": 128, "seed": 1}
+    smoke = {"num_warmup": 1, "longest": 16}
+    return Case(about, "serving", contestants, "conversations", {"size": 72}, settings, rounds=3, smoke=smoke)
 
 
 def _on_gpu() -> dict[str, Case]:
@@ -199,6 +208,8 @@ CASES: dict[str, Case] = {
         make="conversations",
         rounds=3,
     ),
+    "serving": _served("64 chats at once over HTTP, answers of 16 to 128 tokens", SERVING),
+    "serving-options": _served("the same, drawn at temperature 1, with top_p, and with logprobs", SERVING_OPTIONS),
     "startup": Case(
         "what a command takes that computes nothing",
         "startup",

@@ -109,6 +109,49 @@ SAMPLING = {
     "vllm": Contestant("vllm_sample", "vllm"),
 }
 
+
+def server(
+    environment: str, *words: str, called: str = "served", asks: Settings | None = None, **own: str
+) -> Contestant:
+    """own: variables of its process."""
+    return Contestant(
+        "server", environment, "bfloat16", {"server": list(words), "called": called, "asks": asks or {}}, own
+    )
+
+
+def accord_server(**asks: Any) -> Contestant:
+    return server("accord", "python", "-m", "accord", "serve", "served={model}", "--port", "{port}", asks=asks)
+
+
+def transformers_server(*words: str) -> Contestant:
+    whole = ("transformers", "serve", "{model}", "--device", "cpu", "--dtype", "bfloat16", "--port", "{port}", *words)
+    return server("transformers", *whole, called="{model}")
+
+
+SERVING = {
+    "accord": accord_server(),
+    "transformers": transformers_server(),
+    # With the cache of `bench.contestants.generation`: by default it takes nine tenths of a processor's memory.
+    "transformers-continuous": transformers_server(
+        "--continuous-batching", "--cb-num-blocks", "256", "--cb-max-batch-tokens", "2048"
+    ),
+    "vllm": server(
+        "vllm",
+        # Its command `vllm serve` looks for a package of another name.
+        *("python", "-m", "vllm.entrypoints.openai.api_server", "--model", "{model}", "--served-model-name", "served"),
+        *("--dtype", "bfloat16", "--enforce-eager"),
+        *("--max-model-len", "2048", "--host", "127.0.0.1", "--port", "{port}"),
+        VLLM_CPU_KVCACHE_SPACE="2",
+        VLLM_NO_USAGE_STATS="1",
+    ),
+}
+SERVING_OPTIONS = {
+    "accord": accord_server(temperature=1),
+    "accord-greedy": accord_server(),
+    "accord-top-p": accord_server(temperature=1, top_p=0.9),
+    "accord-logprobs": accord_server(temperature=1, logprobs=True, top_logprobs=5),
+}
+
 # Micro-batches that fill a GPU. What a step computes is the same.
 FULL: Settings = {"max_tokens": 16_384}
 GPU_DPO = {

@@ -48,7 +48,7 @@ def test_a_model_that_is_a_reward_scores(tiny_model: Path, reward: Path, monkeyp
     ("arguments", "message"),
     [
         (["MODEL", "--best-of", "2"], "--best-of wants a policy and one reward that chooses, and there are 1 and 0"),
-        (["MODEL", "--reward", "r=RM", "--best-of", "33"], "--best-of 33 is more than can be written at once"),
+        (["MODEL", "--reward", "r=RM", "--best-of", "65"], "--best-of 65 is more than can be written at once"),
         (["a=MODEL", "--reward", "a=RM"], "two models are called 'a'\n  Call one of them otherwise"),
         (["MODEL", "--host", "0.0.0.0"], "other machines reach 0.0.0.0"),
         (["MODEL", "--reward", "nothing"], "there is no reward 'nothing'"),

@@ -1,7 +1,7 @@
 """Real clients, each in an environment of its own, and a real server. `make clients` makes the environments.
 
-A further client is a file in `requirements/`, whose name is the environment's, a program that runs in it and writes
-what it saw as JSON, and a test that runs the program.
+A further client is a file in `requirements/`, whose name is the environment's, and a test that runs in it what a user
+runs: the client's own command, a program of `examples/clients`, or one of this folder that writes what it saw as JSON.
 """
 
 from __future__ import annotations
@@ -18,9 +18,13 @@ from typing import Any
 import pytest
 
 from accord.models.scalar import Normalisation, ScalarModel
+from tests.fixtures.tiny_model import make_model
 
 HERE = Path(__file__).parent
-ENVIRONMENTS = HERE.parents[1] / "build" / "clients"
+ROOT = HERE.parents[1]
+ENVIRONMENTS = ROOT / "build" / "clients"
+EXAMPLES = ROOT / "examples" / "clients"  # what docs/red-team.md runs
+FOREIGN = ("PYTHON", "OPENAI", "ACCORD", "XDG", "INSPECT", "HF_")  # variables that are not a client's
 
 Run = Callable[..., Any]
 
@@ -49,29 +53,51 @@ def reward_folder(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def address(tiny_model: Path, reward_folder: Path) -> Iterator[str]:
-    """Of a server with the policy "tiny" and the reward "rm", without a key."""
-    with serving(f"tiny={tiny_model}", f"rm={reward_folder}") as url:
+def long_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With room for attacks, which are long."""
+    folder = make_model(tmp_path_factory.mktemp("long") / "long")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 8192}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def address(tiny_model: Path, long_model: Path, reward_folder: Path) -> Iterator[str]:
+    """Of a server with the policies "tiny" and "long" and the reward "rm", without a key."""
+    with serving(f"tiny={tiny_model}", f"long={long_model}", f"rm={reward_folder}") as url:
         yield url
 
 
 @pytest.fixture
-def run_client(tmp_path: Path) -> Run:
+def run_program(tmp_path: Path) -> Run:
+    """Runs a program in a client's environment, at home in `tmp_path`, with nobody to speak to but this machine."""
+
+    def run(environment: str, program: str | Path, *arguments: str, **variables: str) -> str:
+        binaries = ENVIRONMENTS / environment / "bin"
+        if not (binaries.parent / ".installed").exists():
+            missing = f"there is no environment for {environment}: make clients"
+            if environment in os.environ.get("ACCORD_REQUIRE_CLIENTS", "").split():
+                pytest.fail(missing)
+            pytest.skip(missing)
+        own = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
+        own |= {"HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf"), "NO_PROXY": "127.0.0.1"}
+        # A program without a folder is one of the client's own.
+        path = binaries / program if Path(program).name == str(program) else Path(program)
+        command = [str(binaries / "python"), str(HERE / "loopback.py"), str(path), *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=own | variables, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def run_client(run_program: Run, tmp_path: Path) -> Run:
     """Runs a program of this folder in a client's environment; what it wrote."""
 
     def run(environment: str, program: str, *arguments: str, **variables: str) -> Any:
-        python = ENVIRONMENTS / environment / "bin" / "python"
-        if not (python.parents[1] / ".installed").exists():
-            missing = f"there is no environment for {environment}: make clients"
-            if os.environ.get("ACCORD_REQUIRE_CLIENTS"):
-                pytest.fail(missing)
-            pytest.skip(missing)
         out = tmp_path / "out.json"
-        own = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "OPENAI", "ACCORD"))}
-        own |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf"), "NO_PROXY": "127.0.0.1", **variables}
-        command = [str(python), str(HERE / program), str(out), *arguments]
-        done = subprocess.run(command, cwd=HERE, env=own, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        run_program(environment, HERE / program, str(out), *arguments, **variables)
         return json.loads(out.read_text())
 
     return run

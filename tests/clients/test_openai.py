@@ -15,7 +15,7 @@ def test_all_that_the_sdk_asks(run_client: Run, address: str, tiny_model: Path, 
     found = run_client("openai", "run_openai.py", address, "any")
     policy = accord.Policy(Policy.load(tiny_model), tiny_model)
     ((text,),) = policy.sample(["Hello."], max_response_tokens=12, temperature=0)
-    assert found["models"] == ["tiny", "rm"]
+    assert found["models"] == ["tiny", "long", "rm"]
 
     (choice,) = found["chat"]["choices"]
     assert choice["message"]["content"] == text

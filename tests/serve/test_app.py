@@ -96,7 +96,7 @@ def test_a_body_that_is_no_json_is_said(client: TestClient) -> None:
         ({"messages": [{"role": "user", "content": "word " * 3000}]}, 400, "and the model reads and writes at most"),
         ({"max_tokens": 0}, 400, "max_tokens: Input should be greater than or equal to 1"),
         ({"temperature": -1}, 400, "temperature: Input should be greater than or equal to 0"),
-        ({"n": 33}, 400, "n: Input should be less than or equal to 32"),
+        ({"n": 65}, 400, "n: Input should be less than or equal to 64"),
         ({"top_p": 0}, 400, "top_p: Input should be greater than 0"),
         ({"top_p": 1.5}, 400, "top_p: Input should be less than or equal to 1"),
         ({"logprobs": True, "top_logprobs": 21}, 400, "top_logprobs: Input should be less than or equal to 20"),

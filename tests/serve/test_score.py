@@ -150,9 +150,9 @@ def test_a_stream_has_the_best_once_it_is_known(best: TestClient) -> None:
 
 
 def test_what_no_best_of_n_can_be_of(best: TestClient) -> None:
-    answer = ask(best, n=9)
+    answer = ask(best, n=17)
     assert answer.status_code == 400
-    why = "each answer is the best of 4, and 32 are written at once: n is at most 8"
+    why = "each answer is the best of 4, and 64 are written at once: n is at most 16"
     assert answer.json()["error"]["message"] == why
     answer = best.post("/v1/completions", json={"model": "one", "prompt": "x"})
     assert (answer.status_code, "ask /v1/chat/completions" in answer.text) == (400, True)
@@ -160,9 +160,9 @@ def test_what_no_best_of_n_can_be_of(best: TestClient) -> None:
 
 def test_a_best_of_n_that_cannot_be_is_refused_at_the_start() -> None:
     check_best_of(1, 3, 0)
-    check_best_of(32, 2, 1)
+    check_best_of(64, 2, 1)
     for arguments in ((2, 1, 0), (2, 1, 2), (2, 0, 1)):
         with pytest.raises(UserError, match="--best-of wants a policy and one reward"):
             check_best_of(*arguments)
-    with pytest.raises(UserError, match="--best-of 33 is more than can be written at once"):
-        check_best_of(33, 1, 1)
+    with pytest.raises(UserError, match="--best-of 65 is more than can be written at once"):
+        check_best_of(65, 1, 1)

@@ -10,7 +10,7 @@ import pytest
 import accord
 from accord.engine.sampler import Sampler
 from accord.models.policy import Policy
-from accord.serve.worker import Failed, Piece, PromptRead, Question, Worker
+from accord.serve.worker import NUM_SLOTS, Failed, Piece, PromptRead, Question, Worker
 from accord.types import Message, Prompt
 
 
@@ -93,7 +93,7 @@ def test_a_cancelled_question_leaves_its_slots(worker: Worker, monkeypatch: pyte
 
     monkeypatch.setattr(Sampler, "step", step)
     heard: list[object] = []
-    number = worker.ask(question(worker, "one", max_response_tokens=400, num_samples=32), heard.append)
+    number = worker.ask(question(worker, "one", max_response_tokens=400, num_samples=NUM_SLOTS), heard.append)
     begun.wait(10)
     worker.cancel(number)
     go_on.set()

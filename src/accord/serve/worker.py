@@ -21,7 +21,7 @@ from accord.text.streaming import StreamDecoder
 from accord.text.token_bytes import TokenBytes
 from accord.types import Prompt
 
-NUM_SLOTS = 32
+NUM_SLOTS = 64
 DEFAULT_TOKENS = 512  # of a response, where nobody says how many
 _READ_TOKENS = 4096  # of prompts in one turn, between which responses are written on
 

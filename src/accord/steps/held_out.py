@@ -117,8 +117,8 @@ def _files(link: Link) -> list[Path]:
 
 
 def _walk(links: Iterable[Link], follows: Callable[[PlannedStep, str], bool]) -> Iterator[Link]:
-    """The links, and all that is behind them by the inputs of a step that `follows` says yes to, each once. What a mixture
-    holds out shares no prompt with what else it was made of, and nothing is behind it."""
+    """The links, and all that is behind them by the inputs of a step that `follows` says yes to, each once. What a
+    mixture holds out shares no prompt with what else it was made of, and nothing is behind it."""
     found: set[tuple[str, str | None]] = set()
     waiting = list(links)
     while waiting:
