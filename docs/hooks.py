@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from accord.plan import INTERNAL, refs_of
+from accord.plan import INTERNAL
+from accord.references import refs_of
 from accord.steps.base import Ref, StepConfig
 from accord.steps.registry import STEPS
 

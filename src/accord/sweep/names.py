@@ -56,6 +56,7 @@ LOGGED: Final[dict[str, Names]] = {
 MEASURED: Final[dict[str, Names]] = {
     "sft": ("loss", "perplexity"),
     "reward": ("loss", "accuracy"),
+    "piecewise": (),
     "dpo": ("loss", *_PAIRS, "nll_loss"),
     "kto": ("loss", *_REWARDS, "kl"),
 }
@@ -106,7 +107,7 @@ def logged_by(step: PlannedStep) -> frozenset[str] | None:
     watched = step.parents.get("watch", ())
     names |= {f"watch/{link.name}" for link in watched}
     names |= {f"spread/{link.name}" for link in watched if _of_several(link.step)}
-    if step.parents.get("validation"):
+    if step.parents.get("validation") and MEASURED[step.kind]:
         names |= {f"eval_{name}" for name in MEASURED[step.kind]} | {"best_eval_loss", "best_step"}
     else:
         names -= {name for name in names if name.startswith("validation.")}
