@@ -17,9 +17,11 @@ from accord.steps.base import StepKind
 from accord.steps.registry import STEPS
 from accord.store.artifacts import Artifact, Store
 from tests.fixtures.counting import CountConfig, World, store
+from tests.fixtures.made_up_data import made_up
 from tests.fixtures.plans import changed, plan_of
+from tests.fixtures.recipes import run_steps
 
-__all__ = ["store"]
+__all__ = ["made_up", "store"]
 
 ROUNDS = """\
 model: tiny
@@ -241,6 +243,44 @@ def test_what_the_store_knows_of_a_plan(store: Store):
     plan, ended = plan_in(store, recipe, world.registry)
     assert [step.name for step in plan.steps] == ["model", "count-1", "look-1", "last"]
     assert ended == {"repeat": "round 1 is the last of 4: it has seen enough"}
+
+
+LOOP = """
+  - sft: {data: mine.demos, learning_rate: 1e-3}
+  - reward_rule: {name: rule, rule: length}
+  - repeat:
+      rounds: 2
+      steps:
+        - sample: {prompts: mine.prompts, policies: [latest, previous], max_response_tokens: 6}
+        - collect: {comparisons: sample, reward: rule, noise: 0.1}
+        - reward: {data: collect@all, start: sft, learning_rate: 1e-3}
+        - reject: {prompts: mine.prompts, reward: reward, sampler: latest, earlier: reject@earlier,
+                   num_samples: 2, max_response_tokens: 6, learning_rate: 1e-3}
+        - evaluate: {name: compare, policies: [latest, previous], baseline: previous, by: rule, prompts: mine.prompts,
+                     num_samples: 2, max_response_tokens: 6}
+"""
+
+
+def test_two_rounds_on_a_model(made_up: str, tmp_path: Path, tiny_model: Path):
+    run_dir = run_steps(tmp_path, tiny_model, LOOP, say=lambda _: None)
+    rows = json.loads((run_dir / "plan.json").read_text())["steps"]
+    assert [row["name"] for row in rows][-10:-5] == ["sample-1", "collect-1", "reward-1", "reject-1", "compare-1"]
+
+    def parents(step: str, field: str) -> list[str]:
+        manifest = json.loads((run_dir / "steps" / step / "manifest.json").read_text())
+        keys = {row["key"]: row["name"] for row in rows}
+        return [keys[one["key"]] for one in manifest["parents"].get(field, [])]
+
+    assert parents("reward-2", "data") == ["collect-1", "collect-2"]
+    assert parents("sample-2", "policies") == ["reject-1", "sft"]
+    assert parents("reject-2", "start") == ["sft"]
+    assert parents("reject-2", "sampler") == ["reject-1"]
+    assert parents("reject-2", "earlier") == ["reject-1"]
+    assert parents("reject-1", "earlier") == []
+    assert parents("compare-2", "policies") == ["reject-2", "reject-1"]
+    results = json.loads((run_dir / "steps/compare-2/results.json").read_text())
+    assert list(results["policies"]) == ["reject-2", "reject-1"]
+    assert results["baseline"] == "reject-1"
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,9 @@ class References:
             if placed.round and ref.wants == "policy":
                 found = list(dict.fromkeys(found))  # in the first round, `latest` and `previous` are one
             if names and not found:
+                if config_type.model_fields[field].default in ((), None):
+                    del settled[field]  # a list of what there is, which is nothing yet
+                    continue
                 what = f"in round {placed.round.number if placed.round else 1} there is nothing of {given!r} yet"
                 raise UserError(what, where=self.where(placed.spec, (field,)), remedy=_LATER)
             one = isinstance(given, str) and len(found) == 1 and "@" not in given
