@@ -34,7 +34,7 @@ def write_report(run_dir: Path, store: Store) -> None:
         raise UserError("this is not the plan of a run", where=str(run_dir / "plan.json"), remedy=_AGAIN)
     done = [row for row in plan["steps"] if row["artifact"]]
     folders = {row["name"]: store.root / row["artifact"] for row in done}
-    evaluations = [folders[row["name"]] for row in done if (folders[row["name"]] / RESULTS).is_file()]
+    evaluations = [folders[row["name"]] for row in done if (folders[row["name"]] / SAMPLES).is_file()]
     results: dict[str, Any] = _read_json(evaluations[-1] / RESULTS) if evaluations else {}
     samples = _read_json(evaluations[-1] / SAMPLES) if evaluations else []
     seconds = {row["name"]: row["seconds"] for row in done}
@@ -58,7 +58,7 @@ def write_report(run_dir: Path, store: Store) -> None:
 
 
 def _step_view(row: Mapping[str, Any], folder: Path) -> StepView:
-    log, evaluation = folder / METRICS, folder / EVALUATION
+    log, evaluation, table = folder / METRICS, folder / EVALUATION, folder / RESULTS
     return StepView(
         name=row["name"],
         kind=row["kind"],
@@ -68,6 +68,7 @@ def _step_view(row: Mapping[str, Any], folder: Path) -> StepView:
         config=row["config"],
         metrics=MetricsLog(log).read() if log.is_file() else [],
         evaluation=_read_json(evaluation) if evaluation.is_file() else {},
+        accuracies=_read_json(table) if row["kind"] == "accuracy" else {},
     )
 
 

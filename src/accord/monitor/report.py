@@ -16,10 +16,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from accord.monitor import health, pictures
+from accord.monitor.accuracy_table import Measure, accuracy_table, measured
 from accord.monitor.calibration_picture import calibration
 from accord.monitor.panels import CLIPPING, ON_POLICY, PANELS
 from accord.monitor.svg import INK
-from accord.monitor.values import ABSENT, clean, duration, fixed, number, percent, table
+from accord.monitor.values import clean, duration, fixed, number, percent, table
 from accord.monitor.verdict import judge
 
 NUM_SAMPLES: Final = 12  # shown side by side
@@ -47,7 +48,7 @@ COLUMNS: Final[Mapping[str, tuple[str, Callable[[object], str], str]]] = {
 @dataclass(frozen=True)
 class StepView:
     """One step of a run. seconds: what it took when it ran. metrics: the rows of its metrics.jsonl. evaluation: its
-    evaluation.json, where a reward model has one."""
+    evaluation.json, where a reward model has one. accuracies: the results.json of a step that measures several."""
 
     name: str
     kind: str
@@ -57,6 +58,7 @@ class StepView:
     config: dict[str, Any]
     metrics: list[dict[str, float]] = field(default_factory=list)
     evaluation: Mapping[str, Any] = field(default_factory=dict)
+    accuracies: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,14 +72,6 @@ class RunView:
     samples: list[dict[str, Any]]
     created: str
     versions: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """A cell of a table: a number as text, and its interval as text or ""."""
-
-    text: str
-    interval: str = ""
 
 
 def build_report(run: RunView) -> str:
@@ -120,6 +114,7 @@ def build_report(run: RunView) -> str:
         num_pairs=_count(reward_model.get("num_pairs")),
         accuracy=Markup(pictures.accuracy_lines(reward_model)),
         calibrations=_calibrations(run.steps),
+        accuracies=[(step.name, accuracy_table(step.accuracies)) for step in run.steps if step.accuracies],
         curves=_curves(run.steps),
         samples=_samples(run.samples, colours),
         num_samples=len(run.samples),
@@ -151,7 +146,9 @@ def _missing(run: RunView, policies: Mapping[str, Any], reward_model: Mapping[st
     without_kl = [clean(name, 60) for name, row in policies.items() if number(row.get("kl")) is None]
     if without_kl:
         found.append(f"No KL was measured for {', '.join(without_kl)}.")
-    judged = number(reward_model.get("accuracy")) is not None or any(step.evaluation for step in run.steps)
+    judged = number(reward_model.get("accuracy")) is not None or any(
+        step.evaluation or step.accuracies for step in run.steps
+    )
     if not judged and (not policies or any(step.kind == "reward" for step in run.steps)):
         found.append("No accuracy of a reward model on held-out pairs was measured.")
     if not run.samples:
@@ -177,17 +174,9 @@ def _not_drawn(policies: Mapping[str, Any], trajectories: Mapping[str, Any]) -> 
 def _cells(row: Mapping[str, Any], columns: Sequence[Column], is_baseline: bool) -> list[Measure]:
     """The cells of one row of the table of policies."""
     return [
-        Measure("baseline") if is_baseline and key.endswith("win_rate") else _measure(row, key, write, unit)
+        Measure("baseline") if is_baseline and key.endswith("win_rate") else measured(row, key, write, unit)
         for key, _, write, unit in columns
     ]
-
-
-def _measure(row: Mapping[str, Any], key: str, write: Any, unit: str = "") -> Measure:
-    if number(row.get(key)) is None:
-        return Measure(ABSENT)
-    low, high = row.get(f"{key}_low"), row.get(f"{key}_high")
-    interval = "" if number(low) is None or number(high) is None else f"{write(low)} to {write(high)}"
-    return Measure(write(row[key]) + unit, interval)
 
 
 def _count(value: object) -> str:

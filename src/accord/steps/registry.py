@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from accord.steps import (
+    accuracy,
     collect,
     combine,
     data,
@@ -49,4 +50,5 @@ STEPS: dict[str, StepKind] = {
     "kto": kto.STEP,
     "online_dpo": online_dpo.STEP,
     "evaluate": evaluate.STEP,
+    "accuracy": accuracy.STEP,
 }
