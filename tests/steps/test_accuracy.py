@@ -112,6 +112,17 @@ def test_two_models_and_the_data_of_each(tmp_path: Path, tiny_model: Path):
         assert text in page
 
 
+def test_it_stands_beside_an_evaluation_of_policies(tmp_path: Path, tiny_model: Path):
+    keys = "policies: [start], by: warm, prompts: mine.prompts, num_prompts: 2, num_samples: 2, max_response_tokens: 4"
+    steps = RULES + f"  - evaluate: {{{keys}}}\n"
+    run = run_steps(tmp_path, tiny_model, steps + "  - accuracy: {rewards: short, data: mine.helpful}\n")
+    write_report(run, Store(tmp_path / "store"))
+    assert json.loads((run / "results.json").read_text())["policies"].keys() == {"start"}
+    page = (run / "report.html").read_text()
+    assert "<h2>Policies</h2>" in page
+    assert "on mine.helpful" in page
+
+
 ROUNDS = """\
   - reward: {name: gold, data: mine.helpful, learning_rate: 3.0e-3, batch_size: 8}
   - repeat:
