@@ -73,6 +73,7 @@ def _step_view(row: Mapping[str, Any], folder: Path) -> StepView:
         summary=_read_json(folder / SUMMARY) if row["kind"] in OPINIONS else {},
         results=_read_json(folder / RESULTS) if row["kind"] == "redteam" else {},
         broken=_broken(folder, row["config"]["policies"]) if row["kind"] == "redteam" else (),
+        accuracies=_read_json(folder / RESULTS) if row["kind"] == "accuracy" else {},
     )
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from accord.algorithms.calibration import (
     Platt,
     auc,
+    average_precision,
     confidence,
     ece,
     log_loss,
@@ -137,3 +138,19 @@ def test_precision_and_recall_by_hand() -> None:
     nothing, recall = precision_recall([0, 0], [1, 0])
     assert math.isnan(nothing)
     assert recall == 0.0
+
+
+def test_average_precision_by_hand() -> None:
+    # from the highest: true, false, true; then recall is whole: (1 + 2/3) / 2
+    assert average_precision([4, 3, 2, 1], [1, 0, 1, 0]) == pytest.approx(5 / 6)
+    assert average_precision([4, 3, 3, 1], [1, 0, 1, 0]) == pytest.approx((1 + 2 / 3) / 2)  # equal ones together
+    assert average_precision([0, 0, 0, 0], [1, 0, 0, 0]) == 0.25  # a model that knows nothing
+    assert average_precision([1, 2], [1, 1]) == 1.0
+    assert math.isnan(average_precision([1, 2], [0, 0]))
+
+
+def test_average_precision_counts_weights_as_repetitions() -> None:
+    repeated = average_precision([4, 4, 3, 2, 2, 2], [1, 1, 0, 1, 1, 1])
+    assert average_precision([4, 3, 2, 1], [1, 0, 1, 0], [2, 1, 3, 0]) == pytest.approx(repeated)
+    assert average_precision([9, 4, 3], [0, 1, 0], [0, 1, 1]) == 1.0  # of weight 0 before all others
+    assert math.isnan(average_precision([4, 3], [1, 0], [0, 1]))

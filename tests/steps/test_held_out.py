@@ -250,3 +250,17 @@ TRAINED_ON = "Evaluate on prompts that no policy was trained on."
 def test_prompts_that_were_trained_on(steps: str, policies: str, prompts: str, says: str | None) -> None:
     keys = BY_GOLD.replace("mine.test_prompts", prompts)
     assert told(steps, policies, keys) == ({"prompts": f"{says} {TRAINED_ON}"} if says else {})
+
+
+def test_a_mixture_hands_on_what_it_is_made_of_but_not_to_what_it_holds_out() -> None:
+    mixed = (
+        "  - mix: {main: mine.proxy, others: mine.other, validation: 0.1}\n"
+        "  - reward: {name: proxy, data: mix}\n"
+        "  - reward_function: {name: gold, file: rules.py, function: long}\n"
+    )
+    evaluate = f"  - evaluate: {{policies: [start], by: gold, proxy: proxy, second: [mine.other], {HELD_OUT}}}\n"
+    (caution,) = planned(mixed + evaluate).cautions
+    assert "the second evaluator learned from the same data (mine.other) as proxy" in caution
+    assert planned(mixed + evaluate.replace("mine.other]", "mix.validation]")).cautions == ()
+    (caution,) = planned(mixed + evaluate.replace("mine.other]", "mix]")).cautions
+    assert "(mine.other, mine.proxy, mix.train) as proxy" in caution

@@ -95,3 +95,12 @@ def test_watched_rewards_that_are_made_of_several_have_a_spread() -> None:
     found = logged_by(make_plan(parse_recipe(HEAD + several, Path("r.yaml")), STEPS).step("rloo"))
     assert found is not None
     assert {name for name in found if name.startswith("spread/")} == {"spread/reward", "spread/ens", "spread/both"}
+
+
+def test_a_table_of_reward_models_is_no_evaluation_of_policies() -> None:
+    both = plan(EVALUATE + "  - accuracy: {rewards: [proxy, gold], data: mine.gold_test}\n")
+    assert choose(None, None, both, STEPS) == choose(None, None, plan(), STEPS)
+    metric = "accuracy:accuracy.proxy.mine.gold_test"
+    assert choose(metric, None, both, STEPS) == Metric("accuracy.proxy.mine.gold_test", "accuracy")
+    with pytest.raises(UserError, match=r"Did you mean 'accuracy:accuracy.proxy.mine.gold_test'"):
+        choose("accuracy:accuracy.proxi.mine.gold_test", None, both, STEPS)

@@ -159,3 +159,19 @@ def precision_recall(found_n: ArrayLike, true_n: ArrayLike) -> tuple[float, floa
     found, true = np.asarray(found_n, dtype=bool), np.asarray(true_n, dtype=bool)
     both, num_found, num_true = int((found & true).sum()), int(found.sum()), int(true.sum())
     return both / num_found if num_found else float("nan"), both / num_true if num_true else float("nan")
+
+
+def average_precision(score_n: ArrayLike, true_n: ArrayLike, weight_n: ArrayLike | None = None) -> float:
+    """The area under precision over recall, in steps: the sum over the different scores, from the highest down, of the
+    recall that each adds times the precision down to it, equal scores together. NaN where nothing is true.
+
+    Without knowledge it is the share of what is true. weight_n: how often each counts, as in a bootstrap.
+    """
+    true = np.asarray(true_n, dtype=np.float64)
+    weight = np.ones_like(true) if weight_n is None else np.asarray(weight_n, dtype=np.float64)
+    _, level = np.unique(-np.asarray(score_n, dtype=np.float64), return_inverse=True)
+    hits, found = np.cumsum(np.bincount(level, weight * true)), np.cumsum(np.bincount(level, weight))
+    if not len(hits) or hits[-1] == 0:
+        return float("nan")
+    precision = np.divide(hits, found, out=np.zeros_like(hits), where=found > 0)
+    return float(np.diff(hits, prepend=0.0) @ precision / hits[-1])

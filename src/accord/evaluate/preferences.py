@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from accord.data.independence import groups_of
 from accord.data.records import JudgedComparison
 from accord.data.sources import is_builtin, read_parts
 from accord.errors import UserError, did_you_mean
+from accord.types import Ranking
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -131,7 +132,11 @@ def subsets_of(source: str, options: ReadOptions, reading: Reading, by: str | No
 
 def pairs_of(judged: list[JudgedComparison]) -> Pairs:
     """Every pair of responses whose mean grades differ, in the order of the comparisons."""
-    rankings = [derive_ranking(comparison, said, tie_below=0.0) for comparison, said in judged]
+    return pairs_in([derive_ranking(comparison, said, tie_below=0.0) for comparison, said in judged], judged)
+
+
+def pairs_in(rankings: Sequence[Ranking], judged: Sequence[JudgedComparison]) -> Pairs:
+    """The pairs of the comparisons' rankings, in their order."""
     groups = groups_of(rankings)
     rows: list[tuple[float, ...]] = []
     for at, (ranking, (_, said)) in enumerate(zip(rankings, judged, strict=True)):

@@ -16,13 +16,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from accord.monitor import health, pictures
+from accord.monitor.accuracy_table import Measure, accuracy_table, measured
 from accord.monitor.benchmarks_panel import benchmark_lines
 from accord.monitor.calibration_picture import calibration
 from accord.monitor.judges_panel import judge_panels
 from accord.monitor.panels import CLIPPING, ON_POLICY, PANELS
 from accord.monitor.red_team_panel import red_team_panel
 from accord.monitor.svg import INK
-from accord.monitor.values import ABSENT, clean, duration, fixed, number, percent, table
+from accord.monitor.values import clean, duration, fixed, number, percent, table
 from accord.monitor.verdict import judge
 
 NUM_SAMPLES: Final = 12  # shown side by side
@@ -53,7 +54,8 @@ COLUMNS: Final[Mapping[str, tuple[str, Callable[[object], str], str]]] = {
 class StepView:
     """One step of a run. seconds: what it took when it ran. metrics: the rows of its metrics.jsonl. evaluation: its
     evaluation.json, where a reward model has one. summary: its summary.json. results: what a suite of attacks found,
-    with the rows of `broken`, attacks that its last policy complies with and the one before it did not."""
+    with the rows of `broken`, attacks that its last policy complies with and the one before it did not. accuracies: the
+    results.json of a step that measures several reward models."""
 
     name: str
     kind: str
@@ -66,6 +68,7 @@ class StepView:
     summary: Mapping[str, Any] = field(default_factory=dict)
     results: Mapping[str, Any] = field(default_factory=dict)
     broken: Sequence[Mapping[str, Any]] = ()
+    accuracies: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,14 +82,6 @@ class RunView:
     samples: list[dict[str, Any]]
     created: str
     versions: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """A cell of a table: a number as text, and its interval as text or ""."""
-
-    text: str
-    interval: str = ""
 
 
 def build_report(run: RunView) -> str:
@@ -136,6 +131,7 @@ def build_report(run: RunView) -> str:
         benchmarks=benchmarks,
         benchmark_first=benchmark_first,
         calibrations=_calibrations(run.steps),
+        accuracies=[(step.name, accuracy_table(step.accuracies)) for step in run.steps if step.accuracies],
         curves=_curves(run.steps),
         samples=_samples(run.samples, colours),
         num_samples=len(run.samples),
@@ -167,7 +163,9 @@ def _missing(run: RunView, policies: Mapping[str, Any], reward_model: Mapping[st
     without_kl = [clean(name, 60) for name, row in policies.items() if number(row.get("kl")) is None]
     if without_kl:
         found.append(f"No KL was measured for {', '.join(without_kl)}.")
-    judged = number(reward_model.get("accuracy")) is not None or any(step.evaluation for step in run.steps)
+    judged = number(reward_model.get("accuracy")) is not None or any(
+        step.evaluation or step.accuracies for step in run.steps
+    )
     if not judged and (not policies or any(step.kind == "reward" for step in run.steps)):
         found.append("No accuracy of a reward model on held-out pairs was measured.")
     if not run.samples:
@@ -194,17 +192,9 @@ def _not_drawn(policies: Mapping[str, Any], trajectories: Mapping[str, Any]) -> 
 def _cells(row: Mapping[str, Any], columns: Sequence[Column], is_baseline: bool) -> list[Measure]:
     """The cells of one row of the table of policies."""
     return [
-        Measure("baseline") if is_baseline and key.endswith("win_rate") else _measure(row, key, write, unit)
+        Measure("baseline") if is_baseline and key.endswith("win_rate") else measured(row, key, write, unit)
         for key, _, write, unit in columns
     ]
-
-
-def _measure(row: Mapping[str, Any], key: str, write: Any, unit: str = "") -> Measure:
-    if number(row.get(key)) is None:
-        return Measure(ABSENT)
-    low, high = row.get(f"{key}_low"), row.get(f"{key}_high")
-    interval = "" if number(low) is None or number(high) is None else f"{write(low)} to {write(high)}"
-    return Measure(write(row[key]) + unit, interval)
 
 
 def _first(some: object) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from accord.steps import (
+    accuracy,
     collect,
     combine,
     data,
@@ -53,4 +54,5 @@ STEPS: dict[str, StepKind] = {
     "online_dpo": online_dpo.STEP,
     "evaluate": evaluate.STEP,
     "redteam": redteam.STEP,
+    "accuracy": accuracy.STEP,
 }

@@ -50,7 +50,9 @@ class Reading:
 
 def choose(metric: str | None, policy: str | None, plan: Plan, registry: Registry) -> Metric:
     """What the runs of a plan will be compared by. Raises UserError for what they will not have."""
-    evaluations = [step for step in plan.steps if registry[step.kind].produces == "results"]
+    evaluations = [
+        step for step in plan.steps if registry[step.kind].produces == "results" and "policies" in step.parents
+    ]
     if metric is not None and ":" in metric:
         name, _, key = metric.partition(":")
         if policy is not None:

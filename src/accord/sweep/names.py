@@ -41,7 +41,9 @@ _ONLINE: Final[Names] = ("loss", "frac_reward_zero_std", "pairs/num", "pairs/num
 # Rows of metrics, by the kind of the step. A kind that logs none has an empty one.
 LOGGED: Final[dict[str, Names]] = {
     **dict.fromkeys(("model", "data", "reward_model", "reward_function", "reward_rule", "reward_endpoint"), ()),
-    **dict.fromkeys(("combine", "piecewise", "mix", "sample", "collect", "judge", "evaluate", "redteam"), ()),
+    **dict.fromkeys(
+        ("combine", "piecewise", "mix", "sample", "collect", "judge", "evaluate", "redteam", "accuracy"), ()
+    ),
     "sft": _IMITATION,
     "reject": _IMITATION,
     "reward": (*_OPTIMIZER, "accuracy", "margin", "member"),
@@ -104,6 +106,8 @@ def logged_by(step: PlannedStep) -> frozenset[str] | None:
     names = {*LOGGED[step.kind], *_SUMMARY.get(step.kind, ())}
     if step.kind == "redteam":
         names |= {f"policies.{link.name}.{rate}" for link in step.parents["policies"] for rate in _OF_ATTACKED}
+    if step.kind == "accuracy":
+        names |= {f"accuracy.{one.name}.{of.name}" for one in step.parents["rewards"] for of in step.parents["data"]}
     watched = step.parents.get("watch", ())
     names |= {f"watch/{link.name}" for link in watched}
     names |= {f"spread/{link.name}" for link in watched if _of_several(link.step)}
