@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from lm_eval.tasks import TaskManager
 
 def main(out: str, task: str, model: str, arguments: str, as_chat: str) -> None:
     """arguments: of the model, as JSON."""
+    os.chdir(Path(__file__).parent)  # the tasks name their files from here
     found: Any = lm_eval.simple_evaluate(
         model=model,
         model_args=json.loads(arguments),
