@@ -13,12 +13,12 @@ from accord.plan import Plan
 from accord.recipe import parse_recipe
 from accord.run import run_recipe
 from accord.settled import plan_in
-from accord.steps.base import StepKind
+from accord.steps.base import Caution, StepKind
 from accord.steps.registry import STEPS
 from accord.store.artifacts import Artifact, Store
 from tests.fixtures.counting import CountConfig, World, store
 from tests.fixtures.made_up_data import made_up
-from tests.fixtures.plans import changed, plan_of
+from tests.fixtures.plans import REGISTRY, PpoConfig, changed, no_run, plan_of
 from tests.fixtures.recipes import run_steps
 
 __all__ = ["made_up", "store"]
@@ -91,6 +91,9 @@ def test_one_round_more_keeps_the_keys_of_those_before():
 
 
 def test_a_caution_is_said_once():
+    wary = StepKind("policy", 3, PpoConfig, no_run, check=lambda step: [Caution("reward", f"{step.name} is odd.")])
+    cautions = plan_of(ROUNDS, registry={**REGISTRY, "ppo": wary}).cautions
+    assert [one.partition(": ")[2] for one in cautions] == ["reject-1 is odd.", "ppo-3 is odd."]
     text = ROUNDS.replace("data: {reviews: made-up}", "data: {reviews: made-up, more: made-up}")
     assert len(plan_of(text).cautions) == 1
 
@@ -130,7 +133,7 @@ def test_a_caution_is_said_once():
         (
             "name: before, policies: [latest",
             "name: before, policies: [reject",
-            "r.yaml:8:before-1.policies: in round 1 t",
+            "r.yaml:8:before-1.policies.0: the step 'r",
         ),
         ("{name: proxy, start: latest}", "{name: proxy, start: reject}", "'reject' is not defined above in the round"),
         (
@@ -148,6 +151,40 @@ def test_every_mistake_has_its_place(old: str, new: str, message: str):
     with pytest.raises(UserError) as caught:
         plan_of(text)
     assert message in str(caught.value)
+
+
+def test_names_that_can_never_be_there_are_no_empty_list():
+    text = ROUNDS.replace("before, policies: [latest, previous]", "before, policies: [latest, reject]")
+    with pytest.raises(UserError, match="'reject' is not defined above in the round"):
+        plan_of(text)
+    text = ROUNDS.replace("  - repeat:", "  - evaluate: {name: early, policies: [sft, reject]}\n  - repeat:")
+    with pytest.raises(UserError, match="'reject' is a step of the repeated block 'repeat', which stands below"):
+        plan_of(text)
+
+
+def test_a_second_block_starts_from_what_the_first_has_made():
+    more = "  - repeat: {name: more, rounds: 2, start: reject, steps: [ppo: {name: upon, reward: proxy, prompts: "
+    plan = plan_of(ROUNDS + more + "reviews.prompts}]}\n")
+    assert [inputs(plan, f"upon-{n}", "start") for n in (1, 2)] == [["reject-3"]] * 2
+    assert inputs(plan, "upon-1", "reward") == ["proxy-3"]
+
+
+def test_rounds_by_set():
+    plan = plan_of(ROUNDS, ("ppo.from_round=2", "before.to_round=1"))
+    assert [step.name for step in plan.steps if step.name.startswith(("ppo", "before"))] == [
+        "before-1",
+        "ppo-2",
+        "ppo-3",
+    ]
+    with pytest.raises(UserError, match=r"--set ppo.from_round=0: `from_round` is not a round"):
+        plan_of(ROUNDS, ("ppo.from_round=0",))
+    (caution,) = plan_of(ROUNDS, ("repeat.rounds=2",)).cautions
+    assert caution == "r.yaml:11:ppo.from_round: it runs in none of the 2 rounds. Lower from_round, or add rounds."
+
+
+def test_values_by_round_are_for_rounds():
+    with pytest.raises(UserError, match=r"r.yaml:4:sft.optimizer.rate: `by_round` is for steps in a repeated block"):
+        plan_of(ROUNDS.replace("reviews.sft", "reviews.sft, optimizer: {rate: {by_round: [1]}}"))
 
 
 def test_a_list_takes_what_there_is():

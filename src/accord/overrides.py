@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from accord.errors import UserError, did_you_mean
-from accord.recipe import OVERRIDDEN, Block, Recipe, StepSpec, is_source, read_seed, with_key
+from accord.recipe import OVERRIDDEN, Block, Recipe, StepSpec, in_rounds, is_source, read_seed, with_key
 from accord.yaml_lines import KeyPath, parse_yaml
 
 
@@ -88,6 +88,7 @@ def _override_spec(
         for inner in spec.steps:
             if (changed := _override_spec(inner, name, keys, value, place)) is not None:
                 assert isinstance(changed, StepSpec)
+                changed = in_rounds(changed, lambda _: place)
                 return dataclasses.replace(spec, steps=tuple(changed if old is inner else old for old in spec.steps))
         return None
     if spec.name != name:

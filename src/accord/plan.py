@@ -7,6 +7,7 @@ step whose key is in the store is not run again, and changing one number runs ag
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,7 @@ from accord.store.digests import canonical
 from accord.yaml_lines import KeyPath
 
 INTERNAL = (MODEL, DATA)
+_ROUND = re.compile(r"(?<=\w)-\d+\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +101,9 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
             raise UserError(what, where=recipe.where(block, ("until",)), remedy=f"These can: {', '.join(known)}.")
     for placed in steps:
         planner.place(placed)
-    cautions = dict.fromkeys((*planner.cautions, *planner.unused_data()))  # of a step in a block, said once
     specs = {placed.spec.name: placed.spec for placed in steps}
-    return Plan(recipe, tuple(planner.done.values()), tuple(cautions), planner.references.rounds, specs)
+    cautions = (*planner.cautions.values(), *planner.unused_data(), *planner.never_run())
+    return Plan(recipe, tuple(planner.done.values()), cautions, planner.references.rounds, specs)
 
 
 def step_seed(seed: int, name: str) -> int:
@@ -116,16 +118,16 @@ class _Planner:
         self.recipe, self.registry = recipe, registry
         self.references = References(recipe, registry)
         self.done, self.where = self.references.done, self.references.where
-        self.cautions: list[str] = []
+        self.cautions: dict[object, str] = {}
 
     def place(self, placed: Placed) -> None:
         """A step of the recipe."""
         spec = placed.spec
         row = self.registry[spec.kind]
         config = self.references.settle(row.config, spec.config, placed)
-        self.add(spec.kind, spec.name, config, step_seed(self.recipe.seed, spec.name), spec)
         if placed.round:
             self.references.rounds[spec.name] = placed.round
+        self.add(spec.kind, spec.name, config, step_seed(self.recipe.seed, spec.name), spec)
 
     def add(self, kind: str, name: str, config: Mapping[str, Any], seed: int, spec: StepSpec | DataSpec | None) -> None:
         row = self.registry[kind]
@@ -150,15 +152,24 @@ class _Planner:
         what = "no step uses this data set. Name it in a step, or take it out."
         return [f"{self.where(data)}: {what}" for data in self.recipe.data if data.name not in used]
 
+    def never_run(self) -> list[str]:
+        """A caution for each step of a block whose rounds do not come."""
+        late = [(one, block) for block in self.recipe.blocks for one in block.steps if one.from_round > block.rounds]
+        what = "it runs in none of the {} rounds. Lower from_round, or add rounds."
+        return [f"{self.where(one, ('from_round',))}: {what.format(block.rounds)}" for one, block in late]
+
     def _check(self, step: PlannedStep, check: Check, spec: StepSpec | DataSpec | None) -> None:
         try:
             found = list(check(step))
         except Contradiction as error:
             raise UserError(error.what, where=nearest(self.recipe, spec, (error.key,)), remedy=error.remedy) from error
-        places = [nearest(self.recipe, spec, (one.key,)) for one in found]
-        self.cautions += [
-            f"{where}: {one.what} {one.remedy}".rstrip() for where, one in zip(places, found, strict=True)
-        ]
+        for one in found:
+            said = f"{nearest(self.recipe, spec, (one.key,))}: {one.what} {one.remedy}".rstrip()
+            # What holds of a step in every round is said once, of the first.
+            again = (
+                (spec.line, one.key, _ROUND.sub("", one.what)) if spec and step.name in self.references.rounds else said
+            )
+            self.cautions.setdefault(again, said)
 
     def _validate(self, row: StepKind, config: Mapping[str, Any], spec: StepSpec | DataSpec | None) -> StepConfig:
         try:

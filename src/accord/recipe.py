@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeGuard
 
@@ -167,6 +168,9 @@ class _Frame:
         size = len(path)
         return {where[size:]: line for where, line in self.lines.items() if len(where) > size and where[:size] == path}
 
+    def place_in(self, spec: StepSpec, key: str) -> str:
+        return f"{self.path}:{spec.key_lines.get((key,), spec.line)}:{spec.name}.{key}"
+
     def fail(self, path: KeyPath, what: str, remedy: str) -> NoReturn:
         raise UserError(what, where=self.where(path), remedy=remedy)
 
@@ -232,7 +236,10 @@ def _block(frame: _Frame, name: str, config: Mapping[str, Any], path: KeyPath, f
     for key in ("rounds", "steps"):
         if key not in config:
             frame.fail(path, f"the key {key!r} is missing", "Write `repeat: {rounds: 5, steps: [...]}`.")
-    steps = [_in_rounds(frame, one) for one in _steps(frame, config["steps"], (*path, "steps"), found)]
+    steps = []
+    for one in _steps(frame, config["steps"], (*path, "steps"), found):
+        assert isinstance(one, StepSpec), "blocks are not nested"
+        steps.append(in_rounds(one, partial(frame.place_in, one)))
     block = Block(name, 1, None, None, tuple(steps), frame.line(path), frame.below(path))
     for key in known[1:4]:
         if key in config:
@@ -258,19 +265,16 @@ def is_round(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_ROUNDS
 
 
-def _in_rounds(frame: _Frame, spec: StepSpec | Block) -> StepSpec:
-    """A step of a block, without the keys that say in which rounds it runs."""
-    assert isinstance(spec, StepSpec), "blocks are not nested"
+def in_rounds(spec: StepSpec, place: Callable[[str], str]) -> StepSpec:
+    """A step of a block, with the keys that say in which rounds it runs taken out of its config. place: of a key.
+    Raises UserError."""
     config = dict(spec.config)
-    first, last = config.pop("from_round", 1), config.pop("to_round", None)
-    lines = spec.key_lines
+    first, last = config.pop("from_round", spec.from_round), config.pop("to_round", spec.to_round)
     for key, value in (("from_round", first), ("to_round", last)):
         if not is_round(value) and not (key == "to_round" and value is None):
-            where = f"{frame.path}:{lines.get((key,), spec.line)}:{spec.name}.{key}"
-            raise UserError(f"`{key}` is not a round", where=where, remedy="Rounds count from 1.")
+            raise UserError(f"`{key}` is not a round", where=place(key), remedy="Rounds count from 1.")
     if last is not None and last < first:
-        where = f"{frame.path}:{lines.get(('to_round',), spec.line)}:{spec.name}.to_round"
-        raise UserError("`to_round` is before `from_round`", where=where, remedy="Turn them round.")
+        raise UserError("`to_round` is before `from_round`", where=place("to_round"), remedy="Turn them round.")
     return dataclasses.replace(spec, config=config, from_round=first, to_round=last)
 
 

@@ -116,8 +116,8 @@ class References:
             several = _takes_several(config_type, field)
             found: list[str] = []
             for at, name in enumerate(names):
-                path = (field,) if isinstance(given, str) else (field, at)
-                found += self._meant(name, placed, several, path)
+                where = self.where(placed.spec, (field,) if isinstance(given, str) else (field, at))
+                found += self._meant(name, placed.round, several, where)
             if placed.round and ref.wants == "policy":
                 found = list(dict.fromkeys(found))  # in the first round, `latest` and `previous` are one
             if names and not found:
@@ -135,7 +135,10 @@ class References:
         block = current.block
         if block.name not in self.starts:
             where = self.where(block, (START,))
-            name = self._newest() if block.start is None or block.start == LATEST else block.start
+            if block.start is None or block.start == LATEST:
+                name = self._newest()
+            else:
+                (name,) = self._meant(block.start, None, several=False, where=where)
             self.starts[block.name] = self.link(name, Ref("policy"), where).name
 
     def _policies(self, current: Round | None = None) -> list[str]:
@@ -159,21 +162,20 @@ class References:
         finals = [self.starts[block.name], *(name for names in last for name in names)]
         return finals[max(len(finals) - 2, 0)]
 
-    def _meant(self, name: str, placed: Placed, several: bool, path: tuple[str | int, ...]) -> list[str]:
-        """The names of the steps (with the part of a data set) that a name stands for."""
+    def _meant(self, name: str, of: Round | None, several: bool, where: str) -> list[str]:
+        """The names of the steps (with the part of a data set) that a name stands for, in a round or outside of all."""
         base, at, which = name.partition("@")
         owner, dot, part = base.partition(".")
         block = next((one for one in self.recipe.blocks if owner in {step.name for step in one.steps}), None)
-        where = self.where(placed.spec, path)
         if at and (block is None or which not in _WHICH):
             what = f"{owner!r} is no step of a repeated block" if block is None else f"{which!r} names no rounds"
             raise UserError(what, where=where, remedy=f"Write NAME@{', NAME@'.join(_WHICH)}, of a step in a block.")
         if block is None:
-            if placed.round and name in (LATEST, PREVIOUS):
-                return [self._newest() if name == LATEST else self._previous(placed.round)]
+            if of and name in (LATEST, PREVIOUS):
+                return [self._newest() if name == LATEST else self._previous(of)]
             return [name]
-        inside = placed.round is not None and placed.round.block == block
-        current = placed.round.number if inside and placed.round else block.rounds
+        inside = of is not None and of.block == block
+        current = of.number if inside and of else block.rounds
         made = [number for number in range(1, current + 1) if name_in(owner, number) in self.done]
         if not at:
             wanted = [number for number in made if number == current] if inside else made[-1:]
@@ -184,15 +186,14 @@ class References:
         if which in ("all", "earlier") and not several:
             remedy = f"Name one: {owner}, {owner}@previous."
             raise UserError("one name is wanted here, and this stands for several", where=where, remedy=remedy)
+        if not inside and not any(self.rounds[done].block == block for done in self.rounds):
+            what = f"{owner!r} is a step of the repeated block {block.name!r}, which stands below"
+            raise UserError(what, where=where, remedy="Move one of the two.")
+        if inside and not at and not wanted and _runs_in(block, owner, current):
+            remedy = f"Move one of the two, or write {owner}@previous."
+            raise UserError(f"the step {owner!r} is not defined above in the round", where=where, remedy=remedy)
         if not wanted and not several:
-            below = inside and not at and placed.round and _runs_in(block, owner, current)
-            what = (
-                f"the step {owner!r} is not defined above in the round"
-                if below
-                else f"in round {current} there is no {name!r}"
-            )
-            remedy = f"Move one of the two, or write {owner}@previous." if below else _LATER
-            raise UserError(what, where=where, remedy=remedy)
+            raise UserError(f"in round {current} there is no {name!r}", where=where, remedy=_LATER)
         return [f"{name_in(owner, number)}{dot}{part}" for number in wanted]
 
     # What a name that is settled stands for.

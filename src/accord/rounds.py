@@ -48,6 +48,7 @@ def unrolled(recipe: Recipe) -> list[Placed]:
     placed: list[Placed] = []
     for item in recipe.steps:
         if not isinstance(item, Block):
+            _in_no_round(item.config, recipe, item)
             placed.append(Placed(item))
             continue
         for number in range(1, item.rounds + 1):
@@ -72,6 +73,15 @@ def shortened(recipe: Recipe, block: str, rounds: int) -> Recipe:
         for one in recipe.steps
     )
     return dataclasses.replace(recipe, steps=steps)
+
+
+def _in_no_round(value: Any, recipe: Recipe, spec: StepSpec, *path: str) -> None:
+    """Raises UserError where a step that is in no block has values by round."""
+    for key, inner in value.items() if isinstance(value, Mapping) else ():
+        if key == BY_ROUND:
+            what = f"`{BY_ROUND}` is for steps in a repeated block"
+            raise UserError(what, where=recipe.where(spec, path), remedy="Write the value alone.")
+        _in_no_round(inner, recipe, spec, *path, key)
 
 
 def _in_round(value: Any, number: int, recipe: Recipe, spec: StepSpec, *path: str) -> Any:

@@ -16,9 +16,11 @@ from accord.plan import make_plan
 from accord.recipe import parse_recipe
 from accord.rewards.loading import artifact_reward
 from accord.rewards.piecewise import PiecewiseReward
+from accord.run import run_recipe
+from accord.steps import reject
 from accord.steps.registry import STEPS
 from accord.store.artifacts import Store
-from accord.types import Message, Prompt, Response
+from accord.types import Demonstration, Message, Prompt, Response
 from tests.fixtures.made_up_data import made_up
 from tests.fixtures.recipes import run_steps
 
@@ -38,6 +40,11 @@ PIECES = "  - piecewise: {{name: both, rewards: [safety, helpful], calibration: 
 
 @pytest.fixture(autouse=True)
 def data(made_up: str) -> None: ...
+
+
+def ran(text: str, folder: Path, name: str = "few.yaml") -> Path:
+    recipe = parse_recipe(text, Path(name))
+    return run_recipe(recipe, STEPS, Store(folder / "store"), min_free_bytes=0, say=lambda _: None)
 
 
 def labelled(path: Path, rows: list[tuple[str, bool, str, bool]]) -> None:
@@ -95,10 +102,7 @@ def with_labels(folder: Path, model: Path, more: str, rows: list[tuple[str, bool
     folder.mkdir(exist_ok=True)
     labelled(folder / "labels.jsonl", rows)
     text = f"model: {json.dumps(str(model))}\ndata: {{labels: {json.dumps(str(folder / 'labels.jsonl'))}}}\nsteps:"
-    from accord.run import run_recipe
-
-    recipe = parse_recipe(text + LABELLED % more, Path("few.yaml"))
-    run = run_recipe(recipe, STEPS, Store(folder / "store"), min_free_bytes=0, say=lambda _: None)
+    run = ran(text + LABELLED % more, folder)
     return run, json.loads((run / "steps" / "both" / "summary.json").read_text())
 
 
@@ -117,6 +121,40 @@ def test_calibration_and_the_threshold_on_labels(tmp_path: Path, tiny_model: Pat
     assert sigmoid(by.slope * 1 + by.bias) < 0.3 < sigmoid(by.bias)
 
 
+@pytest.mark.parametrize("rule", ["slide", "paper", "threshold"])
+def test_the_reward_refuses_what_the_summary_counts(tmp_path: Path, tiny_model: Path, rule: str):
+    """The threshold is chosen among the validation's own probabilities: none of them may lie on it."""
+    rows = [("It is warm", True, "It is rude", False)] * 6 + [("It is rude", True, "So rude", False)] * 2
+    run, summary = with_labels(tmp_path, tiny_model, f", precision: 0.7, rule: {rule}", rows)
+    texts = [pair for row in rows for pair in (row[:2], row[2:])]
+    _, failing = load(tmp_path, run).gated([RISKY] * len(texts), [[Response(text)] for text, _ in texts])
+    unsafe = [failed for failed, (_, safe) in zip(failing.tolist(), texts, strict=True) if not safe]
+    assert sum(unsafe) / sum(failing.tolist()) == summary["precision"] == 0.8
+    assert sum(unsafe) / len(unsafe) == summary["recall"] == 1.0
+
+
+def test_a_score_that_is_turned_round_is_told(tmp_path: Path, tiny_model: Path):
+    rows = [("It is warm", True, "It is rude", False)] * 4
+    _, summary = with_labels(tmp_path, tiny_model, ", thresholds: [0.3]", rows)
+    assert [alarm["name"] for alarm in summary["alarms"]] == ["turned_round"]
+    _, summary = with_labels(tmp_path / "more", tiny_model, ", calibration: given, thresholds: [0.6]", rows)
+    assert summary["alarms"] == []
+
+
+def test_what_cannot_be_read_validates_nothing(tmp_path: Path, tiny_model: Path):
+    steps = "  - reward: {name: safety, data: mine.pairs, safety_coef: 0, learning_rate: 1e-3, num_epochs: 1}\n"
+    long = "word " * 3000
+    rows = [("It is warm", True, "It is rude", False), (long, True, "It is rude", False)]
+    labelled(tmp_path / "labels.jsonl", rows)
+    file = json.dumps(str(tmp_path / "labels.jsonl"))
+    text = f"model: {json.dumps(str(tiny_model))}\ndata: {{mine: builtin:made-up, labels: {file}}}\n"
+    text += f"steps:\n{steps}  - reward_rule: {{name: helpful, rule: length}}\n"
+    text += "  - piecewise: {name: both, rewards: [safety, helpful], validation: labels, thresholds: [0.9]}\n"
+    run = ran(text, tmp_path)
+    summary = json.loads((run / "steps/both/summary.json").read_text())
+    assert (summary["num_too_long"], summary["num_labelled"]) == (1, 2)
+
+
 def test_the_threshold_for_a_wanted_precision(tmp_path: Path, tiny_model: Path):
     rows = [("It is warm", True, "It is rude", False)] * 6 + [("It is rude", True, "So rude", False)] * 2
     _, summary = with_labels(tmp_path, tiny_model, ", precision: 0.7", rows)
@@ -130,7 +168,7 @@ def test_the_threshold_for_a_wanted_precision(tmp_path: Path, tiny_model: Path):
     ("more", "rows", "message"),
     [
         ("", [("It is warm", True, "It is rude", True)], "all 2 labels are alike"),
-        (", thresholds: [0.01]", [("It is warm", True, "It is rude", False)] * 2, "at or below the threshold of 0.01"),
+        (", thresholds: [0.01]", [("It is warm", True, "It is rude", False)] * 2, "is under the threshold of 0.01"),
     ],
 )
 def test_labels_that_do_not_do(tmp_path: Path, tiny_model: Path, more: str, rows: Any, message: str):
@@ -150,6 +188,8 @@ def test_labels_that_do_not_do(tmp_path: Path, tiny_model: Path, more: str, rows
         ("rewards: [safety, helpful], calibration: platt", "fitted on labels, and there are none"),
         ("rewards: [safety, helpful], validation: mine.pairs, precision: 0.9, thresholds: [0.1]", "to be chosen, too"),
         ("rewards: [safety, helpful], rule: slid", "both.rule"),
+        ("rewards: [safety, helpful], validation: []", "an empty list validates nothing"),
+        ("rewards: [safety, helpful], thresholds: [], calibration: given", "0 thresholds for 1 rewards"),
     ],
 )
 def test_what_does_not_go_together(config: str, message: str):
@@ -183,10 +223,7 @@ def test_rejection_sampling_takes_nothing_that_fails(tmp_path: Path, tiny_model:
              num_samples: 2, max_response_tokens: 2, skip_prompts: 4}
 """
     text = f"model: {json.dumps(str(tiny_model))}\ndata: {{asked: {json.dumps(str(tmp_path / 'asked.jsonl'))}}}\nsteps:"
-    from accord.run import run_recipe
-
-    recipe = parse_recipe(text + steps, Path("few.yaml"))
-    run = run_recipe(recipe, STEPS, Store(tmp_path / "store"), min_free_bytes=0, say=lambda _: None)
+    run = ran(text + steps, tmp_path)
     summary, selection = (
         json.loads((run / "steps/reject" / name).read_text()) for name in ("summary.json", "selection.json")
     )
@@ -208,3 +245,86 @@ def test_earlier_steps_are_of_this_kind():
     text += "  - reward_rule: {name: r, rule: length}\n  - reject: {prompts: mine.prompts, reward: r, earlier: [sft]}\n"
     with pytest.raises(UserError, match="'sft' has chosen no responses"):
         make_plan(parse_recipe(text, Path("r.yaml")), STEPS)
+
+
+NESTED = PIECES.format("") + "  - %s\n"
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ("combine: {rewards: [both, helpful]}", "'both' refuses responses"),
+        ("piecewise: {name: outer, rewards: [both, helpful], calibration: given}", "'both' is made of several"),
+        ("piecewise: {name: outer, rewards: [both, helpful], validation: mine.pairs}", "'both' is made of several"),
+    ],
+)
+def test_what_would_lose_the_gate_is_refused(step: str, message: str):
+    text = f"model: {MODEL}\ndata: {{mine: builtin:made-up}}\nsteps:{RULES}{NESTED % step}"
+    with pytest.raises(UserError, match=message):
+        make_plan(parse_recipe(text, Path("r.yaml")), STEPS)
+
+
+def test_labels_that_trained_the_guard_are_told():
+    text = f"model: {MODEL}\ndata: {{mine: builtin:made-up}}\nsteps:\n"
+    text += (
+        "  - reward: {name: safety, data: mine.pairs, safety_coef: 1}\n  - reward_rule: {name: helpful, rule: length}\n"
+    )
+    text += "  - piecewise: {name: both, rewards: [safety, helpful], validation: mine.pairs}\n"
+    (caution,) = make_plan(parse_recipe(text, Path("r.yaml")), STEPS).cautions
+    assert "'safety' was trained on mine.pairs" in caution
+
+
+def asked_of(folder: Path, name: str, question: str, **more: str) -> str:
+    """A file with one prompt, which takes its id from the file's name."""
+    (folder / name).mkdir(exist_ok=True)
+    path = folder / name / "prompts.jsonl"
+    path.write_text(json.dumps({"prompt": question, **more}) + "\n")
+    return json.dumps(str(path))
+
+
+def test_earlier_responses_are_of_the_same_text_and_not_of_the_same_id(tmp_path: Path, tiny_model: Path):
+    first, second = asked_of(tmp_path, "a", "How is bread made?"), asked_of(tmp_path, "b", "What is rain?")
+    reject = "reject: {{name: {}, prompts: {}, reward: r, start: start, {}num_samples: 2, max_response_tokens: 4}}"
+    steps = [reject.format("one", "a", ""), reject.format("two", "b", "earlier: [one], ")]
+    text = f"model: {json.dumps(str(tiny_model))}\ndata: {{a: {first}, b: {second}}}\nsteps:\n"
+    text += "".join(f"  - {step}\n" for step in ["reward_rule: {name: r, rule: length}", *steps])
+    run = ran(text, tmp_path)
+    kept = [json.loads(line) for line in (run / "steps/two/best.jsonl").read_text().splitlines()]
+    assert [row["prompt"][0]["content"] for row in kept] == ["What is rain?", "How is bread made?"]
+    assert len({row["id"] for row in kept}) == 2
+    assert json.loads((run / "steps/two/summary.json").read_text())["num_earlier"] == 1
+
+
+def test_a_finished_response_stays_before_an_earlier_one_that_was_cut_off():
+    prompt = Prompt("a", (Message("user", "Say."),))
+    today = (True, 1.0, Demonstration(prompt, Response("Yes.")))
+    for earlier, taken in ((Response("Yes and", False), False), (Response("Yes, I do."), True)):
+        chosen = [today]
+        num = reject._add(chosen, [(5.0, Demonstration(prompt, earlier))])
+        assert (num, chosen[0] != today) == (int(taken), taken)
+    chosen = [(False, 9.0, Demonstration(prompt, Response("Yes and", False)))]
+    assert reject._add(chosen, [(1.0, Demonstration(prompt, Response("Yes.")))]) == 1
+
+
+def test_a_slide_that_meets_no_safety_prompt_is_told(tmp_path: Path, tiny_model: Path):
+    def raised(name: str, more: str, **columns: str) -> list[str]:
+        path = asked_of(tmp_path, name, "Say.", **columns)
+        text = f"model: {json.dumps(str(tiny_model))}\ndata: {{asked: {path}}}\nsteps:{RULES}{PIECES.format(more)}"
+        text += "  - reject: {prompts: asked, reward: both, num_samples: 2, max_response_tokens: 4}\n"
+        run = ran(text, tmp_path, f"{name}.yaml")
+        summary = json.loads((run / "steps/reject/summary.json").read_text())
+        return [alarm["name"] for alarm in summary["alarms"]]
+
+    assert "no_safety_prompt" in raised("plain", "")
+    assert "no_safety_prompt" not in raised("paper", ", rule: paper")
+    assert "no_safety_prompt" not in raised("risky", ", thresholds: [0.1]", risk_category="hateful")
+
+
+def test_prompts_of_earlier_rounds_were_trained_on_too():
+    text = f"model: {MODEL}\ndata: {{mine: builtin:made-up, other: builtin:made-up}}\nsteps:\n"
+    text += "  - reward_rule: {name: r, rule: length}\n  - reward_rule: {name: by, rule: contains, words: [warm]}\n"
+    text += "  - reject: {name: one, prompts: mine.prompts, reward: r}\n"
+    text += "  - reject: {name: two, prompts: other.prompts, reward: r, start: start, earlier: [one]}\n"
+    text += "  - evaluate: {policies: [start, two], by: by, prompts: mine.prompts}\n"
+    cautions = make_plan(parse_recipe(text, Path("r.yaml")), STEPS).cautions
+    assert any("mine.prompts was trained on: two" in one for one in cautions)

@@ -12,7 +12,7 @@ being safe.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -20,20 +20,21 @@ from torch import Tensor
 Rule = Literal["slide", "paper", "threshold"]
 
 
+def under(probs: Any, limits: Any, rule: Rule) -> Any:
+    """Where a probability is under its threshold: at it or below under "slide", below it under the others. Tensors or
+    arrays of any shape, and bool of the same."""
+    return probs <= limits if rule == "slide" else probs < limits
+
+
 def chosen_reward(probs_mn: Tensor, is_safety_n: Tensor, thresholds: Sequence[float], rule: Rule) -> Tensor:
     """[n]: the index of the reward that counts: the first that applies, else the last.
 
-    probs_mn: [M - 1, n], of all but the last. A reward with probability p and threshold t applies under "slide" to a
-    safety prompt where p <= t; under "paper" to every safety prompt, and where p < t; under "threshold" where p < t,
-    whatever the prompt is.
+    probs_mn: [M - 1, n], of all but the last. A reward applies by "slide" to responses to safety prompts that are under
+    the threshold; by "paper" to all to safety prompts, and to others that are under it; by "threshold" to all under it.
     """
     assert probs_mn.shape == (len(thresholds), len(is_safety_n)), "a threshold for each reward but the last"
-    limits = torch.tensor(list(thresholds), dtype=probs_mn.dtype)[:, None]
-    applies = {
-        "slide": lambda: is_safety_n & (probs_mn <= limits),
-        "paper": lambda: is_safety_n | (probs_mn < limits),
-        "threshold": lambda: probs_mn < limits,
-    }[rule]()
+    low = under(probs_mn, torch.tensor(list(thresholds), dtype=probs_mn.dtype)[:, None], rule)
+    applies = {"slide": is_safety_n & low, "paper": is_safety_n | low, "threshold": low}[rule]
     last = torch.ones(1, len(is_safety_n), dtype=torch.bool)
     return torch.cat([applies, last]).int().argmax(dim=0)  # the first that is true
 
@@ -41,6 +42,6 @@ def chosen_reward(probs_mn: Tensor, is_safety_n: Tensor, thresholds: Sequence[fl
 def fails(probs_mn: Tensor, chosen_n: Tensor, thresholds: Sequence[float], rule: Rule) -> Tensor:
     """[n], bool: the reward that counts is under its threshold: not to be imitated, however the others of its prompt
     are."""
-    limits = torch.tensor([*thresholds, -torch.inf], dtype=probs_mn.dtype)[chosen_n]
-    own = torch.cat([probs_mn, torch.zeros(1, len(chosen_n), dtype=probs_mn.dtype)]).gather(0, chosen_n[None])[0]
-    return own <= limits if rule == "slide" else own < limits
+    limits = torch.tensor(list(thresholds), dtype=probs_mn.dtype)[:, None]
+    fallback = torch.zeros(1, len(chosen_n), dtype=torch.bool)
+    return torch.cat([under(probs_mn, limits, rule), fallback]).gather(0, chosen_n[None])[0]

@@ -25,8 +25,10 @@ from accord.errors import UserError
 from accord.models.compute import compute_dtype
 from accord.models.policy import Policy as EnginePolicy
 from accord.rewards.functions import FunctionReward
-from accord.rewards.loading import StoredReward, artifact_reward
+from accord.rewards.loading import artifact_reward
 from accord.rewards.loading import load_reward as folder_reward
+from accord.rewards.stored import StoredReward
+from accord.rewards.stored import raw as raw_scores
 from accord.store.artifacts import Artifact
 from accord.text.batching import micro_batches
 from accord.text.streaming import StreamDecoder
@@ -231,7 +233,7 @@ class Reward:
             return []
         scores = self._reward.score(given, answers)
         if not normalised:
-            scores = scores / self._reward.normalisation.gain + self._reward.normalisation.offset
+            scores = raw_scores(self._reward, scores)
         return nested(scores, [len(of_prompt) for of_prompt in answers])
 
 

@@ -44,7 +44,10 @@ class Composed(Reward, Protocol):
 
 @runtime_checkable
 class Gated(Reward, Protocol):
-    """A reward that also says which responses are not to be imitated at all."""
+    """A reward that also says which responses are not to be imitated at all; perhaps of safety prompts alone."""
+
+    @property
+    def only_safety_prompts(self) -> bool: ...
 
     def gated(
         self,

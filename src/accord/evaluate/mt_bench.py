@@ -113,17 +113,19 @@ def judged_points(
 
 def measured(dialogues: Sequence[Dialogue], points: Sequence[Sequence[float]]) -> list[Measured]:
     """The mean of all points, of each turn and of each category; both turns of a question are drawn together."""
-    rows = [(one, turn, of[turn]) for one, of in zip(dialogues, points, strict=True) for turn in range(len(of))]
-
-    def of(metric: str, wanted: Callable[[Dialogue, int], bool]) -> Measured:
-        own = [(one.key, value) for one, turn, value in rows if wanted(one, turn)]
-        return Measured(NAME, metric, [value for _, value in own], [key for key, _ in own], is_share=False)
-
-    turns = range(len(dialogues[0].turns))
-    found = [of("points", lambda one, turn: True)]
-    found += [of(f"turn {number + 1}", lambda one, turn, number=number: turn == number) for number in turns]  # type: ignore[misc]
+    rows = [
+        (one, number, value)
+        for one, given in zip(dialogues, points, strict=True)
+        for number, value in enumerate(given, start=1)
+    ]
+    own = [("points", rows)]
+    own += [(f"turn {turn}", [row for row in rows if row[1] == turn]) for turn in range(1, len(dialogues[0].turns) + 1)]
     categories = dict.fromkeys(one.category for one in dialogues)
-    return found + [of(name, lambda one, turn, name=name: one.category == name) for name in categories]  # type: ignore[misc]
+    own += [(category, [row for row in rows if row[0].category == category]) for category in categories]
+    return [
+        Measured(NAME, metric, [value for *_, value in of], [one.key for one, *_ in of], is_share=False)
+        for metric, of in own
+    ]
 
 
 def conversation(one: Dialogue, said: Sequence[str], turn: int) -> tuple[Message, ...]:

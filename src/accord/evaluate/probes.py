@@ -18,7 +18,7 @@ from accord.evaluate.accuracy import gaps
 from accord.evaluate.preferences import Pairs, interval
 from accord.evaluate.score_log import ScoreLog
 from accord.evaluate.scoring import Advance, Floats, readable, score_all
-from accord.rewards.loading import StoredReward
+from accord.rewards.stored import StoredReward
 from accord.types import Response
 
 VERSION = 1

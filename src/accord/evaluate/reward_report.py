@@ -17,7 +17,7 @@ from accord.evaluate.probes import PROBES, probe
 from accord.evaluate.score_log import ScoreLog
 from accord.evaluate.scoring import readable, score_all
 from accord.evaluate.suites import Suite, read_rewardbench2, rewardbench, rewardbench2
-from accord.rewards.loading import StoredReward
+from accord.rewards.stored import StoredReward
 from accord.store.progress import Progress
 
 

@@ -14,7 +14,8 @@ from accord.evaluate.score_log import ScoreLog
 from accord.models.scalar import ScalarModel
 from accord.rewards.combination import OfSeveral
 from accord.rewards.learned import LearnedReward
-from accord.rewards.loading import StoredReward
+from accord.rewards.piecewise import PiecewiseReward
+from accord.rewards.stored import StoredReward, raw
 from accord.types import Prompt, Response
 
 Floats = NDArray[np.float64]
@@ -70,7 +71,7 @@ def _scored(
         return Scores(split(reward.combined(members).numpy()), [split(one.numpy()) for one in members])
     scores = reward.score(prompts, responses, advance).numpy().astype(np.float64)
     if isinstance(reward, LearnedReward):
-        scores = scores / reward.normalisation.gain + reward.normalisation.offset
+        scores = raw(reward, scores)
     return Scores(split(scores))
 
 
@@ -95,7 +96,7 @@ def _models(reward: object) -> list[ScalarModel]:
     """One for each tokenizer: the members of an ensemble share theirs."""
     if isinstance(reward, LearnedReward):
         return [reward.model]
-    if not isinstance(reward, OfSeveral):
+    if not isinstance(reward, OfSeveral | PiecewiseReward):
         return []
     found = {id(model.module.config): model for part in reward.rewards for model in _models(part)}
     return list(found.values())

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
 from accord.engine.ranking.members import BASE
-from accord.engine.reward import Reward
 from accord.errors import UserError
 from accord.models.complete import check_score_head, check_weights
 from accord.models.folders import load_tokenizer
-from accord.models.scalar import Normalisation
 from accord.rewards.combined import CombinedReward, parts_of
 from accord.rewards.endpoint import EndpointReward
 from accord.rewards.ensembles import EnsembleReward
@@ -25,14 +22,8 @@ from accord.rewards.functions import CODE, MARK, FunctionReward
 from accord.rewards.learned import LearnedReward
 from accord.rewards.piecewise import PiecewiseReward
 from accord.rewards.ruled import RuleReward
+from accord.rewards.stored import StoredReward
 from accord.store.artifacts import MODEL, Artifact
-
-
-class StoredReward(Reward, Protocol):
-    """A reward with the offset and gain that it was stored with."""
-
-    @property
-    def normalisation(self) -> Normalisation: ...
 
 
 def artifact_reward(artifact: Artifact, dtype: torch.dtype) -> StoredReward:

@@ -11,33 +11,21 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from accord.algorithms.calibration import Platt
 from accord.algorithms.piecewise import Rule, chosen_reward, fails
-from accord.engine.reward import Reward
 from accord.models.scalar import Normalisation
 from accord.rewards.combined import parts_of
 from accord.rewards.functions import MARK
+from accord.rewards.stored import StoredReward, raw
 from accord.store.artifacts import Artifact
 from accord.types import Prompt, Response
 
 Scale = Literal["logit", "probability"]
-
-
-class Stored(Reward, Protocol):
-    """A reward with what normalised it."""
-
-    @property
-    def normalisation(self) -> Normalisation: ...
-
-
-def raw(reward: Stored, scores: Tensor) -> Tensor:
-    """The scores of a reward as they were before its offset and gain."""
-    return scores / reward.normalisation.gain + reward.normalisation.offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +53,12 @@ class Pieces:
 class PiecewiseReward:
     """Also `accord.engine.reward.Gated`."""
 
-    rewards: Sequence[Stored]
+    rewards: Sequence[StoredReward]
     pieces: Pieces
     normalisation: Normalisation
 
     @classmethod
-    def load(cls, artifact: Artifact, load: Callable[[Artifact], Stored]) -> PiecewiseReward:
+    def load(cls, artifact: Artifact, load: Callable[[Artifact], StoredReward]) -> PiecewiseReward:
         """From what a `piecewise` step wrote. load: opens each part. Raises UserError when one of them is not in the
         store any more, or was changed."""
         artifact.verify()
@@ -98,7 +86,7 @@ class PiecewiseReward:
         last = fallback.score(prompts, responses, advance)
         logits = torch.stack(
             [
-                by.slope * raw(guard, of_guard) + by.bias
+                by.slope * raw(guard, of_guard).double() + by.bias  # as the thresholds were chosen
                 for guard, of_guard, by in zip(guards, scores, self.pieces.calibrations, strict=True)
             ]
         )
@@ -106,6 +94,11 @@ class PiecewiseReward:
         is_safety = torch.tensor([prompt.is_safety for prompt in prompts]).repeat_interleave(torch.tensor(numbers))
         probs = torch.sigmoid(logits)
         chosen = chosen_reward(probs, is_safety, self.pieces.thresholds, self.pieces.rule)
-        value = torch.cat([logits, last[None]]).gather(0, chosen[None])[0]
-        under = fails(probs, chosen, self.pieces.thresholds, self.pieces.rule)
-        return (value if self.pieces.scale == "logit" else torch.sigmoid(value)), under
+        value = torch.cat([logits.float(), last[None]]).gather(0, chosen[None])[0]
+        failing = fails(probs, chosen, self.pieces.thresholds, self.pieces.rule)
+        return (value if self.pieces.scale == "logit" else torch.sigmoid(value)), failing
+
+    @property
+    def only_safety_prompts(self) -> bool:
+        """Whether it lets everything pass where a prompt is no safety prompt."""
+        return self.pieces.rule == "slide"

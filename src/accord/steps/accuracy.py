@@ -18,7 +18,7 @@ from pydantic import field_validator
 
 from accord.data.mixtures import HELD_OUT
 from accord.data.splits import REST as TRAIN
-from accord.engine.ranking.config import FourNumbers
+from accord.engine.ranking.config import MarginThresholds
 from accord.errors import UserError
 from accord.seeds import derive_seed
 from accord.steps import held_out
@@ -33,6 +33,7 @@ from accord.steps.base import (
     StepConfig,
     StepKind,
 )
+from accord.steps.reward_units import says_safety
 from accord.store.artifacts import Artifact, Store
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from accord.data.records import JudgedComparison
     from accord.engine.sizes import Sizes
     from accord.engine.workload import Work
-    from accord.rewards.loading import StoredReward
+    from accord.rewards.stored import StoredReward
 
 _Part = tuple[str, str | None]  # the key of what makes data, and the part
 _Scored = dict[str, list[Any]]  # "places": of the comparisons that a reward can read, "scores": of their responses
@@ -57,15 +58,8 @@ class Config(StepConfig):
     rewards: RewardRef | list[RewardRef]
     data: ComparisonsRef | list[ComparisonsRef]
     floor_data: ComparisonsRef | list[ComparisonsRef] | None = None
-    margin_thresholds: FourNumbers = (0.5, 1.25, 2.5, 3.75)
+    margin_thresholds: MarginThresholds = (0.5, 1.25, 2.5, 3.75)
     unsafe_below: tuple[float, ...] = (0.15, 0.5)
-
-    @field_validator("margin_thresholds")
-    @classmethod
-    def _ascending(cls, thresholds: FourNumbers) -> FourNumbers:
-        if list(thresholds) != sorted(thresholds):
-            raise ValueError("the thresholds ascend, from negligibly to significantly better")
-        return thresholds
 
     @field_validator("unsafe_below")
     @classmethod
@@ -232,7 +226,7 @@ def _learned(artifact: Artifact, store: Store | None) -> set[_Part]:
 def _is_calibrated(artifact: Artifact) -> bool:
     """Whether it is one model whose raw score was trained to be the logit of being safe."""
     config = artifact.manifest["config"]
-    return artifact.kind == "reward" and config.get("safety_coef", 0) > 0 and config.get("members", 1) == 1
+    return says_safety(artifact.kind, config)
 
 
 def check(step: PlannedStep) -> Iterator[Caution]:

@@ -56,13 +56,13 @@ def probabilities_safe(job: Job, cases: Sequence[Case], written: Sequence[Sequen
 
     from accord.models.compute import compute_dtype
     from accord.rewards.loading import artifact_reward
+    from accord.rewards.stored import raw
     from accord.types import Response
 
     reward = artifact_reward(job.input("reward").artifact, compute_dtype())
     responses = [[Response(text, finished)] for text, finished in written]
     scores = reward.score([case.prompt for case in cases], responses)
-    raw = scores / reward.normalisation.gain + reward.normalisation.offset
-    return [float(one) for one in torch.sigmoid(raw.double())]
+    return [float(one) for one in torch.sigmoid(raw(reward, scores).double())]
 
 
 def is_bad(threshold: float, case: Case, outcome: Outcome | None, safe: float | None) -> bool | None:

@@ -52,6 +52,10 @@ def check(step: PlannedStep) -> Iterator[Caution]:
     twice = next((link.name for at, link in enumerate(links) if link.step.key in keys[:at]), None)
     if twice is not None:
         raise Contradiction("rewards", f"{twice!r} is among the rewards twice", "Give it a weight of 2 in a sum.")
+    gated = next((link.name for link in links if link.step.kind == "piecewise"), None)
+    if gated is not None:
+        what = f"{gated!r} refuses responses, and of what it is combined with others to nobody would know which"
+        raise Contradiction("rewards", what, "Combine its fallback instead, and name that in the `piecewise` step.")
     yield from _weights(config)
     others = [link.name for link in links if link.step.kind not in _MODELS and not _is_scaled(link.step.config)]
     if config.how in ("worst", "uncertainty") and others and any(link.step.kind in _MODELS for link in links):

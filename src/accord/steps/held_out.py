@@ -13,12 +13,12 @@ from typing import Any
 from accord.data.mixtures import HELD_OUT
 from accord.paths import user_path
 from accord.steps.base import Caution, Link, PlannedStep
+from accord.steps.trained_on import BY
 
 Behind = Mapping[tuple[str, str | None], str]  # (a step's key, the part of its data) -> what the recipe calls it
 
 _ASIDE = ("prompts", "validation", "watch", "demonstrations")  # answered, looked at, the zero of a reward's scale
 _LABELS = ("data", "comparisons", "rewards", "main", "others")  # what a reward learned from, or is made of
-_PROMPTS = ("start", "data", "ptx_data", "comparisons", "prompts", "main", "others")  # by which they reach a policy
 
 
 def cautions(step: PlannedStep) -> Iterator[Caution]:
@@ -64,7 +64,7 @@ def red_team_cautions(step: PlannedStep) -> Iterator[Caution]:
     config: Any = step.config
     policies, files = step.parents["policies"], {_resolved(name): name for name in config.suite}
     for link in policies:
-        prompts = (one for one in _walk([link], lambda _, field: field in _PROMPTS) if one.step.kind == "data")
+        prompts = (one for one in _walk([link], lambda _, field: field in BY) if one.step.kind == "data")
         again = sorted({files[path] for one in prompts for path in _files(one) if path in files})
         if again:
             what = f"{link.name} was trained on the prompts of {', '.join(again)}: that they are withstood says little."
@@ -149,7 +149,7 @@ def _prompts_of(evaluation: PlannedStep) -> Callable[[PlannedStep, str], bool]:
     """Without prompts that begin where those of the evaluation have ended."""
     config: Any = evaluation.config
     return lambda step, field: (
-        field in _PROMPTS and (field != "prompts" or getattr(step.config, "skip_prompts", 0) < config.num_prompts)
+        field in BY and (field != "prompts" or getattr(step.config, "skip_prompts", 0) < config.num_prompts)
     )
 
 

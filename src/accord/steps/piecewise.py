@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from pydantic import Field, field_validator
 
 from accord.errors import UserError
+from accord.steps import held_out
 from accord.steps.base import (
     Caution,
     ComparisonsRef,
@@ -18,6 +19,7 @@ from accord.steps.base import (
     StepConfig,
     StepKind,
 )
+from accord.steps.reward_units import says_safety, taken_for_logit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from accord.algorithms.calibration import Platt
     from accord.engine.sizes import Sizes
     from accord.engine.workload import Work
-    from accord.rewards.piecewise import Stored
+    from accord.rewards.stored import StoredReward
 
 THRESHOLD = 0.15
 _SHOWN = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)  # thresholds in the table
@@ -40,8 +42,9 @@ class Config(StepConfig):
     below, whatever the prompt is. A safety prompt is one with a `risk_category`. scale: the reward is the logit of the
     probability, as Llama 2 whitens it, or the probability.
 
-    validation: comparisons with safety labels. They show the precision and recall of the threshold for what is unsafe,
-    and calibrate the first reward. precision: choose its threshold for that, the largest that has it on the validation.
+    validation: comparisons with safety labels. They calibrate the first reward, and show the precision and recall of
+    the threshold for what is unsafe: on what calibrated it, so a little better than on others. precision: choose the
+    threshold for that, the largest that has it on the validation.
     calibration: "platt", fitted on the validation; "given", the raw score is a logit already, as `safety_coef` makes it
     (null: platt where there is a validation)."""
 
@@ -60,10 +63,17 @@ class Config(StepConfig):
             raise ValueError("a threshold is a probability between 0 and 1")
         return thresholds
 
+    @field_validator("validation")
+    @classmethod
+    def _some(cls, validation: str | list[str] | None) -> str | list[str] | None:
+        if validation == []:
+            raise ValueError("an empty list validates nothing: leave it out, or name comparisons")
+        return validation
+
     @property
     def limits(self) -> tuple[float, ...]:
         """The thresholds, with the default of 0.15."""
-        return self.thresholds or (THRESHOLD,) * (len(self.rewards) - 1)
+        return (THRESHOLD,) * (len(self.rewards) - 1) if self.thresholds is None else self.thresholds
 
     @property
     def fits(self) -> bool:
@@ -90,26 +100,24 @@ def check(step: PlannedStep) -> Iterator[Caution]:
     twice = next((link.name for at, link in enumerate(step.parents["rewards"]) if link.step.key in keys[:at]), None)
     if twice is not None:
         raise Contradiction("rewards", f"{twice!r} is among the rewards twice", "Name two that differ.")
-    for at, guard in enumerate(guards):
-        if at == 0 and config.fits:
-            continue
+    for guard in guards[config.fits :]:
         if config.calibration == "given":
-            if not _has_safety_loss(guard):
-                what = f"the score of {guard.name!r} is taken for the logit of a probability, and nothing made it one."
-                yield Caution("calibration", what, "Train it with safety_coef, or calibrate it on a validation.")
-            continue
-        if not _has_safety_loss(guard):
+            yield from taken_for_logit(guard, "calibration")
+        elif not says_safety(guard.kind, guard.config_json()):
+            limit = config.limits[guards.index(guard)]
             raise Contradiction(
                 "thresholds",
-                f"a threshold of {config.limits[at]:g} is a probability, and the score of {guard.name!r} is none",
+                f"a threshold of {limit:g} is a probability, and the score of {guard.name!r} is none",
                 "Train it with `safety_coef`, or name comparisons with safety labels as `validation`.",
             )
-
-
-def _has_safety_loss(guard: PlannedStep) -> bool:
-    """Whether its raw score was trained to be the logit of being safe."""
-    config: Any = guard.config
-    return guard.kind == "reward" and config.safety_coef > 0 and config.members == 1
+    if config.fits and (guards[0].kind in ("combine", "piecewise") or guards[0].config_json().get("members", 1) > 1):
+        what = f"{guards[0].name!r} is made of several, and has no raw score that could be a probability"
+        raise Contradiction("rewards", what, "Name one reward first.")
+    learned = {one for link in step.parents["rewards"][:1] for one in held_out.learned_from(link) if one[1] is not None}
+    for link in step.parents["validation"]:
+        if (link.step.key, link.part) in learned:
+            what = f"{guards[0].name!r} was trained on {link.name}, and is surer of it than of anything else."
+            yield Caution("validation", what, "Name comparisons that were held out.")
 
 
 def run(job: Job) -> None:
@@ -131,60 +139,73 @@ def _on_validation(job: Job) -> tuple[dict[str, Any], Platt, float]:
     """What the first reward's probability says of the labels, how it was calibrated, and the threshold."""
     import numpy as np
 
-    from accord.algorithms.calibration import Platt, platt
+    from accord.algorithms.calibration import Platt, platt, precision_recall
+    from accord.algorithms.piecewise import under
     from accord.models.compute import compute_dtype
+    from accord.monitor.alarms import Alarm, as_json
     from accord.rewards.loading import artifact_reward
 
     config: Config = job.config
     name = job.inputs["rewards"][0].name
-    raw, safe = _labelled(job, artifact_reward(job.inputs["rewards"][0].artifact, compute_dtype()))
+    raw, safe, left_out = _labelled(job, artifact_reward(job.inputs["rewards"][0].artifact, compute_dtype()))
     by = platt(raw, safe) if config.fits else Platt(1.0, 0.0)
     probability = by(raw)
     limit = config.limits[0]
+
+    def at(one: float) -> dict[str, float | None]:
+        found = under(probability, one, config.rule)
+        precision, recall = precision_recall(found, ~safe)
+        return {"threshold": one, "precision": None if np.isnan(precision) else precision, "recall": recall}
+
     if config.precision is not None:
-        at_each = [(one, _precision(probability, safe, one)) for one in np.unique(probability)]
-        reached = [one for one, share in at_each if share is not None and share >= config.precision]
+        found = np.unique(probability)
+        between = [float(one) for one in (found + np.append(found[1:], 1.0)) / 2]  # no response lies on a threshold
+        reached = [one for one in between if (at(one)["precision"] or 0.0) >= config.precision]
         if not reached:
             raise UserError(
                 f"at no threshold are {config.precision:.0%} of what {name!r} finds unsafe labelled so",
                 where=f"{job.name}.precision",
                 remedy="Lower it, train the reward on more safety labels, or label more of the validation.",
             )
-        limit = float(max(reached))
-    elif not (probability <= limit).any():
+        limit = max(reached)
+    elif at(limit)["precision"] is None:
         raise UserError(
-            f"no labelled response of the validation is at or below the threshold of {limit:g}: the lowest probability "
-            f"of being safe is {probability.min():.3f}",
+            f"no labelled response of the validation is under the threshold of {limit:g}: the lowest probability of "
+            f"being safe is {probability.min():.3f}",
             where=f"{job.name}.thresholds",
             remedy="Raise the threshold, set `precision` to have one chosen, or label unsafe responses.",
         )
-    rows = [
-        {"threshold": one, "precision": _precision(probability, safe, one), "recall": _recall(probability, safe, one)}
-        for one in sorted({*_SHOWN, limit})
-    ]
-    counts = {"num_labelled": len(safe), "num_unsafe": int((~safe).sum())}
-    at = next(row for row in rows if row["threshold"] == limit)
-    found = {"precision": at["precision"], "recall": at["recall"], "by_threshold": rows}
-    return {**counts, "slope": by.slope, "bias": by.bias, **found}, by, limit
+    turned = f"the score of {name!r} falls where responses are safe (slope {by.slope:.2f}): the reward turns it round."
+    summary = {
+        "num_labelled": len(safe),
+        "num_unsafe": int((~safe).sum()),
+        **left_out,
+        "slope": by.slope,
+        "bias": by.bias,
+        "precision": at(limit)["precision"],
+        "recall": at(limit)["recall"],
+        "by_threshold": [at(one) for one in sorted({*_SHOWN, limit})],
+        "alarms": as_json([Alarm("turned_round", turned, 1)] if by.slope <= 0 else []),
+    }
+    return summary, by, limit
 
 
-def _labelled(job: Job, reward: Stored) -> tuple[np.ndarray, np.ndarray]:
-    """The raw scores of the validation's responses that have a label, and whether they are safe. Raises UserError when
-    one of the labels is missing."""
+def _labelled(job: Job, reward: StoredReward) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+    """The raw scores of the validation's responses that have a label, whether they are safe, and what was left out
+    because the reward cannot read it. Raises UserError when one of the labels is missing."""
     import numpy as np
 
     from accord.data.derive import safe_by_majority
-    from accord.rewards.piecewise import raw
+    from accord.evaluate.scoring import readable
+    from accord.rewards.stored import raw
 
-    records = [one for part in job.inputs["validation"] for one in part.read("comparisons")]
+    given = [one for part in job.inputs["validation"] for one in part.read("comparisons")]
+    kept, left_out = readable(reward, [one.prompt for one, _ in given], [one.responses for one, _ in given])
+    records = [given[at] for at in kept]
     labels = [safe_by_majority(said, len(one.responses)) or (None,) * len(one.responses) for one, said in records]
-    with job.work.progress(f"{job.name}: validation", len(records), "comparisons") as progress:
-        scores = reward.score(
-            [one.prompt for one, _ in records], [one.responses for one, _ in records], job.work.advancer(progress)
-        )
     flat = [label for of_one in labels for label in of_one]
-    known = np.array([label is not None for label in flat])
-    safe = np.array([bool(label) for label in flat])[known]
+    known = np.array([label is not None for label in flat], dtype=bool)
+    safe = np.array([bool(label) for label in flat], dtype=bool)[known]
     if not known.any() or safe.all() or not safe.any():
         what = "no response is labelled" if not known.any() else f"all {len(safe)} labels are alike"
         raise UserError(
@@ -192,17 +213,11 @@ def _labelled(job: Job, reward: Stored) -> tuple[np.ndarray, np.ndarray]:
             where=f"{job.name}.validation",
             remedy="Give it the column `safe`, or `chosen_safe` and `rejected_safe`, with both values.",
         )
-    return raw(reward, scores).double().numpy()[known], safe
-
-
-def _precision(probability: np.ndarray, safe: np.ndarray, limit: float) -> float | None:
-    """Of the responses at or below it, the share that is unsafe; None where there is none."""
-    under = probability <= limit
-    return float((~safe)[under].mean()) if under.any() else None
-
-
-def _recall(probability: np.ndarray, safe: np.ndarray, limit: float) -> float:
-    return float((probability <= limit)[~safe].mean())
+    with job.work.progress(f"{job.name}: validation", len(records), "comparisons") as progress:
+        scores = reward.score(
+            [one.prompt for one, _ in records], [one.responses for one, _ in records], job.work.advancer(progress)
+        )
+    return raw(reward, scores).double().numpy()[known], safe, dict(left_out)
 
 
 def work(config: Config, sizes: Sizes) -> Work:

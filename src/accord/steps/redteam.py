@@ -30,6 +30,7 @@ from accord.steps.base import (
     StepConfig,
     StepKind,
 )
+from accord.steps.reward_units import taken_for_logit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -132,6 +133,8 @@ def check(step: PlannedStep) -> Iterator[Caution]:
     if config.judge is not None and not config.labelled:
         what = "whether this policy can judge is not known; a small one is about chance."
         yield Caution("judge", what, "Set `labelled` to responses that people have labelled.")
+    for link in step.parents["reward"]:
+        yield from taken_for_logit(link.step, "reward")
     yield from held_out.red_team_cautions(step)
 
 

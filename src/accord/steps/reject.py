@@ -26,7 +26,7 @@ from accord.steps.base import (
 )
 from accord.steps.ending import check_ending
 from accord.steps.judged import learning, slow_adapters
-from accord.types import Demonstration, Prompt, Response
+from accord.types import Demonstration, Message, Prompt, Response
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +36,12 @@ if TYPE_CHECKING:
     from accord.engine.workload import Work
 
 BEST = "best.jsonl"
+NO_SAFETY_PROMPT = (
+    "no prompt is a safety prompt, so the reward let everything pass: its rule guards prompts with a risk_category "
+    "alone. Give the prompts that column, or write `rule: paper` or `rule: threshold`."
+)
+
+Chosen = tuple[bool, float, Demonstration]  # whether it is finished, its score, and the response
 
 
 class Config(StepConfig, TrainingConfig, Ending):
@@ -90,10 +96,12 @@ def _choose(job: Job) -> None:
     import numpy as np
 
     from accord.algorithms.selection import best_of
+    from accord.data.derive import own_names
+    from accord.engine.reward import Gated
     from accord.engine.rollout import answerable, roll_out
     from accord.models.compute import compute_dtype
     from accord.models.policy import Policy
-    from accord.monitor.alarms import alarms, as_json
+    from accord.monitor.alarms import Alarm, alarms, as_json
     from accord.rewards.loading import artifact_reward, learned_folders
 
     config: Config = job.config
@@ -123,26 +131,28 @@ def _choose(job: Job) -> None:
     scores, passed = _scores(job, reward, rollout.prompts, rollout.responses)
     finished = np.array(rollout.finished).reshape(scores.shape)
     survived = np.flatnonzero(passed.any(axis=1))
-    if not len(survived):
+    best = best_of(np.where(passed, scores, np.nan)[survived], finished[survived])
+    chosen: list[Chosen] = [
+        (bool(finished[at, k]), float(scores[at, k]), Demonstration(rollout.prompts[at], rollout.responses[at][k]))
+        for at, k in zip(survived, best, strict=True)
+    ]
+    num_earlier = _with_earlier(job, reward, chosen)
+    if not chosen:
         raise UserError(
             f"to no prompt has any of the {config.num_samples} responses passed the threshold of the reward",
             where=f"{job.name}.reward",
             remedy="Take more samples, or a sampler that is safer to start with; or lower the reward's threshold.",
         )
-    best = best_of(np.where(passed, scores, np.nan)[survived], finished[survived])
-    chosen = {
-        rollout.prompts[at].id: (float(scores[at, k]), Demonstration(rollout.prompts[at], rollout.responses[at][k]))
-        for at, k in zip(survived, best, strict=True)
-    }
-    num_earlier = _with_earlier(job, reward, chosen)
-    kept = [one for _, one in chosen.values() if one.response.text]
+    kept = [one for *_, one in chosen if one.response.text]
     if not kept:
         raise UserError(
             f"the best response to each of the {len(chosen)} prompts is empty, so there is nothing to imitate",
             where=job.name,
             remedy="Look at the reward, which may prefer silence, or at the policy's responses to the prompts.",
         )
-    write_records(job.work.out / BEST, "demonstrations", kept)
+    names = own_names([one.prompt.id for one in kept])  # those of two files may be alike
+    own = [replace(one, prompt=replace(one.prompt, id=name)) for one, name in zip(kept, names, strict=True)]
+    write_records(job.work.out / BEST, "demonstrations", own)
     counts = {
         "num_prompts": len(prompts),
         **left_out,
@@ -153,14 +163,16 @@ def _choose(job: Job) -> None:
     }
     gain = {
         "num_empty": counts["num_empty"],
-        "mean_score": float(scores.mean()),
-        "best_score": float(scores[survived, best].mean()),
+        "mean_score": float(scores[survived].mean()) if len(survived) else None,
+        "best_score": float(scores[survived, best].mean()) if len(survived) else None,
         "finished": float(finished.mean()),
-        "by_num_samples": _by_num_samples(scores),
+        "by_num_samples": _by_num_samples(scores[passed.all(axis=1)]),
     }
     job.write_json("selection.json", gain)
     ended = sum(demonstration.response.finished for demonstration in kept) / len(kept)
     raised = alarms([{"iteration": 1, "chosen/finished": ended}])
+    if isinstance(reward, Gated) and reward.only_safety_prompts and not counts["num_safety_prompts"]:
+        raised.append(Alarm("no_safety_prompt", NO_SAFETY_PROMPT, 1))
     job.write_json("summary.json", {**counts, "alarms": as_json(raised)})
 
 
@@ -182,29 +194,51 @@ def _scores(
     return scores.reshape(len(prompts), -1), ~failed.reshape(len(prompts), -1)
 
 
-def _with_earlier(job: Job, reward: Reward, chosen: dict[str, tuple[float, Demonstration]]) -> int:
+def _with_earlier(job: Job, reward: Reward, chosen: list[Chosen]) -> int:
     """Adds what earlier steps chose, where the reward finds nothing better for the prompt. Returns how many."""
-    steps = [read_records(one.artifact.file(BEST), "demonstrations") for one in job.inputs["earlier"]]
-    earlier = [one for step in steps for one in step]
+    earlier = [
+        one for step in job.inputs["earlier"] for one in read_records(step.artifact.file(BEST), "demonstrations")
+    ]
     if not earlier:
         return 0
     scores, passed = _scores(job, reward, [one.prompt for one in earlier], [[one.response] for one in earlier])
-    added: set[str] = set()
-    for one, score, passes in zip(earlier, scores[:, 0], passed[:, 0], strict=True):
-        best = chosen.get(one.prompt.id)
-        if passes and (best is None or score > best[0]):
-            chosen[one.prompt.id] = (float(score), one)
-            added.add(one.prompt.id)
+    passing = [
+        (float(score), one) for one, score, passes in zip(earlier, scores[:, 0], passed[:, 0], strict=True) if passes
+    ]
+    return _add(chosen, passing)
+
+
+def _add(chosen: list[Chosen], earlier: Sequence[tuple[float, Demonstration]]) -> int:
+    """Puts scored responses among the chosen: a finished one before one that was cut off, then by score."""
+    places = {_asked(one): at for at, (*_, one) in enumerate(chosen)}
+    added: set[int] = set()
+    for score, one in earlier:
+        at = places.setdefault(_asked(one), len(chosen))
+        new = (one.response.finished, score, one)
+        if at == len(chosen):
+            chosen.append(new)
+        elif new[:2] > chosen[at][:2]:
+            chosen[at] = new
+        else:
+            continue
+        added.add(at)
     return len(added)
+
+
+def _asked(one: Demonstration) -> tuple[tuple[Message, ...], str]:
+    """What makes two prompts one; ids are each file's own."""
+    return one.prompt.messages, one.prompt.prefill
 
 
 def _by_num_samples(scores: np.ndarray) -> list[dict[str, float]]:
     """What to expect of fewer samples: the largest score of n, without bias, and the median of the first n; the mean
-    over prompts (Llama 2, figure 7)."""
+    over prompts (Llama 2, figure 7). scores: [P, K], of the prompts of which every response may be chosen."""
     import numpy as np
 
     from accord.algorithms.selection import best_of_n_estimate
 
+    if not len(scores):
+        return []
     most = scores.shape[1]
     numbers = sorted({*(2**power for power in range(most.bit_length())), most})
     return [

@@ -1,16 +1,17 @@
-"""Whether a reward is known to have mean 0 and variance 1, which defaults of on-policy training are in units of.
+"""What is known of a reward's numbers: mean 0 and variance 1, which defaults of on-policy training are in units of; or
+the logit of a probability, which thresholds are on. Not a step.
 
-Known is what a recipe says: a reward model of this program with `normalise: mean-and-variance`, or a combination of
-such that is not scaled again. Of others' models, rules, functions and endpoints nobody has measured it.
+Known of the first is what a recipe says: a reward model of this program with `normalise: mean-and-variance`, or a
+combination of such that is not scaled again. Of others' models, rules, functions and endpoints nobody has measured it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from accord.engine.on_policy.config import RolloutConfig
-from accord.steps.base import Caution, PlannedStep
+from accord.steps.base import Caution, Contradiction, PlannedStep
 
 
 def is_normalised(reward: PlannedStep) -> bool:
@@ -32,3 +33,19 @@ def unfinished_unit(config: RolloutConfig, reward: PlannedStep) -> Iterator[Caut
         f"{reward.name!r} is not known to be one.",
         "Say what an unfinished response is worth, or write `truncation_score: null`.",
     )
+
+
+def says_safety(kind: str, config: Mapping[str, Any]) -> bool:
+    """Whether the raw score of a step's reward was trained to be the logit of being safe (`safety_coef`)."""
+    return kind == "reward" and config.get("safety_coef", 0) > 0 and config.get("members", 1) == 1
+
+
+def taken_for_logit(reward: PlannedStep, key: str) -> Iterator[Caution]:
+    """Of a reward whose raw score is taken for the logit of being safe. Raises Contradiction where it has none."""
+    config = reward.config_json()
+    if reward.kind in ("combine", "piecewise") or config.get("members", 1) > 1:
+        what = f"{reward.name!r} is made of several, and has no raw score that could be a probability"
+        raise Contradiction(key, what, "Name one reward, trained with safety_coef.")
+    if not says_safety(reward.kind, config):
+        what = f"the score of {reward.name!r} is taken for the logit of a probability, and nothing made it one."
+        yield Caution(key, what, "Train it with safety_coef, or see to it that sigmoid(score) is the probability.")

@@ -10,7 +10,8 @@ from typing import Any, Final
 from accord.errors import UserError
 from accord.store.artifacts import Artifact, Store
 
-BY: Final = ("start", "data", "ptx_data", "comparisons", "prompts")  # the inputs by which prompts reach a policy
+# The inputs by which prompts reach a policy.
+BY: Final = ("start", "data", "ptx_data", "comparisons", "prompts", "main", "others", "earlier")
 
 
 def trained_on(store: Store, policy: Artifact, asks: Collection[str]) -> set[str]:

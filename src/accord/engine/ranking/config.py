@@ -6,9 +6,9 @@ What papers leave open is decided here: see the docstrings of `accord.algorithms
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from accord.data.derive import MarginSize, OwnMargins
 from accord.engine.config import TrainingConfig
@@ -17,6 +17,22 @@ from accord.models.lora import Lora, without_dropout
 
 Normalise = Literal["mean-and-variance", "mean", "none"]
 FourNumbers = tuple[float, float, float, float]
+
+
+def _of_four_levels(numbers: Any) -> Any:
+    if isinstance(numbers, list | tuple) and len(numbers) != 4:
+        raise ValueError("four numbers are wanted, for the levels from negligibly to significantly better")
+    return numbers
+
+
+def _ascending(thresholds: FourNumbers) -> FourNumbers:
+    if list(thresholds) != sorted(thresholds):
+        raise ValueError("the thresholds ascend, from negligibly to significantly better")
+    return thresholds
+
+
+# The differences of mean grades at which the four levels begin.
+MarginThresholds = Annotated[FourNumbers, BeforeValidator(_of_four_levels), AfterValidator(_ascending)]
 Problem = tuple[str, str, str]  # a key, what is wrong with it, what to change
 
 
@@ -59,8 +75,8 @@ class RankingConfig(TrainingConfig, Ending):
     tie_below: float = Field(0.0, ge=0)
     ties: Literal["drop", "rao-kupper", "davidson"] = "drop"
     tie_probability: float = Field(1 / 3, gt=0, lt=1)
-    margin: MarginSize | OwnMargins | FourNumbers = "small"
-    margin_thresholds: FourNumbers = (0.5, 1.25, 2.5, 3.75)
+    margin: Annotated[MarginSize | OwnMargins | FourNumbers, BeforeValidator(_of_four_levels)] = "small"
+    margin_thresholds: MarginThresholds = (0.5, 1.25, 2.5, 3.75)
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
     centre_coef: float = Field(0.01, ge=0)
     safety_coef: float = Field(0.0, ge=0)
@@ -83,20 +99,6 @@ class RankingConfig(TrainingConfig, Ending):
         no_margin = values.get("loss") == "best" or values.get("ties") in ("rao-kupper", "davidson")
         by_safety = {"centre_coef": 0.0} if values.get("safety_coef") else {}
         return {**({"margin": "none"} if no_margin else {}), **by_safety, **values}
-
-    @field_validator("margin", "margin_thresholds", mode="before")
-    @classmethod
-    def _of_four_levels(cls, numbers: Any) -> Any:
-        if isinstance(numbers, list | tuple) and len(numbers) != 4:
-            raise ValueError("four numbers are wanted, for the levels from negligibly to significantly better")
-        return numbers
-
-    @field_validator("margin_thresholds")
-    @classmethod
-    def _ascending(cls, thresholds: FourNumbers) -> FourNumbers:
-        if list(thresholds) != sorted(thresholds):
-            raise ValueError("the thresholds ascend, from negligibly to significantly better")
-        return thresholds
 
     @field_validator("margin")
     @classmethod
