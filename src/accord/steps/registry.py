@@ -15,6 +15,7 @@ from accord.steps import (
     mix,
     model,
     online_dpo,
+    overoptimization,
     piecewise,
     ppo,
     redteam,
@@ -55,4 +56,5 @@ STEPS: dict[str, StepKind] = {
     "evaluate": evaluate.STEP,
     "redteam": redteam.STEP,
     "accuracy": accuracy.STEP,
+    "overoptimization": overoptimization.STEP,
 }
