@@ -44,6 +44,7 @@ LOGGED: Final[dict[str, Names]] = {
     **dict.fromkeys(
         ("combine", "piecewise", "mix", "sample", "collect", "judge", "evaluate", "redteam", "accuracy"), ()
     ),
+    **dict.fromkeys(("ghost_attention",), ()),
     "sft": _IMITATION,
     "reject": _IMITATION,
     "reward": (*_OPTIMIZER, "accuracy", "margin", "member"),
@@ -74,6 +75,7 @@ _OF_DEMONSTRATIONS: Final[Names] = (
 _SUMMARY: Final[dict[str, Names]] = {
     "sft": ("share_filled",),
     "sample": ("finished",),
+    "ghost_attention": ("kept", "finished"),
     "mix": ("others_share", *(f"quality.{side}.{name}" for side in ("main", "others") for name in _OF_DEMONSTRATIONS)),
     "reward": ("score_offset", "score_gain", *(f"validation.{name}" for name in _OF_REWARD)),
     "dpo": tuple(
