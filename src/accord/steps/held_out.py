@@ -69,6 +69,11 @@ def red_team_cautions(step: PlannedStep) -> Iterator[Caution]:
         if again:
             what = f"{link.name} was trained on the prompts of {', '.join(again)}: that they are withstood says little."
             yield Caution("suite", what, "Name a suite of attacks that nothing was trained on, too.")
+    for part in step.parents["prompts"]:
+        again = [one.name for one in policies if (part.step.key, part.part) in _behind([one], _any_prompts)]
+        if again:
+            what = f"{part.name} was trained on: {', '.join(again)}."
+            yield Caution("prompts", what, "Attack with prompts that no policy was trained on.")
     for link in step.parents["reward"]:
         trained = [one.name for one in policies if (link.step.key, None) in _behind([one], _anything)]
         if trained:
@@ -143,6 +148,10 @@ def _labels(step: PlannedStep, field: str) -> bool:
     """Not the backbone of a reward: a judge that starts from the SFT policy has labels of its own all the same. Nor who
     gave the labels: one annotator can label for both, as people do."""
     return field in _LABELS
+
+
+def _any_prompts(step: PlannedStep, field: str) -> bool:
+    return field in BY
 
 
 def _prompts_of(evaluation: PlannedStep) -> Callable[[PlannedStep, str], bool]:
