@@ -7,8 +7,9 @@
 
 Five folds by prompt (the first user's turn without case and punctuation), ties left out. Each fold's rows are scored by
 a model that was trained on the other four. The floors, in the same folds: the longer response wins; the shorter one
-does; and a logistic regression on differences of TF-IDF vectors. A model is better than its floor when the paired bootstrap by prompt of the
-difference in accuracy has its lower end above 0. The data: folder `prefs` in the folder that ACCORD_DATA names.
+does; and a logistic regression on differences of TF-IDF vectors. A model is better than its floor when the paired
+bootstrap by prompt of the difference in accuracy has its lower end above 0. The data: folder `prefs` in the folder that
+ACCORD_DATA names.
 
 bench/results/reward_models/CASE-TRAINER-SHARE-SEED.json holds for each row 1, 0 or .5 (equal scores), no text.
 """
@@ -213,8 +214,10 @@ def table() -> None:
     for path in sorted(RESULTS.glob("*.json")):
         done = json.loads(path.read_text(encoding="utf-8"))
         grouped.setdefault((done["case"], done["trainer"], done["share"]), []).append(done)
-    print("| case | trainer | share | seeds | n | accuracy | by seed | longest | shortest | TF-IDF | above the best floor |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    columns = ("case", "trainer", "share", "seeds", "n", "accuracy", "by seed")
+    columns += ("longest", "shortest", "TF-IDF", "above the best floor")
+    print("| " + " | ".join(columns) + " |")
+    print("|" + "---|" * len(columns))
     known: dict[str, Any] = {}
     for (case, trainer, share), seeds in grouped.items():
         if case not in known:
