@@ -158,8 +158,9 @@ def check(step: PlannedStep) -> Iterator[Caution]:
     if samples.step.kind == "sample":
         of: Any = samples.step.config
         if of.num_responses < FEWEST_SAMPLES:
-            what = f"{samples.step.name!r} has {of.num_responses} responses to a prompt, and a curve needs {FEWEST_SAMPLES}"
-            raise Contradiction("samples", what, f"Set {samples.step.name}.num_responses to 64 or more.")
+            name, num = samples.step.name, of.num_responses
+            what = f"{name!r} has {num} responses to a prompt, and a curve needs {FEWEST_SAMPLES}"
+            raise Contradiction("samples", what, f"Set {name}.num_responses to 64 or more.")
         if len(of.policies) * len(of.temperatures) > 1:
             what = f"{samples.step.name!r} mixes several policies or temperatures, and the best of n is of one."
             yield Caution("samples", what, "Sample from the start policy alone, at the temperature of its training.")
