@@ -46,6 +46,7 @@ LOGGED: Final[dict[str, Names]] = {
     ),
     "sft": _IMITATION,
     "reject": _IMITATION,
+    "distill": _IMITATION,
     "reward": (*_OPTIMIZER, "accuracy", "margin", "member"),
     "dpo": (*_OPTIMIZER, *_PAIRS, "nll_loss"),
     "kto": (*_OPTIMIZER, *_REWARDS, "kl"),
