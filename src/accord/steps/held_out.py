@@ -17,7 +17,7 @@ from accord.steps.trained_on import BY
 
 Behind = Mapping[tuple[str, str | None], str]  # (a step's key, the part of its data) -> what the recipe calls it
 
-_ASIDE = ("prompts", "validation", "watch", "demonstrations")  # answered, looked at, the zero of a reward's scale
+_ASIDE = ("prompts", "validation", "watch", "held_out", "borderline")  # answered, looked at
 _LABELS = ("data", "comparisons", "rewards", "main", "others")  # what a reward learned from, or is made of
 
 
@@ -141,7 +141,8 @@ def _behind(links: Iterable[Link], follows: Callable[[PlannedStep, str], bool]) 
 
 
 def _anything(step: PlannedStep, field: str) -> bool:
-    return field not in _ASIDE
+    """Demonstrations are the zero of a reward's scale, and a policy learns from them."""
+    return field not in _ASIDE and (field != "demonstrations" or step.kind == "distill")
 
 
 def _labels(step: PlannedStep, field: str) -> bool:
