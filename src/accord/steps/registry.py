@@ -6,6 +6,7 @@ from accord.steps import (
     accuracy,
     collect,
     combine,
+    consistency,
     data,
     dpo,
     evaluate,
@@ -56,5 +57,6 @@ STEPS: dict[str, StepKind] = {
     "online_dpo": online_dpo.STEP,
     "evaluate": evaluate.STEP,
     "redteam": redteam.STEP,
+    "consistency": consistency.STEP,
     "accuracy": accuracy.STEP,
 }
