@@ -6,6 +6,7 @@ from accord.steps import (
     accuracy,
     collect,
     combine,
+    consistency,
     data,
     distill,
     dpo,
@@ -59,6 +60,7 @@ STEPS: dict[str, StepKind] = {
     "distill": distill.STEP,
     "evaluate": evaluate.STEP,
     "redteam": redteam.STEP,
+    "consistency": consistency.STEP,
     "accuracy": accuracy.STEP,
     "overoptimization": overoptimization.STEP,
 }

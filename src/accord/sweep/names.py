@@ -44,7 +44,7 @@ LOGGED: Final[dict[str, Names]] = {
     **dict.fromkeys(
         ("combine", "piecewise", "mix", "sample", "collect", "judge", "evaluate", "redteam", "accuracy"), ()
     ),
-    **dict.fromkeys(("ghost_attention",), ()),
+    **dict.fromkeys(("ghost_attention", "consistency"), ()),
     "sft": _IMITATION,
     "reject": _IMITATION,
     "distill": _IMITATION,
@@ -109,6 +109,9 @@ def logged_by(step: PlannedStep) -> frozenset[str] | None:
     names = {*LOGGED[step.kind], *_SUMMARY.get(step.kind, ())}
     if step.kind == "redteam":
         names |= {f"policies.{link.name}.{rate}" for link in step.parents["policies"] for rate in _OF_ATTACKED}
+    if step.kind == "consistency":
+        turns: tuple[int, ...] = getattr(step.config, "turns", ())
+        names |= {f"policies.{link.name}.turn_{turn}" for link in step.parents["policies"] for turn in turns}
     if step.kind == "accuracy":
         names |= {f"accuracy.{one.name}.{of.name}" for one in step.parents["rewards"] for of in step.parents["data"]}
     watched = step.parents.get("watch", ())
