@@ -19,6 +19,7 @@ from accord.monitor import health, pictures
 from accord.monitor.accuracy_table import Measure, accuracy_table, measured
 from accord.monitor.benchmarks_panel import benchmark_lines
 from accord.monitor.calibration_picture import calibration
+from accord.monitor.distillation_panel import distillation_panel
 from accord.monitor.judges_panel import judge_panels
 from accord.monitor.panels import CLIPPING, ON_POLICY, PANELS
 from accord.monitor.red_team_panel import red_team_panel
@@ -28,7 +29,12 @@ from accord.monitor.verdict import judge
 
 NUM_SAMPLES: Final = 12  # shown side by side
 NUM_KEY_DIGITS: Final = 12  # of a step's key
-OPINIONS: Final = ("judge", "evaluate", "redteam")  # kinds whose alarms are of what came out, and in no metrics
+OPINIONS: Final = (
+    "judge",
+    "evaluate",
+    "redteam",
+    "distill",
+)  # kinds whose alarms are of what came out, and in no metrics
 TONES: Final = {"good": "It worked", "mixed": "Look closer", "bad": "It did not work", "unknown": "Not evaluated"}
 
 
@@ -55,7 +61,7 @@ class StepView:
     """One step of a run. seconds: what it took when it ran. metrics: the rows of its metrics.jsonl. evaluation: its
     evaluation.json, where a reward model has one. summary: its summary.json. results: what a suite of attacks found,
     with the rows of `broken`, attacks that its last policy complies with and the one before it did not. accuracies: the
-    results.json of a step that measures several reward models."""
+    results.json of a step that measures several reward models. distillation: that of one that distils a context."""
 
     name: str
     kind: str
@@ -69,6 +75,7 @@ class StepView:
     results: Mapping[str, Any] = field(default_factory=dict)
     broken: Sequence[Mapping[str, Any]] = ()
     accuracies: Mapping[str, Any] = field(default_factory=dict)
+    distillation: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,9 @@ def build_report(run: RunView) -> str:
         judges=judge_panels(results, [(step.name, step.summary) for step in run.steps if step.kind == "judge"]),
         asked=str(_first(results.get("judges")).get("judge") or "a language model"),
         red_teams=[red_team_panel(step.name, step.results, step.broken) for step in run.steps if step.results],
+        distillations=[
+            distillation_panel(step.name, step.distillation, step.summary) for step in run.steps if step.distillation
+        ],
         benchmarks=benchmarks,
         benchmark_first=benchmark_first,
         calibrations=_calibrations(run.steps),
