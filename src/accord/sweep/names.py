@@ -68,6 +68,7 @@ _OF_REWARD: Final[Names] = (
     *("accuracy", "accuracy_low", "accuracy_high", "log_loss", "ece"),
     *(f"safety.{name}" for name in ("auc", "unsafe_precision", "unsafe_recall", "platt_slope", "platt_bias")),
 )
+_CHANGE: Final[Names] = ("before", "after", "difference")
 _OF_DEMONSTRATIONS: Final[Names] = (
     *("refusals", "partial"),
     *(f"words.{text}.{name}" for text in ("prompt", "response") for name in ("median", "p95", "max")),
@@ -107,6 +108,8 @@ def logged_by(step: PlannedStep) -> frozenset[str] | None:
     if step.kind not in LOGGED:
         return None
     names = {*LOGGED[step.kind], *_SUMMARY.get(step.kind, ())}
+    if step.kind == "distill":
+        names = _distilled(step, names)
     if step.kind == "redteam":
         names |= {f"policies.{link.name}.{rate}" for link in step.parents["policies"] for rate in _OF_ATTACKED}
     if step.kind == "consistency":
@@ -122,6 +125,17 @@ def logged_by(step: PlannedStep) -> frozenset[str] | None:
     else:
         names -= {name for name in names if name.startswith("validation.")}
     return frozenset(names | ({"iteration"} if LOGGED[step.kind] else set()))
+
+
+def _distilled(step: PlannedStep, names: set[str]) -> set[str]:
+    """Of what is measured on prompts that a step may not have."""
+    sets = ("distilled", "asked_again", *(name for name in ("held_out",) if step.parents[name]))
+    found = names | {f"safety.{name}.{one}" for name in sets for one in _CHANGE}
+    if step.parents["borderline"]:
+        found |= {f"false_refusals.{one}" for one in _CHANGE}
+    if getattr(step.config, "how", None) == "kl":
+        found = found - {"mean_token_accuracy"} | {"top_token_agreement"}
+    return found
 
 
 def _of_several(reward: PlannedStep) -> bool:
