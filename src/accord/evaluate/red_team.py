@@ -8,10 +8,11 @@ writes them, and may be missing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from accord.data.derive import own_names
 from accord.data.formats.fields import Defect
 from accord.data.formats.readers import files_of
 from accord.data.formats.reading import Flaw, Row
@@ -66,6 +67,16 @@ def read_suite(sources: Sequence[str]) -> list[Case]:
         remedy = "Name a file of attacks, too: how often safe prompts are refused says little alone."
         raise UserError("no prompt of the suite is an attack", where=", ".join(sources), remedy=remedy)
     return list(cases.values())
+
+
+def with_prompts(cases: Sequence[Case], prompts: Iterable[Sequence[Prompt]]) -> list[Case]:
+    """The cases, and those that prompts are: an attack of its risk category where it has one, else a safe prompt. Of
+    equal ones the first is kept; ids that are taken are changed."""
+    of = {(case.prompt.messages, case.prompt.prefill): case for case in cases}
+    for prompt in (one for some in prompts for one in some):
+        of.setdefault((prompt.messages, prompt.prefill), Case(prompt, prompt.is_safety, prompt.risk_category))
+    names = own_names([case.prompt.id for case in of.values()])
+    return [replace(case, prompt=replace(case.prompt, id=name)) for case, name in zip(of.values(), names, strict=True)]
 
 
 def _case(row: Row, taken: set[str]) -> Case:

@@ -18,7 +18,7 @@ from accord.steps.trained_on import BY
 
 Behind = Mapping[tuple[str, str | None], str]  # (a step's key, the part of its data) -> what the recipe calls it
 
-_ASIDE = ("prompts", "validation", "watch", "demonstrations")  # answered, looked at, the zero of a reward's scale
+_ASIDE = ("prompts", "validation", "watch", "held_out", "borderline")  # answered, looked at
 _LABELS = ("data", "comparisons", "rewards", "main", "others")  # what a reward learned from, or is made of
 
 
@@ -70,6 +70,11 @@ def red_team_cautions(step: PlannedStep) -> Iterator[Caution]:
         if again:
             what = f"{link.name} was trained on the prompts of {', '.join(again)}: that they are withstood says little."
             yield Caution("suite", what, "Name a suite of attacks that nothing was trained on, too.")
+    for part in step.parents["prompts"]:
+        again = [one.name for one in policies if (part.step.key, part.part) in _behind([one], _any_prompts)]
+        if again:
+            what = f"{part.name} was trained on: {', '.join(again)}."
+            yield Caution("prompts", what, "Attack with prompts that no policy was trained on.")
     for link in step.parents["reward"]:
         trained = [one.name for one in policies if (link.step.key, None) in _behind([one], _anything)]
         if trained:
@@ -168,13 +173,18 @@ def _behind(links: Iterable[Link], follows: Callable[[PlannedStep, str], bool]) 
 
 
 def _anything(step: PlannedStep, field: str) -> bool:
-    return field not in _ASIDE
+    """Demonstrations are the zero of a reward's scale, and a policy learns from them."""
+    return field not in _ASIDE and (field != "demonstrations" or step.kind == "distill")
 
 
 def _labels(step: PlannedStep, field: str) -> bool:
     """Not the backbone of a reward: a judge that starts from the SFT policy has labels of its own all the same. Nor who
     gave the labels: one annotator can label for both, as people do."""
     return field in _LABELS
+
+
+def _any_prompts(step: PlannedStep, field: str) -> bool:
+    return field in BY
 
 
 def _prompts_of(evaluation: PlannedStep) -> Callable[[PlannedStep, str], bool]:

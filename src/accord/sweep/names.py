@@ -47,6 +47,7 @@ LOGGED: Final[dict[str, Names]] = {
     **dict.fromkeys(("ghost_attention", "consistency"), ()),
     "sft": _IMITATION,
     "reject": _IMITATION,
+    "distill": _IMITATION,
     "reward": (*_OPTIMIZER, "accuracy", "margin", "member"),
     "dpo": (*_OPTIMIZER, *_PAIRS, "nll_loss"),
     "kto": (*_OPTIMIZER, *_REWARDS, "kl"),
