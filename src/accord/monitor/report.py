@@ -62,8 +62,8 @@ class StepView:
     """One step of a run. seconds: what it took when it ran. metrics: the rows of its metrics.jsonl. evaluation: its
     evaluation.json, where a reward model has one. summary: its summary.json. results: what a suite of attacks found,
     with the rows of `broken`, attacks that its last policy complies with and the one before it did not. accuracies: the
-    results.json of a step that measures several reward models. overoptimization: that of a step of this kind. dialogues:
-    that of one that measures how long policies hold to an instruction."""
+    results.json of a step that measures several reward models. overoptimization: that of a step of this kind.
+    dialogues: that of one that measures how long policies hold to an instruction."""
 
     name: str
     kind: str
