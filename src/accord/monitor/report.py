@@ -19,6 +19,7 @@ from accord.monitor import health, pictures
 from accord.monitor.accuracy_table import accuracy_table
 from accord.monitor.benchmarks_panel import benchmark_lines
 from accord.monitor.calibration_picture import calibration
+from accord.monitor.cost import CostTable
 from accord.monitor.judges_panel import judge_panels
 from accord.monitor.panels import CLIPPING, ON_POLICY, PANELS
 from accord.monitor.policy_table import policy_table
@@ -69,6 +70,7 @@ class RunView:
     samples: list[dict[str, Any]]
     created: str
     versions: dict[str, str]
+    cost: CostTable | None = None
 
 
 def build_report(run: RunView) -> str:
