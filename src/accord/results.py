@@ -21,7 +21,6 @@ from accord.errors import UserError
 from accord.monitor.cost import Assumptions, as_json, cost_table
 from accord.monitor.red_team_panel import NUM_SHOWN
 from accord.monitor.report import OPINIONS, RunView, StepView, build_report
-from accord.monitor.rounds_panel import MEASURES
 from accord.run import link
 from accord.store import atomic
 from accord.store.artifacts import MODEL, Store
@@ -84,9 +83,8 @@ def _step_view(row: Mapping[str, Any], folder: Path, manifest: Mapping[str, Any]
         metrics=MetricsLog(log).read() if log.is_file() else [],
         evaluation=_read_json(evaluation) if evaluation.is_file() else {},
         summary=_read_json(folder / SUMMARY) if row["kind"] in OPINIONS else {},
-        results=_read_json(folder / RESULTS) if row["kind"] in MEASURES else {},
+        results=_read_json(folder / RESULTS) if (folder / RESULTS).is_file() else {},
         broken=_broken(folder, row["config"]["policies"]) if row["kind"] == "redteam" else (),
-        accuracies=_read_json(folder / RESULTS) if row["kind"] == "accuracy" else {},
         round=row.get("round"),
         inputs={of: {one["name"]: one["key"] for one in parents} for of, parents in manifest["parents"].items()},
     )

@@ -19,8 +19,10 @@ from accord.monitor import health, pictures
 from accord.monitor.accuracy_table import accuracy_table
 from accord.monitor.benchmarks_panel import benchmark_lines
 from accord.monitor.calibration_picture import calibration
+from accord.monitor.consistency_panel import consistency_panel
 from accord.monitor.cost import CostTable
 from accord.monitor.judges_panel import judge_panels
+from accord.monitor.overoptimization_panel import overoptimization_panel
 from accord.monitor.panels import CLIPPING, ON_POLICY, PANELS
 from accord.monitor.policy_table import policy_table
 from accord.monitor.red_team_panel import red_team_panel
@@ -31,17 +33,22 @@ from accord.monitor.verdict import judge
 
 NUM_SAMPLES: Final = 12  # shown side by side
 NUM_KEY_DIGITS: Final = 12  # of a step's key
-OPINIONS: Final = ("judge", "evaluate", "redteam")  # kinds whose alarms are of what came out, and in no metrics
+OPINIONS: Final = (
+    "judge",
+    "evaluate",
+    "redteam",
+    "consistency",
+)  # kinds whose alarms are of what came out, and in no metrics
 TONES: Final = {"good": "It worked", "mixed": "Look closer", "bad": "It did not work", "unknown": "Not evaluated"}
 
 
 @dataclass(frozen=True)
 class StepView:
     """One step of a run. seconds: what it took when it ran. metrics: the rows of its metrics.jsonl. evaluation: its
-    evaluation.json, where a reward model has one. summary: its summary.json. results: of an evaluation, or of a suite
-    of attacks, with the rows of `broken`, attacks that its last policy complies with and the one before it did not.
-    accuracies: the results.json of a step that measures several reward models. round: in a repeated block. inputs: the
-    key of what each name in a field of its config stands for."""
+    evaluation.json, where a reward model has one. summary: its summary.json. results: its results.json, where it
+    measures; of a suite of attacks with the rows of `broken`, attacks that its last policy complies with and the one
+    before it did not. round: in a repeated block. inputs: the key of what each name in a field of its config stands
+    for."""
 
     name: str
     kind: str
@@ -54,7 +61,6 @@ class StepView:
     summary: Mapping[str, Any] = field(default_factory=dict)
     results: Mapping[str, Any] = field(default_factory=dict)
     broken: Sequence[Mapping[str, Any]] = ()
-    accuracies: Mapping[str, Any] = field(default_factory=dict)
     round: int | None = None
     inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -118,15 +124,16 @@ def build_report(run: RunView) -> str:
         colours=colours,
         judges=judge_panels(results, [(step.name, step.summary) for step in run.steps if step.kind == "judge"]),
         asked=str(_first(results.get("judges")).get("judge") or "a language model"),
-        red_teams=[
-            red_team_panel(step.name, step.results, step.broken)
-            for step in run.steps
-            if step.kind == "redteam" and step.results
-        ],
+        red_teams=[red_team_panel(step.name, step.results, step.broken) for step in _measuring(run, "redteam")],
+        consistencies=[consistency_panel(step.name, step.results) for step in _measuring(run, "consistency")],
         benchmarks=benchmarks,
         benchmark_first=benchmark_first,
         calibrations=_calibrations(run.steps),
-        accuracies=[(step.name, accuracy_table(step.accuracies)) for step in run.steps if step.accuracies],
+        accuracies=[(step.name, accuracy_table(step.results)) for step in _measuring(run, "accuracy")],
+        overoptimizations=[
+            (step.name, str(step.results.get("gold")), overoptimization_panel(step.name, step.results))
+            for step in _measuring(run, "overoptimization")
+        ],
         curves=_curves(run.steps),
         samples=_samples(run.samples, colours),
         num_samples=len(run.samples),
@@ -148,6 +155,11 @@ def _environment() -> Environment:
     return environment
 
 
+def _measuring(run: RunView, kind: str) -> list[StepView]:
+    """The steps of a kind that have measured something."""
+    return [step for step in run.steps if step.kind == kind and step.results]
+
+
 def _missing(run: RunView, policies: Mapping[str, Any], reward_model: Mapping[str, Any]) -> list[str]:
     """What a whole run would have shown and this one cannot."""
     found = []
@@ -158,9 +170,8 @@ def _missing(run: RunView, policies: Mapping[str, Any], reward_model: Mapping[st
     without_kl = [clean(name, 60) for name, row in policies.items() if number(row.get("kl")) is None]
     if without_kl:
         found.append(f"No KL was measured for {', '.join(without_kl)}.")
-    judged = number(reward_model.get("accuracy")) is not None or any(
-        step.evaluation or step.accuracies for step in run.steps
-    )
+    judged = number(reward_model.get("accuracy")) is not None or any(step.evaluation for step in run.steps)
+    judged = judged or bool(_measuring(run, "accuracy"))
     if not judged and (not policies or any(step.kind == "reward" for step in run.steps)):
         found.append("No accuracy of a reward model on held-out pairs was measured.")
     if not run.samples:
