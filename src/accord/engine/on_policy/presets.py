@@ -142,7 +142,7 @@ _PPO_MAX = Preset(
 # each of 8 minibatches (64 of 512), beta 0.01 (7B and 13B; 0.005 for 34B and 70B), AdamW (0.9, 0.95), epsilon 1e-5,
 # weight decay 0.1, gradient norm 1, a constant learning rate. Whitening is of the logit of a probability there, which
 # is what a reward model's score is here. The coefficient goes by the size of the model, which a recipe's keys do not
-know: so there are two presets, and whoever writes the recipe picks one.
+# know: so there are two presets, and whoever writes the recipe picks one.
 _LLAMA2 = Preset(
     method={
         "num_epochs": 1,
