@@ -1,6 +1,7 @@
 """What a run leaves to look at: results.json, report.html, and links to the policy and the reward model it made.
 
 store/runs/<recipe>/results.json      the evaluation's numbers and the seconds of each step
+                    cost.json         device-hours, energy and CO2 of each step
                     report.html       one page that opens offline
                     policy/           the last policy that a training step made, a Hugging Face folder
                     reward-model/     the reward model that it was trained on, or else the last one
@@ -15,7 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from accord.costs import step_costs
 from accord.errors import UserError
+from accord.monitor.cost import Assumptions, as_json, cost_table
 from accord.monitor.red_team_panel import NUM_SHOWN
 from accord.monitor.report import OPINIONS, RunView, StepView, build_report
 from accord.run import link
@@ -24,6 +27,7 @@ from accord.store.artifacts import MODEL, Store
 from accord.store.workspace import METRICS, MetricsLog
 
 RESULTS, SAMPLES, MACHINE, REPORT = "results.json", "samples.json", "machine.json", "report.html"
+COST = "cost.json"
 EVALUATION = "evaluation.json"  # of a reward step with a validation
 SUMMARY, ANSWERS = "summary.json", "answers"  # of a step; of one that puts attacks to policies
 _AGAIN = "Run the recipe again: what is in the store is kept."
@@ -45,6 +49,9 @@ def write_report(run_dir: Path, store: Store) -> None:
     if evaluations:
         results |= _read_json(evaluations[-1] / MACHINE)
     atomic.write_json(run_dir / RESULTS, results)
+    assumed = Assumptions.of()
+    costs = step_costs(plan, store, assumed)
+    atomic.write_json(run_dir / COST, as_json(costs, assumed))
     _link_models(run_dir, done, folders)
     manifests = {name: _read_json(folder / "manifest.json") for name, folder in folders.items()}
     view = RunView(
@@ -55,6 +62,7 @@ def write_report(run_dir: Path, store: Store) -> None:
         samples=samples,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=_versions(list(manifests.values())),
+        cost=cost_table(costs, assumed),
     )
     atomic.write_text(run_dir / REPORT, build_report(view))
 

@@ -20,6 +20,7 @@ from accord.monitor.accuracy_table import accuracy_table
 from accord.monitor.benchmarks_panel import benchmark_lines
 from accord.monitor.calibration_picture import calibration
 from accord.monitor.consistency_panel import consistency_panel
+from accord.monitor.cost import CostTable
 from accord.monitor.distillation_panel import distillation_panel
 from accord.monitor.judges_panel import judge_panels
 from accord.monitor.overoptimization_panel import overoptimization_panel
@@ -77,6 +78,7 @@ class RunView:
     samples: list[dict[str, Any]]
     created: str
     versions: dict[str, str]
+    cost: CostTable | None = None
 
 
 def build_report(run: RunView) -> str:
