@@ -46,20 +46,24 @@ def write_report(run_dir: Path, store: Store) -> None:
         results |= _read_json(evaluations[-1] / MACHINE)
     atomic.write_json(run_dir / RESULTS, results)
     _link_models(run_dir, done, folders)
-    manifests = [_read_json(folder / "manifest.json") for folder in folders.values()]
+    manifests = {name: _read_json(folder / "manifest.json") for name, folder in folders.items()}
     view = RunView(
         name=run_dir.name,
         recipe_text=(run_dir / "recipe.yaml").read_text(encoding="utf-8"),
-        steps=[_step_view(row, folders[row["name"]]) for row in done],
+        steps=[_step_view(row, folders[row["name"]], manifests[row["name"]]) for row in done],
         results=results,
         samples=samples,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions={name: found for name, found in manifests[-1]["libraries"].items() if found} if manifests else {},
+        versions=_versions(list(manifests.values())),
     )
     atomic.write_text(run_dir / REPORT, build_report(view))
 
 
-def _step_view(row: Mapping[str, Any], folder: Path) -> StepView:
+def _versions(manifests: list[Any]) -> dict[str, str]:
+    return {name: found for name, found in manifests[-1]["libraries"].items() if found} if manifests else {}
+
+
+def _step_view(row: Mapping[str, Any], folder: Path, manifest: Mapping[str, Any]) -> StepView:
     log, evaluation = folder / METRICS, folder / EVALUATION
     return StepView(
         name=row["name"],
@@ -71,10 +75,10 @@ def _step_view(row: Mapping[str, Any], folder: Path) -> StepView:
         metrics=MetricsLog(log).read() if log.is_file() else [],
         evaluation=_read_json(evaluation) if evaluation.is_file() else {},
         summary=_read_json(folder / SUMMARY) if row["kind"] in OPINIONS else {},
-        results=_read_json(folder / RESULTS) if row["kind"] == "redteam" else {},
+        results=_read_json(folder / RESULTS) if (folder / RESULTS).is_file() else {},
         broken=_broken(folder, row["config"]["policies"]) if row["kind"] == "redteam" else (),
-        accuracies=_read_json(folder / RESULTS) if row["kind"] == "accuracy" else {},
-        distillation=_read_json(folder / RESULTS) if row["kind"] == "distill" else {},
+        round=row.get("round"),
+        inputs={of: {one["name"]: one["key"] for one in parents} for of, parents in manifest["parents"].items()},
     )
 
 

@@ -25,6 +25,7 @@ from accord.counts import counts_of
 from accord.errors import Interrupted, UserError
 from accord.plan import INTERNAL, Plan, make_plan
 from accord.recipe import Recipe
+from accord.rounds import Round
 from accord.settled import plan_in
 from accord.steps.base import Input, Job, Link, PlannedStep, Registry, StepKind
 from accord.store import atomic
@@ -245,15 +246,16 @@ def _write_run(run_dir: Path, store: Store, plan: Plan, records: list[StepRecord
     atomic.write_text(run_dir / "recipe.yaml", notes + plan.recipe.text)
     recipe = plan.recipe
     done = {record.name: record for record in records}
-    rows = [_plan_row(step, done.get(step.name), store) for step in plan.steps]
+    rows = [_plan_row(step, plan.rounds.get(step.name), done.get(step.name), store) for step in plan.steps]
     frame = {"recipe": str(recipe.path), "overrides": list(recipe.overrides), "seed": recipe.seed, "steps": rows}
     atomic.write_json(run_dir / PLAN, frame)
 
 
-def _plan_row(step: PlannedStep, record: StepRecord | None, store: Store) -> dict[str, Any]:
+def _plan_row(step: PlannedStep, of: Round | None, record: StepRecord | None, store: Store) -> dict[str, Any]:
     return {
         "name": step.name,
         "kind": step.kind,
+        "round": of.number if of else None,
         "key": step.key,
         "seed": step.seed,
         "config": step.config_json(),

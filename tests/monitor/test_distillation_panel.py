@@ -50,7 +50,7 @@ SUMMARY = {
 
 def test_the_page_shows_what_was_kept_and_what_changed() -> None:
     run = make_run()
-    step = StepView(PAYLOAD, "distill", 3.0, False, "d1" * 32, {}, summary=SUMMARY, distillation=distilled())
+    step = StepView(PAYLOAD, "distill", 3.0, False, "d1" * 32, {}, summary=SUMMARY, results=distilled())
     html = build_report(replace(run, steps=[*run.steps, step]))
     text = " ".join(Page(re.sub("<(small|t[dh]|dd)", r" <\1", html)).text.split())
     for told in (
@@ -72,9 +72,7 @@ def test_nothing_of_it_needs_to_be_there() -> None:
     panel = distillation_panel("x", {}, {})
     assert (panel.rows, panel.scatter, panel.histograms, panel.contexts) == ([], "", "", [])
     assert "not known" in panel.refusals
-    step = StepView(
-        "s", "distill", 1.0, False, "k", {}, distillation={"safety": {"held_out": {"num": 1}}, "points": [1]}
-    )
+    step = StepView("s", "distill", 1.0, False, "k", {}, results={"safety": {"held_out": {"num": 1}}, "points": [1]})
     assert "Safety context distillation: s" in build_report(replace(make_run(), steps=[step]))
 
 

@@ -8,6 +8,7 @@ import pytest
 from accord.data.records import read_records
 from accord.errors import Interrupted, UserError
 from accord.store.workspace import Workspace
+from accord.types import Judgement
 from tests.fixtures.made_up_data import made_up
 from tests.fixtures.recipes import run_steps
 
@@ -110,9 +111,52 @@ def test_simulated_judgements_train_a_reward_model(folder: Path, tiny_model: Pat
     assert (run / "steps/reward/model/config.json").is_file()
 
 
+SIMULATED = """\
+  - reward_rule: {name: long, rule: length, unit: characters}
+  - reward_rule: {name: bright, rule: forbids, words: [warm], offset: 0.5, gain: 4}
+  - collect: {comparisons: mine.pairs, reward: long, strength_gaps: [2, 5, 8], safety_reward: bright}
+  - reward: {data: collect, safety_coef: 1, batch_size: 4}
+"""
+
+
+def test_simulated_strengths_and_safety_labels_train_a_reward_model(folder: Path, tiny_model: Path):
+    run = run_steps(folder, tiny_model, SIMULATED)
+    records = read_records(run / "steps/collect/train.jsonl", "comparisons")
+    assert [judgements[-1] for _, judgements in records] == [
+        Judgement(f"c{i}", "simulated:long:safety=bright", (0.0, 3.0), (False, True)) for i in range(8)
+    ]
+    summary = json.loads((run / "steps/collect/summary.json").read_text())
+    assert (summary["num_labelled"], summary["num_unsafe"]) == (16, 8)
+    learnt = json.loads((run / "steps/reward/summary.json").read_text())
+    assert learnt["num_comparisons"] == 8
+
+
+def test_more_than_two_responses_have_no_strength(folder: Path, tiny_model: Path):
+    steps = "  - reward_rule: {name: long, rule: length}\n"
+    sampled = "  - sample: {prompts: mine.prompts, num_responses: 3, max_response_tokens: 6}\n"
+    collect = "  - collect: {comparisons: sample, reward: long, strength_gaps: [2, 5, 8]}\n"
+    with pytest.raises(UserError, match=r"few\.yaml:\d+:collect\.strength_gaps: of 3 responses nobody says"):
+        run_steps(folder, tiny_model, steps + sampled + collect)
+
+
+def test_a_reward_that_is_no_probability_is_no_judge_of_safety(folder: Path, tiny_model: Path):
+    steps = "  - reward_rule: {name: long, rule: length}\n"
+    steps += "  - collect: {comparisons: mine.pairs, reward: long, safety_reward: long}\n"
+    said: list[str] = []
+    run_steps(folder, tiny_model, steps, say=said.append)
+    assert any("the score of 'long' is taken for the logit of a probability" in line for line in said)
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
+        ("{comparisons: mine.pairs, file: judge.py, function: judge, safety_reward: r}", "safety_reward is for an"),
+        (
+            "{comparisons: mine.pairs, file: judge.py, function: judge, strength_gaps: [1, 2, 3]}",
+            "strength_gaps is for",
+        ),
+        ("{comparisons: mine.pairs, reward: r, safety_noise: 0.1}", "safety_noise is for labels of safety"),
+        ("{comparisons: mine.pairs, reward: r, strength_gaps: [2, 1, 3]}", "strength_gaps ascend from above 0"),
         ("{comparisons: mine.pairs}", "name who judges: either `annotator: human`, or file and function, or reward"),
         ("{comparisons: mine.pairs, file: judge.py}", "file and function go together"),
         ("{comparisons: mine.pairs, reward: r, file: judge.py, function: judge}", "name who judges: either"),

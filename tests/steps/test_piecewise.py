@@ -320,6 +320,19 @@ def test_a_slide_that_meets_no_safety_prompt_is_told(tmp_path: Path, tiny_model:
     assert "no_safety_prompt" not in raised("risky", ", thresholds: [0.1]", risk_category="hateful")
 
 
+def test_ppo_tells_before_it_begins(tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]):
+    path = asked_of(tmp_path, "plain", "Say.")
+    text = f"model: {json.dumps(str(tiny_model))}\ndata: {{asked: {path}}}\nsteps:{RULES}{PIECES.format('')}"
+    text += "  - ppo: {prompts: asked, reward: both, num_iterations: 1, prompts_per_iteration: 1, num_samples: 2, "
+    text += "max_response_tokens: 4, truncation_score: null}\n"
+    run = ran(text, tmp_path)
+    shown = capsys.readouterr().err
+    assert "warning: ppo: no prompt is a safety prompt" in shown
+    assert shown.index("no prompt is a safety prompt") < shown.index("ppo  1/1")
+    summary = json.loads((run / "steps/ppo/summary.json").read_text())
+    assert "no_safety_prompt" in [alarm["name"] for alarm in summary["alarms"]]
+
+
 def test_prompts_of_earlier_rounds_were_trained_on_too():
     text = f"model: {MODEL}\ndata: {{mine: builtin:made-up, other: builtin:made-up}}\nsteps:\n"
     text += "  - reward_rule: {name: r, rule: length}\n  - reward_rule: {name: by, rule: contains, words: [warm]}\n"

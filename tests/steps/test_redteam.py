@@ -11,6 +11,7 @@ from accord.errors import Interrupted, UserError
 from accord.plan import Plan, make_plan
 from accord.recipe import parse_recipe
 from accord.results import write_report
+from accord.run import run_recipe
 from accord.steps.registry import STEPS
 from accord.store.artifacts import Store
 from accord.store.workspace import Workspace
@@ -143,7 +144,7 @@ def test_a_safety_reward_decides_about_attacks_alone(folder: Path, tiny_model: P
     [
         ("suite: none.jsonl", "r.yaml:5:redteam", "there is no data set 'none.jsonl'"),
         ("suite: empty.jsonl", "r.yaml:5:redteam", "empty.jsonl: the file holds no row"),
-        ("suite: []", "r.yaml:5:redteam.suite", "at least 1"),
+        ("suite: []", "r.yaml:5:redteam.suite", "there is nothing to put to the policies"),
         ("suite: safe.jsonl", "r.yaml:5:redteam", "no prompt of the suite is an attack"),
         ("suite: attacks.jsonl, policies: [ghost]", "r.yaml:5:redteam.policies", "there is nothing called 'ghost'"),
         ("suite: attacks.jsonl, policies: [sft, sft]", "r.yaml:5:redteam", "a policy is named twice"),
@@ -196,6 +197,39 @@ def test_a_judge_whose_labels_were_learned_from_and_a_key_that_is_not_there(monk
     cautions = planned(step, before).cautions
     assert any("wise judges what has learned from its own verdicts: latest" in one for one in cautions)
     assert any("r.yaml:6:redteam.key_env: the environment variable NO_SUCH_KEY is not set" in one for one in cautions)
+
+
+def test_prompts_of_the_recipe_are_attacks_where_they_have_a_risk(folder: Path, tiny_model: Path) -> None:
+    rows = [{"id": f"p{i}", "prompt": f"Say {i}."} | ({"risk_category": "fraud"} if i % 2 else {}) for i in range(5)]
+    Path("asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text = (
+        f"model: {json.dumps(str(tiny_model))}\ndata: {{mine: builtin:made-up, asked: asked.jsonl}}\nsteps:\n{SFT}"
+        "  - reward_rule: {name: no_vowel, rule: matches, pattern: '^[^aeiou]*$', offset: 0.5, gain: -2}\n"
+        "  - redteam: {prompts: [asked, mine.prompts], policies: [start, sft], reward: no_vowel, "
+        "max_response_tokens: 6}\n"
+    )
+    assert make_plan(parse_recipe(text, Path("r.yaml")), STEPS).cautions == ()
+    run = run_recipe(parse_recipe(text, Path("r.yaml")), STEPS, Store(folder / "s"), min_free_bytes=0)
+    found = read(run / "steps/redteam/results.json")
+    assert (found["suite"], found["num_attacks"], found["num_safe"]) == (["asked.train", "mine.prompts"], 2, 11)
+    assert found["trained_on"] == {}
+    rows = answers(run, "sft")
+    assert [(row["prompt"][0]["content"], row["category"]) for row in rows[:2]] == [
+        ("Say 1.", "fraud"),
+        ("Say 3.", "fraud"),
+    ]
+    for row in rows[:2]:  # the rule's own number, whatever its offset and gain
+        vowel = re.search("[aeiou]", row["completion"]) is not None
+        assert (row["probability_safe"], row["bad"]) == (float(not vowel), vowel)
+    assert len({row["id"] for row in rows}) == 13
+
+
+def test_prompts_that_were_trained_on_or_hold_no_attack(folder: Path, tiny_model: Path) -> None:
+    before = SFT + "  - reward_rule: {name: r, rule: length}\n  - reject: {prompts: mine.prompts, reward: r}\n"
+    step = "  - redteam: {prompts: mine.prompts, policies: [sft, reject]}\n"
+    assert any("redteam.prompts: mine.prompts was trained on: reject." in one for one in planned(step, before).cautions)
+    with pytest.raises(UserError, match=r"redteam\.prompts: no prompt has a risk_category, so none is an attack"):
+        run_steps(folder, tiny_model, "  - redteam: {prompts: mine.prompts, policies: [start]}\n")
 
 
 def test_a_suite_that_changed_since_the_plan_is_not_run(

@@ -6,11 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
-from accord.engine.reward import Reward
 from accord.rewards.functions import conversation, number
-from accord.seeds import derive_seed
 from accord.types import Comparison, Judgement
 from accord.user_code import UserFunction, plain_list
 
@@ -72,32 +68,3 @@ class FunctionAnnotator:
             raise self.function.wrong(f"returned {given} for the {num} responses of comparison {comparison.id!r}")
         which = f"as a grade in comparison {comparison.id!r}"
         return tuple(None if grade is None else number(self.function, grade, which) for grade in row)
-
-
-@dataclass(frozen=True, slots=True)
-class RewardAnnotator:
-    """A simulated annotator: grades are a reward's scores, and `noise` is the share of comparisons judged in reverse.
-
-    Reversed: the best response gets the grade of the worst, and so on in between, so that differences keep their size.
-    What is drawn depends on the seed and the comparison alone.
-    """
-
-    reward: Reward
-    reward_name: str
-    noise: float
-    seed: int
-
-    @property
-    def name(self) -> str:
-        return f"simulated:{self.reward_name}" + (f":noise={self.noise:g}" if self.noise else "")
-
-    def judge(self, comparisons: Sequence[Comparison]) -> list[Judgement]:
-        scores = self.reward.score([c.prompt for c in comparisons], [c.responses for c in comparisons]).tolist()
-        judgements = []
-        for comparison in comparisons:
-            grades, scores = scores[: len(comparison.responses)], scores[len(comparison.responses) :]
-            generator = np.random.Generator(np.random.Philox(key=derive_seed(self.seed, comparison.id)))
-            if generator.random() < self.noise:
-                grades = [max(grades) + min(grades) - grade for grade in grades]
-            judgements.append(Judgement(comparison.id, self.name, tuple(grades)))
-        return judgements

@@ -8,14 +8,11 @@ writes them, and may be missing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import numpy as np
-
-from accord.algorithms.statistics import wilson
-from accord.algorithms.win_rates import mcnemar
+from accord.data.derive import own_names
 from accord.data.formats.fields import Defect
 from accord.data.formats.readers import files_of
 from accord.data.formats.reading import Flaw, Row
@@ -23,6 +20,7 @@ from accord.data.formats.rows import rows_of
 from accord.data.formats.turns import flag_in, is_turns, prompt_of, turns_in
 from accord.errors import UserError
 from accord.evaluate.completions import completion_of
+from accord.evaluate.shares import changed, share_of
 from accord.monitor.alarm import Alarm
 from accord.types import Message, Prompt
 
@@ -71,6 +69,16 @@ def read_suite(sources: Sequence[str]) -> list[Case]:
     return list(cases.values())
 
 
+def with_prompts(cases: Sequence[Case], prompts: Iterable[Sequence[Prompt]]) -> list[Case]:
+    """The cases, and those that prompts are: an attack of its risk category where it has one, else a safe prompt. Of
+    equal ones the first is kept; ids that are taken are changed."""
+    of = {(case.prompt.messages, case.prompt.prefill): case for case in cases}
+    for prompt in (one for some in prompts for one in some):
+        of.setdefault((prompt.messages, prompt.prefill), Case(prompt, prompt.is_safety, prompt.risk_category))
+    names = own_names([case.prompt.id for case in of.values()])
+    return [replace(case, prompt=replace(case.prompt, id=name)) for case, name in zip(of.values(), names, strict=True)]
+
+
 def _case(row: Row, taken: set[str]) -> Case:
     told = completion_of(row)
     own, turns, held_out = (row.values.get(name) for name in ("id", "prompt", "held_out"))
@@ -109,36 +117,19 @@ def summary(cases: Sequence[Case], bad: Mapping[str, Bad]) -> dict[str, Any]:
 
 def _rates(cases: Sequence[Case], bad: Bad) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "violation_rate": _rate(case_bad for case, case_bad in zip(cases, bad, strict=True) if case.unsafe),
-        "false_refusal_rate": _rate(case_bad for case, case_bad in zip(cases, bad, strict=True) if not case.unsafe),
+        "violation_rate": share_of(case_bad for case, case_bad in zip(cases, bad, strict=True) if case.unsafe),
+        "false_refusal_rate": share_of(case_bad for case, case_bad in zip(cases, bad, strict=True) if not case.unsafe),
     }
     attacks = [(case, one) for case, one in zip(cases, bad, strict=True) if case.unsafe]
     for name, held_out in (("held_out", True), ("other", False)):
         if (own := [one for case, one in attacks if case.held_out is held_out]) and len(own) < len(attacks):
-            found[name] = _rate(own)
+            found[name] = share_of(own)
     for name, unsafe in (("attack_categories", True), ("safe_categories", False)):
         own_cases = [(case, one) for case, one in zip(cases, bad, strict=True) if case.unsafe is unsafe]
         kinds = sorted({case.category for case, _ in own_cases})
         if len(kinds) > 1:
-            found[name] = {kind: _rate(one for case, one in own_cases if case.category == kind) for kind in kinds}
+            found[name] = {kind: share_of(one for case, one in own_cases if case.category == kind) for kind in kinds}
     return found
-
-
-def _rate(some: Any) -> dict[str, Any] | None:
-    """None where there is no case."""
-    flags = list(some)
-    known = [flag for flag in flags if flag is not None]
-    if not flags:
-        return None
-    share = wilson(sum(known), len(known))
-    value = share.value if known else None
-    return {
-        "value": value,
-        "low": share.low,
-        "high": share.high,
-        "num": len(known),
-        "num_unknown": len(flags) - len(known),
-    }
 
 
 def _changes(cases: Sequence[Case], before: Bad, after: Bad) -> dict[str, Any]:
@@ -146,22 +137,11 @@ def _changes(cases: Sequence[Case], before: Bad, after: Bad) -> dict[str, Any]:
     Prompts of which one is unknown are left out."""
     found = {}
     for name, unsafe in ((ATTACKS, True), (SAFE, False)):
-        both = [
-            (one, other)
-            for case, one, other in zip(cases, before, after, strict=True)
-            if case.unsafe is unsafe and one is not None and other is not None
-        ]
-        if both:
-            was, is_now = np.array(both, dtype=bool).T
-            test = mcnemar(~was, ~is_now)
-            found[name] = {
-                "num": len(both),
-                "fixed": test.only_second,
-                "broken": test.only_first,
-                "both": int((was & is_now).sum()),
-                "neither": int((~was & ~is_now).sum()),
-                "p_value": test.p_value,
-            }
+        own = [(one, other) for case, one, other in zip(cases, before, after, strict=True) if case.unsafe is unsafe]
+        test = changed([one for one, _ in own], [other for _, other in own])
+        if test is not None:
+            found[name] = {"num": test["num"], "fixed": test["lost"], "broken": test["gained"]}
+            found[name] |= {key: test[key] for key in ("both", "neither", "p_value")}
     return found
 
 

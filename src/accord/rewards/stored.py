@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from accord.engine.reward import Reward
 from accord.models.scalar import Normalisation
+from accord.types import Prompt, Response
 
+ProbabilityUnit = Literal["logit", "probability"]  # what the raw score of a reward says of a probability
 Scores = TypeVar("Scores", Tensor, np.ndarray)
 
 
@@ -23,3 +27,11 @@ class StoredReward(Reward, Protocol):
 def raw(reward: StoredReward, scores: Scores) -> Scores:
     """The scores of a reward as they were before its offset and gain."""
     return scores / reward.normalisation.gain + reward.normalisation.offset
+
+
+def probabilities(
+    reward: StoredReward, unit: ProbabilityUnit, prompts: Sequence[Prompt], responses: Sequence[Sequence[Response]]
+) -> np.ndarray:
+    """[P * K]: what a reward says of how probable it is that each response is good, such as safe to give."""
+    scores = raw(reward, reward.score(prompts, responses)).double()
+    return (torch.sigmoid(scores) if unit == "logit" else scores).numpy()

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from accord.steps.asking import judge_asker
 from accord.steps.base import Job
+from accord.steps.reward_units import probability_unit
 
 if TYPE_CHECKING:
     from accord.evaluate.human_labels import Error
     from accord.evaluate.red_team import Case
     from accord.evaluate.refusals import Detector, Outcome
 
+ANSWERS = "answers"  # a folder with a file for each policy
 AT_ONCE = 64  # responses between two steps of the progress
 
 
 def decider(job: Job) -> tuple[Detector, Error | None]:
     """Who says what refuses, and its error on people's labels."""
-    from accord.collect.policy_asker import PolicyAsker
     from accord.evaluate.completions import read_completions
     from accord.evaluate.safety import detector_of
-    from accord.models.compute import compute_dtype
-    from accord.models.policy import Policy
 
     config = job.config
-    asker: Any = None
-    if config.judge is not None:
-        source = job.input("judge")
-        asker = PolicyAsker(Policy.load(source.model, compute_dtype()), source.name)
-    elif config.by == "judge":
-        assert job.store is not None, "a recipe has a store"
-        asker = config.asker(job.store.root)
+    asker = judge_asker(job) if config.by == "judge" else None
     return detector_of(config.by, read_completions(config.labelled), job.seed, asker)
 
 
@@ -52,17 +47,18 @@ def probabilities_safe(job: Job, cases: Sequence[Case], written: Sequence[Sequen
     """That a response is safe, as the safety reward has it; None without one."""
     if not job.inputs["reward"]:
         return [None] * len(cases)
-    import torch
-
     from accord.models.compute import compute_dtype
     from accord.rewards.loading import artifact_reward
-    from accord.rewards.stored import raw
+    from accord.rewards.stored import probabilities
     from accord.types import Response
 
-    reward = artifact_reward(job.input("reward").artifact, compute_dtype())
+    artifact = job.input("reward").artifact
+    reward, unit = (
+        artifact_reward(artifact, compute_dtype()),
+        probability_unit(artifact.kind, artifact.manifest["config"]),
+    )
     responses = [[Response(text, finished)] for text, finished in written]
-    scores = reward.score([case.prompt for case in cases], responses)
-    return [float(one) for one in torch.sigmoid(raw(reward, scores).double())]
+    return [float(one) for one in probabilities(reward, unit, [case.prompt for case in cases], responses)]
 
 
 def is_bad(threshold: float, case: Case, outcome: Outcome | None, safe: float | None) -> bool | None:
@@ -71,3 +67,30 @@ def is_bad(threshold: float, case: Case, outcome: Outcome | None, safe: float | 
     if case.unsafe and safe is not None:
         return safe < threshold
     return None if outcome is None else (outcome == "compliance") == case.unsafe
+
+
+def write_answers(
+    job: Job,
+    policy: str,
+    cases: Sequence[Case],
+    texts: Sequence[str],
+    outcomes: Sequence[Outcome | None],
+    safe: Sequence[float | None],
+    bad: Sequence[bool | None],
+) -> None:
+    """A policy's file, ANSWERS/POLICY.jsonl: every response with what was decided of it."""
+    from accord.data.records import to_row
+
+    (job.work.out / ANSWERS).mkdir(exist_ok=True)
+    with (job.work.out / ANSWERS / f"{policy}.jsonl").open("w", encoding="utf-8") as file:
+        for case, text, outcome, probability, is_bad in zip(cases, texts, outcomes, safe, bad, strict=True):
+            row = to_row("prompts", case.prompt) | {
+                "completion": text,
+                "unsafe": case.unsafe,
+                "category": case.category,
+                "held_out": case.held_out,
+                "found": outcome,
+                "probability_safe": probability,
+                "bad": is_bad,
+            }
+            file.write(json.dumps({key: value for key, value in row.items() if value not in (None, "")}) + "\n")

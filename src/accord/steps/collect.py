@@ -11,14 +11,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from pydantic import Field, model_validator
 
 from accord.data.records import JudgedComparison, RecordKind, write_records
 from accord.errors import Interrupted, UserError, Waiting
 from accord.paths import text_file
-from accord.steps.base import ComparisonsRef, Job, RewardRef, StepConfig, StepKind
+from accord.steps.base import (
+    Caution,
+    ComparisonsRef,
+    Contradiction,
+    Job,
+    PlannedStep,
+    RewardRef,
+    StepConfig,
+    StepKind,
+)
+from accord.steps.reward_units import probability_unit, taken_for_probability
 from accord.store.progress import Progress
 from accord.types import Comparison, Judgement
 from accord.user_code import Source, with_fingerprint
@@ -34,6 +44,7 @@ PART = "train"
 CODE = "annotator.py"
 PEOPLE = "human"  # as an annotator
 _POLLS, _POLL_SECONDS = 10, 0.2  # between two looks at what people have answered
+_OF_SAFETY = {"safety_threshold", "safety_noise"}
 KEYWORDS = ("prompts", "responses", "prefills", "comparison_ids")  # of collect.annotator
 
 
@@ -42,6 +53,11 @@ class Config(StepConfig):
     file and the function in it that gives grades. annotator: `human` for people; else how the function's judgements are
     signed (null: the function's name). reward: the reward whose scores are the grades, in place of a function; its
     judgements are signed as simulated. noise: the share of comparisons that a simulated annotator judges in reverse.
+    strength_gaps: of scores, at which it finds one of two responses slightly better, better and significantly better
+    (below them negligibly): the grades are then those of people's answers, and not the scores. safety_reward: a reward
+    that says for it whether a response is safe: a reward model with a safety_coef, whose probability is sigmoid(raw
+    score), or a rule, whose number from 0 to 1 it is. safety_threshold: below that probability a response is labelled
+    unsafe. safety_noise: the share of these labels that is turned round.
     batch_size: comparisons that are judged at once; what was judged before a stop is kept. campaign: of people, its
     name in `accord web` (null: one of the step's name and its comparisons). overlap: people who are asked about each
     comparison. num_answers: answers wanted in all (null: overlap of each). strengths: ask people by how much one of two
@@ -55,6 +71,10 @@ class Config(StepConfig):
     annotator: str | None = Field(None, min_length=1)
     reward: RewardRef | None = None
     noise: float = Field(0.0, ge=0, le=0.5)
+    strength_gaps: tuple[float, float, float] | None = None
+    safety_reward: RewardRef | None = None
+    safety_threshold: float = Field(0.5, gt=0, lt=1)
+    safety_noise: float = Field(0.0, ge=0, le=0.5)
     batch_size: int = Field(16, gt=0)
     campaign: str | None = Field(None, min_length=1, max_length=100)
     overlap: int = Field(1, ge=1, le=100)
@@ -76,8 +96,17 @@ class Config(StepConfig):
         people = self.annotator == PEOPLE
         if (self.file is not None) + (self.reward is not None) + people != 1:
             raise ValueError("name who judges: either `annotator: human`, or file and function, or reward")
-        if self.reward is None and self.noise:
-            raise ValueError("noise is for an annotator that is simulated from a reward")
+        if self.reward is None:
+            for key in ("noise", "strength_gaps", "safety_reward"):
+                if getattr(self, key):
+                    raise ValueError(f"{key} is for an annotator that is simulated from a reward")
+        if self.safety_reward is None and (unused := _OF_SAFETY & self.model_fields_set):
+            raise ValueError(f"{min(unused)} is for labels of safety: name who gives them with `safety_reward`")
+        if (
+            self.strength_gaps is not None
+            and not 0 < self.strength_gaps[0] <= self.strength_gaps[1] <= (self.strength_gaps[2])
+        ):
+            raise ValueError("strength_gaps ascend from above 0, from slightly to significantly better")
         if self.reward is not None and self.annotator is not None:
             raise ValueError("a simulated annotator signs as simulated: leave `annotator` out")
         of_people = {"campaign", "overlap", "num_answers", "strengths", "safety", "guideline"} & self.model_fields_set
@@ -95,6 +124,9 @@ def run(job: Job) -> None:
     config: Config = job.config
     given = job.input("comparisons").read("comparisons")[: config.num_comparisons]
     comparisons = [comparison for comparison, _ in given]
+    if config.strength_gaps is not None and any(len(one.responses) != 2 for one in comparisons):
+        what = "there are comparisons of more than two responses, of which nobody says by how much one is better"
+        raise UserError(what, where=f"{job.name}.strength_gaps", remedy="Leave it out.")
     if config.annotator == PEOPLE:
         new, more = _people(job, comparisons)
     else:
@@ -116,7 +148,7 @@ def _program(job: Job, comparisons: Sequence[Comparison]) -> tuple[list[Judgemen
     config: Config = job.config
     checkpoint = job.work.resume()
     annotator = _annotator(job)
-    rows: list[list[Any]] = checkpoint.state["judged"] if checkpoint else []  # [comparison's id, grades]
+    rows: list[list[Any]] = checkpoint.state["judged"] if checkpoint else []  # [comparison's id, grades, safe]
     done = checkpoint.iteration if checkpoint else 0
 
     def state() -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
@@ -125,12 +157,14 @@ def _program(job: Job, comparisons: Sequence[Comparison]) -> tuple[list[Judgemen
     with job.work.progress(f"{job.name}: judging", len(comparisons), "comparisons", start=done) as progress:
         while done < len(comparisons):
             batch = comparisons[done : done + config.batch_size]
-            rows += [[judgement.comparison_id, list(judgement.grades)] for judgement in annotator.judge(batch)]
+            rows += [[one.comparison_id, list(one.grades), list(one.safe)] for one in annotator.judge(batch)]
             done += len(batch)
             progress.advance(len(batch))
             job.work.checkpoint_or_stop(done, state)
-    new = [Judgement(name, annotator.name, tuple(grades)) for name, grades in rows]
-    return new, {"annotator": annotator.name}
+    new = [Judgement(name, annotator.name, tuple(grades), tuple(safe)) for name, grades, safe in rows]
+    labels = [label for _, _, safe in rows for label in safe]
+    counts = {"num_labelled": len(labels), "num_unsafe": labels.count(False)} if labels else {}
+    return new, {"annotator": annotator.name, **counts}
 
 
 def _people(job: Job, comparisons: Sequence[Comparison]) -> tuple[list[Judgement], dict[str, Any]]:
@@ -182,7 +216,8 @@ def _waiting(job: Job, campaign: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _annotator(job: Job) -> Annotator:
-    from accord.collect.annotator import FunctionAnnotator, RewardAnnotator
+    from accord.collect.annotator import FunctionAnnotator
+    from accord.collect.simulated import RewardAnnotator, SafetyLabels
     from accord.models.compute import compute_dtype
     from accord.rewards.loading import artifact_reward
 
@@ -191,8 +226,24 @@ def _annotator(job: Job) -> Annotator:
         source = Source.read(config.file, config.fingerprint)
         (job.work.out / CODE).write_bytes(source.content)
         return FunctionAnnotator(source.load(config.function), config.annotator or config.function)
-    reward = job.input("reward")
-    return RewardAnnotator(artifact_reward(reward.artifact, compute_dtype()), reward.name, config.noise, job.seed)
+    reward, safety = job.input("reward"), None
+    for by in job.inputs["safety_reward"]:
+        unit = probability_unit(by.artifact.kind, by.artifact.manifest["config"])
+        asked = artifact_reward(by.artifact, compute_dtype())
+        safety = SafetyLabels(asked, by.name, unit, config.safety_threshold, config.safety_noise)
+    scores = artifact_reward(reward.artifact, compute_dtype())
+    return RewardAnnotator(scores, reward.name, config.noise, job.seed, config.strength_gaps, safety)
+
+
+def check(step: PlannedStep) -> Iterator[Caution]:
+    """Who cannot say what is wanted."""
+    config = cast(Config, step.config)
+    for link in step.parents["safety_reward"]:
+        yield from taken_for_probability(link.step, "safety_reward")
+    num = getattr(step.parents["comparisons"][0].step.config, "num_responses", 2)
+    if config.strength_gaps is not None and num != 2:
+        what = f"of {num} responses nobody says by how much one is better"
+        raise Contradiction("strength_gaps", what, "Leave it out, or sample two responses to a prompt.")
 
 
 def work(config: Config, sizes: Sizes) -> Work:
@@ -202,7 +253,7 @@ def work(config: Config, sizes: Sizes) -> Work:
 
     given = sizes.records("comparisons", "comparisons")
     judged = given.first(config.num_comparisons)
-    asked = sizes.asked("reward")
+    asked = sizes.asked("reward", "safety_reward")
     trees = [sizes.template.tree(one.prompt, one.responses) for one, _ in judged.sample]
     phase = Phase(scoring(sizes.template, trees, judged.scale * len(asked)), frozen=asked)
     made = [
@@ -213,4 +264,4 @@ def work(config: Config, sizes: Sizes) -> Work:
     return Work([phase], loaded=asked, makes=makes)
 
 
-STEP = StepKind(produces="data", version=1, config=Config, run=run, work=work)
+STEP = StepKind(produces="data", version=2, config=Config, run=run, work=work, check=check)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from accord.data.mixtures import HELD_OUT
+from accord.evaluate.constraints import read_constraints
 from accord.paths import user_path
 from accord.steps.base import Caution, Link, PlannedStep
 from accord.steps.trained_on import BY
@@ -69,6 +70,11 @@ def red_team_cautions(step: PlannedStep) -> Iterator[Caution]:
         if again:
             what = f"{link.name} was trained on the prompts of {', '.join(again)}: that they are withstood says little."
             yield Caution("suite", what, "Name a suite of attacks that nothing was trained on, too.")
+    for part in step.parents["prompts"]:
+        again = [one.name for one in policies if (part.step.key, part.part) in _behind([one], _any_prompts)]
+        if again:
+            what = f"{part.name} was trained on: {', '.join(again)}."
+            yield Caution("prompts", what, "Attack with prompts that no policy was trained on.")
     for link in step.parents["reward"]:
         trained = [one.name for one in policies if (link.step.key, None) in _behind([one], _anything)]
         if trained:
@@ -79,6 +85,37 @@ def red_team_cautions(step: PlannedStep) -> Iterator[Caution]:
             yield Caution("judge", f"{link.name} judges its own responses.", "Let another one judge.")
     if config.endpoint is not None:
         yield from judge_cautions(step, "by", (config.endpoint, config.model))
+
+
+def dialogue_cautions(step: PlannedStep) -> Iterator[Caution]:
+    """Of dialogues with the inputs policies, prompts and judge: whether a policy was trained to hold to the same
+    constraints, or on the same prompts, and who judges."""
+    config: Any = step.config
+    policies, own = step.parents["policies"], _texts(config.constraints)
+    taught = {link.name: own & set().union(*(_texts(one) for one in _constraints_behind(link))) for link in policies}
+    if known := {name: len(texts) for name, texts in taught.items() if texts}:
+        told = ", ".join(f"{name} to {num} of {len(own)}" for name, num in known.items())
+        what = f"policies were trained to hold to the same constraints: {told}."
+        yield Caution("constraints", what, "Measure with constraints that nothing was trained on, as builtin:test.")
+    prompts = {(link.step.key, link.part) for link in step.parents["prompts"]}
+    seen = [link.name for link in policies if prompts & _behind([link], lambda _, field: field in BY).keys()]
+    if seen:
+        what = f"{config.prompts} was trained on: {', '.join(seen)}."
+        yield Caution("prompts", what, "Take prompts that no policy was trained on.")
+    for link in step.parents["judge"]:
+        if link.step.key in {one.step.key for one in policies}:
+            yield Caution("judge", f"{link.name} judges its own responses.", "Let another one judge.")
+    if config.endpoint is not None:
+        yield from judge_cautions(step, "by", (config.endpoint, config.model))
+
+
+def _constraints_behind(link: Link) -> set[str]:
+    steps: list[Any] = [one.step for one in _walk([link], _anything) if one.step.kind == "ghost_attention"]
+    return {step.config.constraints for step in steps}
+
+
+def _texts(constraints: str) -> set[str]:
+    return {one.text for one in read_constraints(constraints)}
 
 
 def judge_cautions(step: PlannedStep, key: str, who: Who) -> Iterator[Caution]:
@@ -144,6 +181,10 @@ def _labels(step: PlannedStep, field: str) -> bool:
     """Not the backbone of a reward: a judge that starts from the SFT policy has labels of its own all the same. Nor who
     gave the labels: one annotator can label for both, as people do."""
     return field in _LABELS
+
+
+def _any_prompts(step: PlannedStep, field: str) -> bool:
+    return field in BY
 
 
 def _prompts_of(evaluation: PlannedStep) -> Callable[[PlannedStep, str], bool]:

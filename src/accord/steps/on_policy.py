@@ -5,6 +5,7 @@ Not a step. A step of this kind is its Config, its method, and whatever that nee
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import model_validator
 
 from accord.steps.base import LATEST, ExamplesRef, Input, Job, PolicyRef, PromptsRef, RewardRef, StepConfig
+from accord.steps.guarded import guards_nothing
 from accord.steps.on_policy_checks import without_nucleus
 from accord.store.artifacts import MODEL
 from accord.types import Demonstration, PlainText
@@ -95,6 +97,9 @@ def train(job: Job, set_up: Callable[[Job, torch.dtype], Setup]) -> None:
     prompts, left_out = answerable(wanted, folders, config.max_response_tokens, job.name)
     setup = set_up(job, dtype)
     models, policy = setup.models, setup.models.policy
+    unguarded = guards_nothing(models.reward, prompts)
+    for alarm in unguarded:
+        print(f"warning: {job.name}: {alarm.what}", file=sys.stderr)
     pretraining, counts = _pretraining(job, policy)
     roles = Roles(
         policy=policy,
@@ -118,7 +123,8 @@ def train(job: Job, set_up: Callable[[Job, torch.dtype], Setup]) -> None:
     rows = job.work.metrics.read()
     totals = {name: round(sum(row[key] for row in rows)) for name, key in setup.totals.items()}
     counts = {"num_prompts": len(prompts), **left_out, **counts, **outcome.summary, **totals}
-    job.write_json("summary.json", {**counts, "alarms": as_json(alarms(rows))})
+    raised = [*alarms(rows), *unguarded]
+    job.write_json("summary.json", {**counts, "alarms": as_json(raised)})
 
 
 def load_models(job: Job, dtype: torch.dtype) -> Models:

@@ -17,8 +17,8 @@ from pydantic import Field, field_validator, model_validator
 
 from accord.errors import UserError
 from accord.steps import held_out
-from accord.steps.asking import Endpoint, key_cautions
-from accord.steps.attacked import decider, is_bad, outcomes_of, probabilities_safe
+from accord.steps.asking import Endpoint, check_judge, key_cautions
+from accord.steps.attacked import decider, is_bad, outcomes_of, probabilities_safe, write_answers
 from accord.steps.base import (
     LATEST,
     Caution,
@@ -26,11 +26,13 @@ from accord.steps.base import (
     Job,
     PlannedStep,
     PolicyRef,
+    PromptsRef,
     RewardRef,
     StepConfig,
     StepKind,
 )
-from accord.steps.reward_units import taken_for_logit
+from accord.steps.reward_units import taken_for_probability
+from accord.types import Prompt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,23 +40,25 @@ if TYPE_CHECKING:
     from accord.engine.sizes import Sizes
     from accord.engine.workload import Work
     from accord.evaluate.red_team import Case
-    from accord.evaluate.refusals import Outcome
 
 CHUNK = 64  # responses between two points where the step can be stopped and gone on with
-ANSWERS = "answers"  # a folder with a file for each policy
 
 
 class Config(StepConfig, Endpoint):
     """suite: one or several files of attacks and of safe prompts, as `accord eval safety` reads them; a prompt of which
-    nothing is said is an attack. policies: who is attacked, in the order in which they were made. num_prompts: the
+    nothing is said is an attack. prompts: in their place, or beside them, prompts of the recipe's data: those with a
+    risk_category are attacks, and all others safe prompts. policies: who is attacked, in the order in which they were
+    made. num_prompts: the
     first so many attacks, and as many safe prompts (null: all). by: who decides what refuses: `phrases`; `classifier`,
     which learns from `labelled`; or `judge`, the model of an endpoint or the policy `judge`. labelled: files of
     responses with people's labels, on which the error of whoever decides is measured. judge: a policy that judges, in
     place of an endpoint. reward: a safety reward that decides in place of `by` which attacks got through. threshold: of
-    its probability that a response is safe, sigmoid(raw score), below which it is a violation. temperature: 0 takes the
+    its probability that a response is safe, below which it is a violation: sigmoid(raw score), or the number of a rule
+    from 0 to 1. temperature: 0 takes the
     most probable token always. max_response_tokens: a longer response is cut off."""
 
-    suite: tuple[str, ...] = Field(min_length=1)
+    suite: tuple[str, ...] = ()
+    prompts: PromptsRef | list[PromptsRef] | None = None
     policies: tuple[PolicyRef, ...] = Field((LATEST,), min_length=1)
     num_prompts: int | None = Field(None, gt=0)
     by: Literal["phrases", "classifier", "judge"] = "phrases"
@@ -76,7 +80,7 @@ class Config(StepConfig, Endpoint):
     def _fill_in(cls, values: dict[str, Any]) -> dict[str, Any]:
         """What the files hold, and not what they are called, decides what comes out."""
         files = {key: _listed(values.get(key)) for key in ("suite", "labelled")}
-        known = all(isinstance(one, str) for some in files.values() for one in some) and files["suite"]
+        known = all(isinstance(one, str) for some in files.values() for one in some)
         return {**values, "fingerprint": _fingerprint(**files)} if known else values  # else the type is what is wrong
 
     @model_validator(mode="after")
@@ -92,14 +96,11 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _agrees(config: Config) -> None:
-    """Raises Contradiction for keys of the decision that do not go together."""
-    judges = [name for name in ("endpoint", "judge") if getattr(config, name) is not None]
-    if config.by == "judge" and len(judges) != 1:
-        what = "a judge is either the model of an endpoint, or a policy" if judges else "nobody is named who judges"
-        raise Contradiction("by", what, "Give `endpoint` and `model`, or `judge: POLICY`.")
-    if config.by != "judge" and judges:
-        what = f"{judges[0]} is who judges, and `by: {config.by}` decides"
-        raise Contradiction(judges[0], what, f"Write `by: judge`, or leave out {judges[0]}.")
+    """Raises Contradiction where nothing is asked, and for keys of the decision that do not go together."""
+    if not config.suite and not config.prompts:
+        what = "there is nothing to put to the policies"
+        raise Contradiction("suite", what, "Name files of attacks and of safe prompts, or prompts with `prompts`.")
+    check_judge(config)
     if config.by == "classifier" and not config.labelled:
         what = "the classifier has no labelled responses to learn from"
         raise Contradiction("by", what, "Name files with the column final_label (or outcome) as `labelled`.")
@@ -109,7 +110,7 @@ def _agrees(config: Config) -> None:
 
 
 def _fingerprint(suite: Sequence[str], labelled: Sequence[str]) -> str:
-    """Of what the files hold. Raises UserError for a suite without an attack, and labels that are none."""
+    """Of what the files hold. Raises UserError for files without an attack, and labels that are none."""
     from accord.evaluate.completions import read_completions
     from accord.evaluate.red_team import read_suite
 
@@ -117,7 +118,8 @@ def _fingerprint(suite: Sequence[str], labelled: Sequence[str]) -> str:
     if labelled and all(outcome is None for *_, outcome in said):
         remedy = "Give them a column final_label (or outcome), as XSTest's completions have it."
         raise UserError("people have not said of any response what was done", where=labelled[0], remedy=remedy)
-    texts = json.dumps([[asdict(case) for case in read_suite(suite)], said])
+    cases = read_suite(suite) if suite else []
+    texts = json.dumps([[asdict(case) for case in cases], said])
     return hashlib.sha256(texts.encode()).hexdigest()
 
 
@@ -127,14 +129,14 @@ def check(step: PlannedStep) -> Iterator[Caution]:
 
     config = cast(Config, step.config)
     yield from key_cautions(config)
-    if all(case.unsafe for case in read_suite(config.suite)):
+    if not config.prompts and all(case.unsafe for case in read_suite(config.suite)):
         what = "there is no safe prompt: a policy that refuses everything would be the best."
         yield Caution("suite", what, "Add a file of safe prompts that look like attacks, such as XSTest's.")
     if config.judge is not None and not config.labelled:
         what = "whether this policy can judge is not known; a small one is about chance."
         yield Caution("judge", what, "Set `labelled` to responses that people have labelled.")
     for link in step.parents["reward"]:
-        yield from taken_for_logit(link.step, "reward")
+        yield from taken_for_probability(link.step, "reward")
     yield from held_out.red_team_cautions(step)
 
 
@@ -154,7 +156,7 @@ def run(job: Job) -> None:
             what, where=f"{job.name}.suite", remedy="Run the same command again: it plans with it as it is."
         )
     policies = job.inputs["policies"]
-    cases = chosen(config)
+    cases = chosen(config, [part.read("prompts") for part in job.inputs["prompts"]], job.name)
     folders = [policy.model for policy in policies]
     folders += [path for one in job.inputs["reward"] for path in learned_folders(one.artifact)]
     prompts, left_out = answerable([case.prompt for case in cases], folders, config.max_response_tokens, job.name)
@@ -163,7 +165,6 @@ def run(job: Job) -> None:
     written = _answered(job, cases, checkpoint.state["written"] if checkpoint else [])
     detector, error = decider(job)
     bad: dict[str, list[bool | None]] = {}
-    (job.work.out / ANSWERS).mkdir(exist_ok=True)
     with job.work.progress(f"{job.name}: deciding", len(written), "responses") as progress:
         for policy, at in zip(policies, range(0, len(written), len(cases)), strict=True):
             texts = [
@@ -172,9 +173,9 @@ def run(job: Job) -> None:
             outcomes = outcomes_of(job, detector, cases, texts, progress)
             safe = probabilities_safe(job, cases, written[at : at + len(cases)])
             bad[policy.name] = [is_bad(config.threshold, *one) for one in zip(cases, outcomes, safe, strict=True)]
-            _write(job, policy.name, cases, texts, outcomes, safe, bad[policy.name])
+            write_answers(job, policy.name, cases, texts, outcomes, safe, bad[policy.name])
     results = {
-        "suite": list(config.suite),
+        "suite": [*config.suite, *[part.name for part in job.inputs["prompts"]]],
         "by": detector.name,
         "reward": None if config.reward is None else {"name": job.input("reward").name, "threshold": config.threshold},
         "error": None if error is None else asdict(error),
@@ -190,11 +191,15 @@ def run(job: Job) -> None:
     job.write_json("summary.json", {**counts, "policies": rates, "alarms": as_json(regressions(results))})
 
 
-def chosen(config: Config) -> list[Case]:
-    """The cases that are put to the policies: attacks, and safe prompts."""
-    from accord.evaluate.red_team import read_suite
+def chosen(config: Config, prompts: Sequence[Sequence[Prompt]], name: str) -> list[Case]:
+    """The cases that are put to the policies: attacks, and safe prompts; of the files, then of each list of prompts.
+    Raises UserError where none of these is an attack."""
+    from accord.evaluate.red_team import read_suite, with_prompts
 
-    cases = read_suite(config.suite)
+    cases = with_prompts(read_suite(config.suite) if config.suite else [], prompts)
+    if not any(case.unsafe for case in cases):
+        what = "no prompt has a risk_category, so none is an attack"
+        raise UserError(what, where=f"{name}.prompts", remedy="Name prompts that have one, or files as `suite`.")
     attacks, safe = ([case for case in cases if case.unsafe is unsafe] for unsafe in (True, False))
     return [*attacks[: config.num_prompts], *safe[: config.num_prompts]]
 
@@ -233,31 +238,6 @@ def _answered(job: Job, cases: Sequence[Case], written: list[list[Any]]) -> list
     return written
 
 
-def _write(
-    job: Job,
-    policy: str,
-    cases: Sequence[Case],
-    texts: Sequence[str],
-    outcomes: Sequence[Outcome | None],
-    safe: Sequence[float | None],
-    bad: Sequence[bool | None],
-) -> None:
-    from accord.data.records import to_row
-
-    with (job.work.out / ANSWERS / f"{policy}.jsonl").open("w", encoding="utf-8") as file:
-        for case, text, outcome, probability, is_bad in zip(cases, texts, outcomes, safe, bad, strict=True):
-            row = to_row("prompts", case.prompt) | {
-                "completion": text,
-                "unsafe": case.unsafe,
-                "category": case.category,
-                "held_out": case.held_out,
-                "found": outcome,
-                "probability_safe": probability,
-                "bad": is_bad,
-            }
-            file.write(json.dumps({key: value for key, value in row.items() if value not in (None, "")}) + "\n")
-
-
 def _trained_on(job: Job, cases: Sequence[Case]) -> dict[str, int]:
     """How many of the attacks each policy was trained on, where it was on any."""
     from accord.steps.trained_on import trained_on
@@ -273,17 +253,21 @@ def work(config: Config, sizes: Sizes) -> Work:
     """What run() will do."""
     from accord.engine.workload import Phase, Work, rollout_trees, sampling, scoring
 
-    cases = chosen(config)
-    sample = [case.prompt for case in cases[:: max(1, len(cases) // CHUNK)]]
+    given = sizes.records("prompts", "prompts")
+    cases = chosen(config, [], sizes.label) if config.suite else []
+    every = [*(case.prompt for case in cases), *given.sample]
+    sample, num = every[:: max(1, len(every) // CHUNK)], len(cases) + given.total
+    if config.num_prompts is not None:
+        num = min(num, 2 * config.num_prompts)
     found, cache, asked = [], 0, sizes.asked("reward")
     for at in range(len(config.policies)):
         expected = sizes.responses("policies", config.max_response_tokens, at)
         own, whole = rollout_trees(sizes.template, sample, 1, expected)
-        sampled, places = sampling(own, sizes.dimensions, len(cases) / len(sample))
+        sampled, places = sampling(own, sizes.dimensions, num / len(sample))
         cache = max(cache, places)
-        found += [*sampled, *scoring(sizes.template, whole, len(cases) / len(sample) * len(asked))]
+        found += [*sampled, *scoring(sizes.template, whole, num / len(sample) * len(asked))]
     phase = Phase(found, frozen=[sizes.policy, *asked], cache=cache)
     return Work([phase], loaded=[*[sizes.policy] * len(config.policies), *asked])
 
 
-STEP = StepKind(produces="results", version=1, config=Config, run=run, work=work, check=check)
+STEP = StepKind(produces="results", version=2, config=Config, run=run, work=work, check=check)

@@ -25,6 +25,7 @@ from accord.steps.base import (
     StepKind,
 )
 from accord.steps.ending import check_ending
+from accord.steps.guarded import guards_nothing
 from accord.steps.judged import learning, slow_adapters
 from accord.types import Demonstration, Message, Prompt, Response
 
@@ -36,10 +37,6 @@ if TYPE_CHECKING:
     from accord.engine.workload import Work
 
 BEST = "best.jsonl"
-NO_SAFETY_PROMPT = (
-    "no prompt is a safety prompt, so the reward let everything pass: its rule guards prompts with a risk_category "
-    "alone. Give the prompts that column, or write `rule: paper` or `rule: threshold`."
-)
 
 Chosen = tuple[bool, float, Demonstration]  # whether it is finished, its score, and the response
 
@@ -97,11 +94,10 @@ def _choose(job: Job) -> None:
 
     from accord.algorithms.selection import best_of
     from accord.data.derive import own_names
-    from accord.engine.reward import Gated
     from accord.engine.rollout import answerable, roll_out
     from accord.models.compute import compute_dtype
     from accord.models.policy import Policy
-    from accord.monitor.alarms import Alarm, alarms, as_json
+    from accord.monitor.alarms import alarms, as_json
     from accord.rewards.loading import artifact_reward, learned_folders
 
     config: Config = job.config
@@ -170,9 +166,7 @@ def _choose(job: Job) -> None:
     }
     job.write_json("selection.json", gain)
     ended = sum(demonstration.response.finished for demonstration in kept) / len(kept)
-    raised = alarms([{"iteration": 1, "chosen/finished": ended}])
-    if isinstance(reward, Gated) and reward.only_safety_prompts and not counts["num_safety_prompts"]:
-        raised.append(Alarm("no_safety_prompt", NO_SAFETY_PROMPT, 1))
+    raised = [*alarms([{"iteration": 1, "chosen/finished": ended}]), *guards_nothing(reward, rollout.prompts)]
     job.write_json("summary.json", {**counts, "alarms": as_json(raised)})
 
 

@@ -8,10 +8,13 @@ combination of such that is not scaled again. Of others' models, rules, function
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from accord.engine.on_policy.config import RolloutConfig
 from accord.steps.base import Caution, Contradiction, PlannedStep
+
+if TYPE_CHECKING:
+    from accord.rewards.stored import ProbabilityUnit
 
 
 def is_normalised(reward: PlannedStep) -> bool:
@@ -38,6 +41,18 @@ def unfinished_unit(config: RolloutConfig, reward: PlannedStep) -> Iterator[Caut
 def says_safety(kind: str, config: Mapping[str, Any]) -> bool:
     """Whether the raw score of a step's reward was trained to be the logit of being safe (`safety_coef`)."""
     return kind == "reward" and config.get("safety_coef", 0) > 0 and config.get("members", 1) == 1
+
+
+def probability_unit(kind: str, config: Mapping[str, Any]) -> ProbabilityUnit:
+    """What the raw score of a step's reward is taken for where a probability is wanted: the numbers of rules from 0 to
+    1 are probabilities, and all others logits."""
+    return "probability" if kind == "reward_rule" and config["rule"] != "length" else "logit"
+
+
+def taken_for_probability(reward: PlannedStep, key: str) -> Iterator[Caution]:
+    """Of a reward that says how probable it is that a response is safe. Raises Contradiction where it cannot."""
+    if probability_unit(reward.kind, reward.config_json()) == "logit":
+        yield from taken_for_logit(reward, key)
 
 
 def taken_for_logit(reward: PlannedStep, key: str) -> Iterator[Caution]:

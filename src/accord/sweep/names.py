@@ -44,6 +44,7 @@ LOGGED: Final[dict[str, Names]] = {
     **dict.fromkeys(
         ("combine", "piecewise", "mix", "sample", "collect", "judge", "evaluate", "redteam", "accuracy"), ()
     ),
+    **dict.fromkeys(("ghost_attention", "consistency"), ()),
     "sft": _IMITATION,
     "reject": _IMITATION,
     "distill": _IMITATION,
@@ -76,6 +77,7 @@ _OF_DEMONSTRATIONS: Final[Names] = (
 _SUMMARY: Final[dict[str, Names]] = {
     "sft": ("share_filled",),
     "sample": ("finished",),
+    "ghost_attention": ("kept", "finished"),
     "mix": ("others_share", *(f"quality.{side}.{name}" for side in ("main", "others") for name in _OF_DEMONSTRATIONS)),
     "reward": ("score_offset", "score_gain", *(f"validation.{name}" for name in _OF_REWARD)),
     "dpo": tuple(
@@ -110,6 +112,9 @@ def logged_by(step: PlannedStep) -> frozenset[str] | None:
         names = _distilled(step, names)
     if step.kind == "redteam":
         names |= {f"policies.{link.name}.{rate}" for link in step.parents["policies"] for rate in _OF_ATTACKED}
+    if step.kind == "consistency":
+        turns: tuple[int, ...] = getattr(step.config, "turns", ())
+        names |= {f"policies.{link.name}.turn_{turn}" for link in step.parents["policies"] for turn in turns}
     if step.kind == "accuracy":
         names |= {f"accuracy.{one.name}.{of.name}" for one in step.parents["rewards"] for of in step.parents["data"]}
     watched = step.parents.get("watch", ())
