@@ -20,7 +20,7 @@ _PAIRS: Final[Names] = (*_REWARDS, "rewards/accuracies", "lengths/chosen", "leng
 _ROLLOUT: Final[Names] = (
     *(f"objective/{name}" for name in ("scores", "shaped_scores", "kl", "kl_k3", "entropy")),
     *(f"response/{name}" for name in ("mean_tokens", "finished", "own_score", "distinct_2")),
-    *("response/perplexity", "response/reference_perplexity", "spread/reward", "loss/ptx_avg"),
+    *("response/perplexity", "response/reference_perplexity", "response/score_length", "spread/reward", "loss/ptx_avg"),
     *(f"sampler/{name}" for name in ("mismatch_per_token", "mismatch_max", "mean_ratio")),
     *("policy/num_updates", "policy/grad_norm", "learning_rate"),
 )
@@ -44,7 +44,7 @@ LOGGED: Final[dict[str, Names]] = {
     **dict.fromkeys(
         ("combine", "piecewise", "mix", "sample", "collect", "judge", "evaluate", "redteam", "accuracy"), ()
     ),
-    **dict.fromkeys(("ghost_attention", "consistency"), ()),
+    **dict.fromkeys(("ghost_attention", "consistency", "overoptimization"), ()),
     "sft": _IMITATION,
     "reject": _IMITATION,
     "distill": _IMITATION,
