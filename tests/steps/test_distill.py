@@ -282,6 +282,16 @@ def test_prompts_that_will_not_do_are_refused_before_a_run_and_in_it(
     assert str(meanwhile.value) == str(before.value).replace("r.yaml", "few.yaml", 1)
 
 
+def test_preprompts_that_leave_no_room_are_refused_before_a_run_and_in_it(folder: Path, tiny_model: Path) -> None:
+    Path("mine.yaml").write_text(TEMPLATES.replace("Do not steal.", "Do not steal. " * 60))
+    Path("mine.yaml").write_text(Path("mine.yaml").read_text().replace("be {adjective}!", "be {adjective}! " * 60))
+    with pytest.raises(UserError, match="no prompt leaves room for a preprompt and a response of 12 tokens") as before:
+        estimated(folder, tiny_model, distill())
+    assert before.value.where == "r.yaml:5:distill.max_response_tokens"
+    with pytest.raises(UserError, match="none of the 8 prompts can be answered: 8 leave no room"):
+        run_steps(folder, tiny_model, distill())
+
+
 def estimated(folder: Path, model: Path, steps: str) -> Any:
     text = f"model: {json.dumps(str(model))}\ndata: {{mine: builtin:made-up}}\nsteps:\n{steps}"
     plan = make_plan(parse_recipe(text, Path("r.yaml")), STEPS)
