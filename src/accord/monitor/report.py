@@ -21,6 +21,7 @@ from accord.monitor.benchmarks_panel import benchmark_lines
 from accord.monitor.calibration_picture import calibration
 from accord.monitor.consistency_panel import consistency_panel
 from accord.monitor.cost import CostTable
+from accord.monitor.distillation_panel import distillation_panel
 from accord.monitor.judges_panel import judge_panels
 from accord.monitor.overoptimization_panel import overoptimization_panel
 from accord.monitor.panels import CLIPPING, ON_POLICY, PANELS
@@ -39,6 +40,7 @@ OPINIONS: Final = (
     "evaluate",
     "redteam",
     "consistency",
+    "distill",
 )  # kinds whose alarms are of what came out, and in no metrics
 TONES: Final = {"good": "It worked", "mixed": "Look closer", "bad": "It did not work", "unknown": "Not evaluated"}
 
@@ -128,6 +130,9 @@ def build_report(run: RunView) -> str:
         asked=str(_first(results.get("judges")).get("judge") or "a language model"),
         red_teams=[red_team_panel(step.name, step.results, step.broken) for step in _measuring(run, "redteam")],
         consistencies=[consistency_panel(step.name, step.results) for step in _measuring(run, "consistency")],
+        distillations=[
+            distillation_panel(step.name, step.results, step.summary) for step in _measuring(run, "distill")
+        ],
         benchmarks=benchmarks,
         benchmark_first=benchmark_first,
         calibrations=_calibrations(run.steps),
