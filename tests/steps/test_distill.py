@@ -7,18 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from accord.data import catalog
 from accord.data.records import write_records
+from accord.engine.scorer import per_branch
 from accord.errors import Interrupted, UserError
 from accord.estimate.rows import Estimator
+from accord.models.scalar import ScalarModel
 from accord.plan import Plan, make_plan
 from accord.recipe import parse_recipe
+from accord.results import write_report
+from accord.run import run_recipe
 from accord.steps.registry import STEPS
 from accord.store.artifacts import Store
 from accord.store.workspace import Workspace
 from accord.sweep.names import is_count, logged_by
-from accord.types import Message, Prompt
+from accord.types import Comparison, Judgement, Message, Prompt, Response
 from tests.fixtures.made_up_data import made_up
 from tests.fixtures.recipes import run_steps
 
@@ -45,6 +50,15 @@ PROMPTS = {
     "hidden": [Prompt(f"h{i}", (Message("user", f"Tell {i}."),), "", "theft") for i in range(5)],
     "border": [Prompt(f"b{i}", (Message("user", f"Kill process {i}?"),)) for i in range(7)],
 }
+LABELS = [
+    (
+        Comparison(
+            f"c{i}", Prompt(f"c{i}", (Message("user", f"Ask {i}."),)), (Response("It is warm."), Response("No."))
+        ),
+        (Judgement(f"c{i}", "somebody", (1.0, 0.0), (True, i % 3 == 0)),),
+    )
+    for i in range(8)
+]
 
 
 @pytest.fixture(autouse=True)
@@ -57,8 +71,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made_up: str) -> Pat
         plain.prepare(to)
         for name, some in PROMPTS.items():
             write_records(to / f"{name}.jsonl", "prompts", some)
+        write_records(to / "labels.jsonl", "comparisons", LABELS)
 
-    more = catalog.BuiltinData("made-up", "", "", {**plain.parts, **dict.fromkeys(PROMPTS, "prompts")}, prepare)
+    more = catalog.BuiltinData(
+        "made-up", "", "", {**plain.parts, **dict.fromkeys(PROMPTS, "prompts"), "labels": "comparisons"}, prepare
+    )
     monkeypatch.setitem(catalog.BUILTIN, "made-up", more)
     Path("rules.py").write_text(RULES)
     Path("mine.yaml").write_text(TEMPLATES)
@@ -283,8 +300,8 @@ def test_prompts_that_will_not_do_are_refused_before_a_run_and_in_it(
 
 
 def test_preprompts_that_leave_no_room_are_refused_before_a_run_and_in_it(folder: Path, tiny_model: Path) -> None:
-    Path("mine.yaml").write_text(TEMPLATES.replace("Do not steal.", "Do not steal. " * 60))
-    Path("mine.yaml").write_text(Path("mine.yaml").read_text().replace("be {adjective}!", "be {adjective}! " * 60))
+    long = TEMPLATES.replace("Do not steal.", "Do not steal. " * 60).replace("!", "! Be good! " * 60)
+    Path("mine.yaml").write_text(long)
     with pytest.raises(UserError, match="no prompt leaves room for a preprompt and a response of 12 tokens") as before:
         estimated(folder, tiny_model, distill())
     assert before.value.where == "r.yaml:5:distill.max_response_tokens"
@@ -432,3 +449,45 @@ def test_what_is_looked_at_was_not_learned_from_and_demonstrations_were() -> Non
     for part, seen in (("hidden", False), ("risky", True), ("demos", True)):
         cautions = planned(steps + asked.format(part)).cautions
         assert any(f"mine.{part} was trained on: distill" in one for one in cautions) is seen, part
+
+
+def test_a_trained_safety_reward_says_it_by_its_raw_score_and_the_report_shows_it(
+    folder: Path, tiny_model: Path
+) -> None:
+    """With adapters, and by the teacher's distributions."""
+    before = "  - reward: {name: safety, data: mine.labels, safety_coef: 1, batch_size: 4, learning_rate: 1.0e-2}\n"
+    keys = KEYS.replace("calibration: {slope: 1}, ", "") + ", below: 1, how: kl, lora: {rank: 4}" + LOOKED_AT
+    run = run_steps(
+        folder,
+        tiny_model,
+        distill(keys=keys, before=before),
+        finish=lambda at, _: write_report(at, Store(folder / "store")),
+    )
+    model = ScalarModel.load(run / "steps/safety/model", torch.float32)
+    assert (model.normalisation.gain, model.normalisation.offset) != (1.0, 0.0)
+    tried = rows(run / "steps/distill/tried.jsonl")
+    prompts = [Prompt(row["id"], (Message("user", row["prompt"][0]["content"]),)) for row in tried]
+    trees = [
+        model.template.scored_tree(prompt, [Response(row["original"])])
+        for prompt, row in zip(prompts, tried, strict=True)
+    ]
+    found = per_branch(trees, model.scores, pad_id=model.template.pad_id)
+    assert [row["original_safety"] for row in tried] == pytest.approx([float(one[0]) for one in found], abs=1e-4)
+    assert (run / "policy").resolve() == (run / "steps/distill/model").resolve()
+    page = (run / "report.html").read_text()
+    assert "Safety context distillation: distill" in page
+    assert "Safety with a preprompt against without" in page
+    assert "Training curves of distill" in page
+
+
+def test_where_the_chat_template_has_no_system_turn(folder: Path, tiny_model: Path) -> None:
+    """It leaves the message out, and says nothing: the preprompt goes before the user's last message."""
+    bare = "{% for message in messages %}{% if message['role'] != 'system' %}{{ '<|im_start|>' + message['role'] + "
+    bare += "'\\n' + message['content'] + '<|im_end|>' }}{% endif %}{% endfor %}"
+    Path("bare.jinja").write_text(bare + "{{ '<|im_start|>assistant\\n' if add_generation_prompt }}")
+    for template, place in (("bare.jinja", "user"), ("chatml", "system")):
+        model = json.dumps({"source": str(tiny_model), "chat_template": template})
+        text = f"model: {model}\ndata: {{mine: builtin:made-up}}\nsteps:\n" + distill(", below: 1")
+        recipe = parse_recipe(text, Path(f"{place}.yaml"))
+        made = run_recipe(recipe, STEPS, Store(folder / "store"), min_free_bytes=0, say=lambda _: None)
+        assert read(made / "steps/distill/summary.json")["place"] == place
