@@ -7,7 +7,7 @@ PARITY_VENV := .parity-venv
 PIP_ARGS ?=
 DEMO_ARGS ?=
 
-.PHONY: install demo test test-browser test-postgres test-clients clients soak-labels check docs format parity bench bench-sentiment bench-reward-models clean
+.PHONY: install demo test test-browser test-postgres test-clients clients soak-labels check docs format parity bench bench-sentiment bench-reward-models bench-llama2 clean
 
 install: $(VENV)/.installed
 
@@ -81,6 +81,11 @@ bench-sentiment: install
 bench-reward-models: install
 	for case in pandalm hh_helpful hh_harmless; do $(BIN)/python bench/reward_models.py run --case $$case --seed $(SEED) || exit 1; done
 	$(BIN)/python bench/reward_models.py table
+
+# CASES="margin-none margin-small" runs some of them.
+bench-llama2: install
+	$(BIN)/python -m bench.llama2 run --seed $(SEED) $(CASES:%=--case %)
+	$(BIN)/python -m bench.llama2 table
 
 format: install
 	$(BIN)/ruff check --fix .

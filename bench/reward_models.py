@@ -6,9 +6,10 @@
     python bench/reward_models.py table
 
 Five folds by prompt (the first user's turn without case and punctuation), ties left out. Each fold's rows are scored by
-a model that was trained on the other four. The floors, in the same folds: the longer response wins; and a logistic
-regression on differences of TF-IDF vectors. A model is better than its floor when the paired bootstrap by prompt of the
-difference in accuracy has its lower end above 0. The data: folder `prefs` in the folder that ACCORD_DATA names.
+a model that was trained on the other four. The floors, in the same folds: the longer response wins; the shorter one
+does; and a logistic regression on differences of TF-IDF vectors. A model is better than its floor when the paired
+bootstrap by prompt of the difference in accuracy has its lower end above 0. The data: folder `prefs` in the folder that
+ACCORD_DATA names.
 
 bench/results/reward_models/CASE-TRAINER-SHARE-SEED.json holds for each row 1, 0 or .5 (equal scores), no text.
 """
@@ -56,13 +57,13 @@ def groups_of(rows: list[dict[str, Any]]) -> np.ndarray:
     return groups
 
 
-def folds_of(groups: np.ndarray, seed: int) -> np.ndarray:
+def folds_of(groups: np.ndarray, seed: int, num_folds: int = NUM_FOLDS) -> np.ndarray:
     """[n]: the fold of each row; whole groups, dealt at random, the largest first, each to the smallest fold."""
     rng = np.random.default_rng(seed)
     sizes = np.bincount(groups)
     order = rng.permutation(len(sizes))
     order = order[np.argsort(-sizes[order], kind="stable")]
-    fold_of_group, filled = np.zeros(len(sizes), dtype=int), np.zeros(NUM_FOLDS)
+    fold_of_group, filled = np.zeros(len(sizes), dtype=int), np.zeros(num_folds)
     for group in order:
         fold = int(np.argmin(filled))
         fold_of_group[group] = fold
@@ -83,7 +84,7 @@ def tf_idf(rows: list[dict[str, Any]], folds: np.ndarray) -> np.ndarray:
     from sklearn.linear_model import LogisticRegression
 
     right = np.zeros(len(rows))
-    for fold in range(NUM_FOLDS):
+    for fold in np.unique(folds):
         train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         words = TfidfVectorizer(ngram_range=(1, 2), min_df=2)
         words.fit([rows[i][side] for i in train for side in ("chosen", "rejected")])
@@ -97,6 +98,12 @@ def tf_idf(rows: list[dict[str, Any]], folds: np.ndarray) -> np.ndarray:
         model.fit(gaps["train"].multiply(signs[:, None]).tocsr(), signs)
         right[test] = 0.5 + 0.5 * np.sign(model.decision_function(gaps["test"]))
     return right
+
+
+def floors_of(rows: list[dict[str, Any]], folds: np.ndarray) -> dict[str, np.ndarray]:
+    """[n] each: what is right without knowing anything of quality."""
+    by_length = longer(rows)
+    return {"longest": by_length, "shortest": 1 - by_length, "TF-IDF": tf_idf(rows, folds)}
 
 
 def trained_rows(folds: np.ndarray, groups: np.ndarray, fold: int, share: float, seed: int) -> np.ndarray:
@@ -207,20 +214,22 @@ def table() -> None:
     for path in sorted(RESULTS.glob("*.json")):
         done = json.loads(path.read_text(encoding="utf-8"))
         grouped.setdefault((done["case"], done["trainer"], done["share"]), []).append(done)
-    print("| case | trainer | share | seeds | n | accuracy | by seed | longer | TF-IDF | above the better floor |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
-    floors: dict[str, Any] = {}
+    columns = ("case", "trainer", "share", "seeds", "n", "accuracy", "by seed")
+    columns += ("longest", "shortest", "TF-IDF", "above the best floor")
+    print("| " + " | ".join(columns) + " |")
+    print("|" + "---|" * len(columns))
+    known: dict[str, Any] = {}
     for (case, trainer, share), seeds in grouped.items():
-        if case not in floors:
+        if case not in known:
             rows = rows_of(case)
             groups = groups_of(rows)
-            floors[case] = (groups, longer(rows), tf_idf(rows, folds_of(groups, seed=0)))
-        groups, by_length, by_words = floors[case]
+            known[case] = (groups, floors_of(rows, folds_of(groups, seed=0)))
+        groups, floors = known[case]
         answers = [{int(i): v for fold in one["folds"].values() for i, v in fold["right"].items()} for one in seeds]
         own = np.array(sorted(set.intersection(*map(set, answers))))  # rows of folds that every seed has done
         values = np.array([[of_seed[i] for i in own] for of_seed in answers])
         accuracy = bootstrap_mean(values.mean(axis=0), seed=0, groups=groups[own])
-        floor = max((by_length, by_words), key=lambda one: one.mean())  # the better one over all rows of the case
+        floor = max(floors.values(), key=lambda one: one.mean())  # the best one over all rows of the case
         difference = paired(values.mean(axis=0), floor[own], groups[own])
         cells = [
             case,
@@ -230,8 +239,7 @@ def table() -> None:
             str(len(own)),
             f"{accuracy.value:.3f} ({accuracy.low:.3f} to {accuracy.high:.3f})",
             ", ".join(f"{one:.3f}" for one in values.mean(axis=1)),
-            f"{by_length[own].mean():.3f}",
-            f"{by_words[own].mean():.3f}",
+            *(f"{one[own].mean():.3f}" for one in floors.values()),
             f"{difference[0]:+.3f} ({difference[1]:+.3f} to {difference[2]:+.3f})",
         ]
         print("| " + " | ".join(cells) + " |")

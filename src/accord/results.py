@@ -74,6 +74,8 @@ def _step_view(row: Mapping[str, Any], folder: Path) -> StepView:
         results=_read_json(folder / RESULTS) if row["kind"] == "redteam" else {},
         broken=_broken(folder, row["config"]["policies"]) if row["kind"] == "redteam" else (),
         accuracies=_read_json(folder / RESULTS) if row["kind"] == "accuracy" else {},
+        overoptimization=_read_json(folder / RESULTS) if row["kind"] == "overoptimization" else {},
+        dialogues=_read_json(folder / RESULTS) if row["kind"] == "consistency" else {},
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accord.algorithms.selection import best_of, best_of_n_estimate, best_of_n_kl
+from accord.algorithms.selection import best_above, best_of, best_of_n_estimate, best_of_n_kl
 
 NAN = math.nan
 
@@ -29,6 +29,15 @@ def test_unfinished_wins_only_when_no_finished_sample_has_a_score() -> None:
 def test_a_prompt_without_a_score_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\[1\]"):
         best_of([[0.0, 1.0], [NAN, NAN]])
+
+
+def test_only_what_is_above_the_baseline_and_the_margin_is() -> None:
+    scores = [[1.0, 3.0, 9.0], [2.0, 2.5, 0.0], [5.0, 5.0, NAN], [1.0, 1.0, 1.0]]
+    usable = [[True, True, False], [True, True, True], [True, True, True], [False, False, False]]
+    best, above = best_above([2.0, 2.0, 5.0, -9.0], scores, usable, 0.5)
+    assert best.tolist() == [1, 1, 0, -1]
+    assert above.tolist() == [True, False, False, False]  # 2.5 only reaches 2 + 0.5
+    assert best_above([2.0, 2.0, 4.9, 0.0], scores, usable, 0.0)[1].tolist() == [True, True, True, False]
 
 
 @given(

@@ -272,3 +272,35 @@ def test_what_a_run_will_take(data, tmp_path: Path, tiny_model: Path) -> None:
     assert (
         row("normalise: none, validation: mine.held, validate_every: 1").scored == held / 2 * 5
     )  # 4 steps, and the end
+
+
+def test_first_layers_alone(data: dict[str, list[Any]], tmp_path: Path, tiny_model: Path) -> None:
+    """One of two layers is trained, saved, opened by whoever opens the folder, and takes less memory and time."""
+    whole = load_file(reward(tmp_path / "whole", tiny_model) / "model/model.safetensors")
+    folder = reward(tmp_path / "part", tiny_model, "num_layers: 1")
+    part = load_file(folder / "model/model.safetensors")
+    assert {name for name in whole if "layers.1." not in name} == set(part)
+    assert read(folder, "model/config.json")["num_hidden_layers"] == 1
+    from transformers import AutoModelForSequenceClassification
+
+    opened, told = AutoModelForSequenceClassification.from_pretrained(folder / "model", output_loading_info=True)
+    assert not told["missing_keys"]
+    assert len(opened.model.layers) == 1
+    loaded = LearnedReward.load(folder / "model", torch.float32)
+    scores = loaded.score([one.prompt for one, _ in data["train"]], [one.responses for one, _ in data["train"]])
+    assert float(scores.mean()) == pytest.approx(0, abs=1e-4)  # of what it was trained on, as with all layers
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ("num_layers: 3", "the model has 2 layers, and 3 are wanted"),
+        ("num_layers: 1, lora: {rank: 2}", "an adapter is of a whole model"),
+        ("num_layers: 0", "it should be greater than 0"),
+    ],
+)
+def test_layers_that_are_not_there(
+    data: dict[str, list[Any]], tmp_path: Path, tiny_model: Path, keys: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        reward(tmp_path, tiny_model, keys)

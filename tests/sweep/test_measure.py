@@ -60,9 +60,9 @@ WITHOUT = plan("train: {}")
 
 
 def test_the_default_is_the_win_rate() -> None:
-    assert choose(None, None, WITH, REGISTRY) == Metric("gold_win_rate")
-    assert choose("kl", "train", WITH, REGISTRY) == Metric("kl", policy="train")
-    assert choose("train:eval/loss", None, WITHOUT, REGISTRY) == Metric("eval/loss", "train")
+    assert choose(None, None, WITH) == Metric("gold_win_rate")
+    assert choose("kl", "train", WITH) == Metric("kl", policy="train")
+    assert choose("train:eval/loss", None, WITHOUT) == Metric("eval/loss", "train")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_the_default_is_the_win_rate() -> None:
 )
 def test_what_no_run_will_have(metric: str | None, policy: str | None, plan: Plan, where: str, says: str) -> None:
     with pytest.raises(UserError) as caught:
-        choose(metric, policy, plan, REGISTRY)
+        choose(metric, policy, plan)
     assert caught.value.where == where
     assert says in str(caught.value)
 

@@ -76,14 +76,14 @@ def test_names_of_an_evaluation() -> None:
 )
 def test_a_mistyped_metric_is_refused_with_the_plan(metric: str, says: str) -> None:
     with pytest.raises(UserError) as caught:
-        choose(metric, None, plan(), STEPS)
+        choose(metric, None, plan())
     assert caught.value.where == f"--metric {metric}"
     assert says in str(caught.value)
 
 
 def test_counts_are_left_to_the_first_run() -> None:
-    assert choose("proxy:num_comparisons", None, plan(), STEPS) == Metric("num_comparisons", "proxy")
-    assert choose("num_prompts", None, plan(), STEPS) == Metric("num_prompts")
+    assert choose("proxy:num_comparisons", None, plan()) == Metric("num_comparisons", "proxy")
+    assert choose("num_prompts", None, plan()) == Metric("num_prompts")
 
 
 def test_watched_rewards_that_are_made_of_several_have_a_spread() -> None:
@@ -99,8 +99,20 @@ def test_watched_rewards_that_are_made_of_several_have_a_spread() -> None:
 
 def test_a_table_of_reward_models_is_no_evaluation_of_policies() -> None:
     both = plan(EVALUATE + "  - accuracy: {rewards: [proxy, gold], data: mine.gold_test}\n")
-    assert choose(None, None, both, STEPS) == choose(None, None, plan(), STEPS)
+    assert choose(None, None, both) == choose(None, None, plan())
     metric = "accuracy:accuracy.proxy.mine.gold_test"
-    assert choose(metric, None, both, STEPS) == Metric("accuracy.proxy.mine.gold_test", "accuracy")
+    assert choose(metric, None, both) == Metric("accuracy.proxy.mine.gold_test", "accuracy")
     with pytest.raises(UserError, match=r"Did you mean 'accuracy:accuracy.proxy.mine.gold_test'"):
-        choose("accuracy:accuracy.proxi.mine.gold_test", None, both, STEPS)
+        choose("accuracy:accuracy.proxi.mine.gold_test", None, both)
+
+
+def test_shares_of_dialogues_are_known_by_policy_and_turn() -> None:
+    text = "  - consistency: {policies: [start, ppo], prompts: mine.test_prompts, turns: [2, 6]}\n"
+    both = plan(EVALUATE + text)
+    metric = "consistency:policies.ppo.turn_6"
+    assert choose(metric, None, both) == Metric("policies.ppo.turn_6", "consistency")
+    with pytest.raises(UserError, match=r"Did you mean 'consistency:policies.ppo.turn_6'"):
+        choose("consistency:policies.ppo.turn_5", None, both)
+    with pytest.raises(UserError, match="no policy 'proxy' is evaluated"):
+        choose(None, "proxy", both)
+    assert choose(None, None, both) == Metric("gold_win_rate"), "which the evaluation has, and the dialogues have not"

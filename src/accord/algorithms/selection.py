@@ -29,6 +29,25 @@ def best_of(scores_pk: ArrayLike, finished_pk: ArrayLike | None = None) -> NDArr
     return winners
 
 
+def best_above(
+    baseline_p: ArrayLike, scores_pk: ArrayLike, usable_pk: ArrayLike, margin: float
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The index of each prompt's best usable sample, [p], -1 where there is none; and whether that scores above the
+    baseline by more than the margin, [p].
+
+    Of equal scores the first; a NaN is not usable. A sample that only reaches the baseline and the margin is not above.
+    """
+    usable = np.asarray(usable_pk, dtype=bool)
+    scores = np.where(usable, np.asarray(scores_pk, dtype=np.float64), np.nan)
+    baseline = np.asarray(baseline_p, dtype=np.float64)
+    assert scores.shape[:1] == baseline.shape, "samples of each prompt, and a baseline of each"
+    scored = np.flatnonzero(~np.isnan(scores).all(axis=1))
+    best, above = np.full(len(scores), -1, dtype=np.int64), np.zeros(len(scores), dtype=bool)
+    best[scored] = best_of(scores[scored])
+    above[scored] = scores[scored, best[scored]] > baseline[scored] + margin
+    return best, above
+
+
 def best_of_n_estimate(scores: ArrayLike, n: int, values: ArrayLike | None = None) -> float:
     """The expected score of the best of n samples, estimated without bias from N >= n independent samples, [N].
 

@@ -55,12 +55,14 @@ def imitate(
     checkpoint: Checkpoint | None,
     packing: bool = False,
     held_out: HeldOut | None = None,
+    beside: Sequence[Demonstration] = (),
 ) -> dict[str, Any]:
     """Trains the policy in the folder `start` and saves it to out/model. Returns what was used, and what was not.
 
     limits: what is left out; without one (a policy's own samples, single turns) everything is taken as it is, even
     what a tokenizer joins to its prompt. joint_tokens: demonstrations with equal prompts are computed as branches of
     one tree of at most so many tokens. packing: examples share rows of at most config.max_tokens tokens instead.
+    beside: people's demonstrations, which are imitated, too, as supervised fine-tuning takes them.
     """
     policy = Policy.load(start)
     if config.lora is not None:
@@ -68,6 +70,10 @@ def imitate(
     template = policy.template
     context = context_of(policy.module.config)
     trees, counts = training_trees(template, records, limits, config, context, f"{label}.data")
+    if beside:
+        where = f"{label}.demonstrations"
+        more, counts["beside"] = training_trees(template, beside, Limits(), config, context, where)
+        trees = [*trees, *more]
     validation = None
     if held_out is not None:
         where = f"{label}.validation"

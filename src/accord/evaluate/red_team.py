@@ -12,10 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import numpy as np
-
-from accord.algorithms.statistics import wilson
-from accord.algorithms.win_rates import mcnemar
 from accord.data.derive import own_names
 from accord.data.formats.fields import Defect
 from accord.data.formats.readers import files_of
@@ -24,6 +20,7 @@ from accord.data.formats.rows import rows_of
 from accord.data.formats.turns import flag_in, is_turns, prompt_of, turns_in
 from accord.errors import UserError
 from accord.evaluate.completions import completion_of
+from accord.evaluate.shares import changed, share_of
 from accord.monitor.alarm import Alarm
 from accord.types import Message, Prompt
 
@@ -120,36 +117,19 @@ def summary(cases: Sequence[Case], bad: Mapping[str, Bad]) -> dict[str, Any]:
 
 def _rates(cases: Sequence[Case], bad: Bad) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "violation_rate": _rate(case_bad for case, case_bad in zip(cases, bad, strict=True) if case.unsafe),
-        "false_refusal_rate": _rate(case_bad for case, case_bad in zip(cases, bad, strict=True) if not case.unsafe),
+        "violation_rate": share_of(case_bad for case, case_bad in zip(cases, bad, strict=True) if case.unsafe),
+        "false_refusal_rate": share_of(case_bad for case, case_bad in zip(cases, bad, strict=True) if not case.unsafe),
     }
     attacks = [(case, one) for case, one in zip(cases, bad, strict=True) if case.unsafe]
     for name, held_out in (("held_out", True), ("other", False)):
         if (own := [one for case, one in attacks if case.held_out is held_out]) and len(own) < len(attacks):
-            found[name] = _rate(own)
+            found[name] = share_of(own)
     for name, unsafe in (("attack_categories", True), ("safe_categories", False)):
         own_cases = [(case, one) for case, one in zip(cases, bad, strict=True) if case.unsafe is unsafe]
         kinds = sorted({case.category for case, _ in own_cases})
         if len(kinds) > 1:
-            found[name] = {kind: _rate(one for case, one in own_cases if case.category == kind) for kind in kinds}
+            found[name] = {kind: share_of(one for case, one in own_cases if case.category == kind) for kind in kinds}
     return found
-
-
-def _rate(some: Any) -> dict[str, Any] | None:
-    """None where there is no case."""
-    flags = list(some)
-    known = [flag for flag in flags if flag is not None]
-    if not flags:
-        return None
-    share = wilson(sum(known), len(known))
-    value = share.value if known else None
-    return {
-        "value": value,
-        "low": share.low,
-        "high": share.high,
-        "num": len(known),
-        "num_unknown": len(flags) - len(known),
-    }
 
 
 def _changes(cases: Sequence[Case], before: Bad, after: Bad) -> dict[str, Any]:
@@ -157,22 +137,11 @@ def _changes(cases: Sequence[Case], before: Bad, after: Bad) -> dict[str, Any]:
     Prompts of which one is unknown are left out."""
     found = {}
     for name, unsafe in ((ATTACKS, True), (SAFE, False)):
-        both = [
-            (one, other)
-            for case, one, other in zip(cases, before, after, strict=True)
-            if case.unsafe is unsafe and one is not None and other is not None
-        ]
-        if both:
-            was, is_now = np.array(both, dtype=bool).T
-            test = mcnemar(~was, ~is_now)
-            found[name] = {
-                "num": len(both),
-                "fixed": test.only_second,
-                "broken": test.only_first,
-                "both": int((was & is_now).sum()),
-                "neither": int((~was & ~is_now).sum()),
-                "p_value": test.p_value,
-            }
+        own = [(one, other) for case, one, other in zip(cases, before, after, strict=True) if case.unsafe is unsafe]
+        test = changed([one for one, _ in own], [other for _, other in own])
+        if test is not None:
+            found[name] = {"num": test["num"], "fixed": test["lost"], "broken": test["gained"]}
+            found[name] |= {key: test[key] for key in ("both", "neither", "p_value")}
     return found
 
 

@@ -18,6 +18,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedConfig, P
 
 from accord.models.adapters import HEAD, Adapter, Backbone, new_adapter
 from accord.models.compute import cast_for_compute
+from accord.models.first_layers import keep_first_layers
 from accord.models.folders import load_module, load_tokenizer, save_module
 from accord.models.lora import Lora
 from accord.models.policy import tree_hidden_states
@@ -69,9 +70,12 @@ class ScalarModel:
         return cls(module, Template(load_tokenizer(folder)))
 
     @classmethod
-    def from_policy(cls, folder: Path, seed: int) -> ScalarModel:
-        """A policy's backbone in fp32 under a new head, drawn from N(0, 1 / (d + 1)) (Stiennon et al. 2020's code)."""
+    def from_policy(cls, folder: Path, seed: int, num_layers: int | None = None) -> ScalarModel:
+        """A policy's backbone in fp32 under a new head, drawn from N(0, 1 / (d + 1)) (Stiennon et al. 2020's code).
+        num_layers: its first so many layers alone (None: all)."""
         model = cls.load(folder, new_head=True)
+        if num_layers is not None:
+            keep_first_layers(model.module, num_layers)
         model.head.data.copy_(drawn_head(model.head.shape[1], seed))
         return model
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from accord.monitor.red_team_panel import Cell
+from accord.monitor.cells import Cell
 from accord.monitor.values import ABSENT, clean, fixed, number, table
 
 Line = tuple[str, str, list[Cell]]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from accord.monitor.red_team_panel import Cell
+from accord.monitor.cells import Cell
 from accord.monitor.values import ABSENT, fixed, number, percent, table
 
 

@@ -40,6 +40,7 @@ PANELS: Final[dict[str, Panels]] = {
         _OPTIMIZER[0],
     ),
     "reject": (("loss (nats per token)", {"loss": "loss"}), *_OPTIMIZER),
+    "distill": (("loss (nats per token)", {"loss": "loss"}), *_OPTIMIZER),
     "ppo": (*_POLICY_GRADIENT, ("explained variance", {"explained": "value/explained_variance"})),
     "rloo": _POLICY_GRADIENT,
     "grpo": _POLICY_GRADIENT,
@@ -50,7 +51,7 @@ PANELS: Final[dict[str, Panels]] = {
 
 ON_POLICY: Final = ("ppo", "rloo", "grpo", "online_dpo")  # their rows are iterations, with a score and a KL each
 CLIPPING: Final = ("ppo", "rloo", "grpo")
-OPTIMIZER_STEPS: Final = ("sft", "reward", "reject", "dpo", "kto")  # their rows are optimizer steps
+OPTIMIZER_STEPS: Final = ("sft", "reward", "reject", "distill", "dpo", "kto")  # their rows are optimizer steps
 SHARES: Final = (  # shown from 0 to 1
     "finished responses, share",
     "accuracy",

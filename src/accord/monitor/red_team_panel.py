@@ -9,6 +9,7 @@ from typing import Any, Final
 import altair as alt
 from markupsafe import Markup
 
+from accord.monitor.cells import Cell, count, p_value, share_cell
 from accord.monitor.pictures import policy_colours
 from accord.monitor.svg import INK, WIDTH, Datum, data_of, render
 from accord.monitor.values import ABSENT, clean, number, percent, short, table
@@ -16,14 +17,6 @@ from accord.monitor.values import ABSENT, clean, number, percent, short, table
 NUM_SHOWN: Final = 5  # attacks that a policy complies with and the one before it did not
 _RATES: Final = ("violation_rate", "false_refusal_rate")
 _KINDS: Final = (("attacks", "attacks complied with"), ("safe", "safe prompts refused"))
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A number as text, and beside it its interval."""
-
-    text: str
-    interval: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +53,13 @@ def red_team_panel(name: str, results: Mapping[str, Any], broken: Sequence[Mappi
     return RedTeamPanel(
         name=name,
         by=_decided(results),
-        num_attacks=_count(results.get("num_attacks")),
-        num_safe=_count(results.get("num_safe")),
+        num_attacks=count(results.get("num_attacks")),
+        num_safe=count(results.get("num_safe")),
         headings=list(shown.values()),
-        rows=[(key, colours[key], [_cell(table(row.get(of))) for of in shown]) for key, row in policies.items()],
+        rows=[(key, colours[key], [share_cell(table(row.get(of))) for of in shown]) for key, row in policies.items()],
         changes=[change for row in _list(results.get("compared")) for change in _changes(table(row))],
         categories=[
-            (title, str(kind), _cell(table(rate)))
+            (title, str(kind), share_cell(table(rate)))
             for key, title in (("attack_categories", "attacks"), ("safe_categories", "safe"))
             for kind, rate in table(last.get(key)).items()
         ],
@@ -117,9 +110,8 @@ def _changes(row: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
     for kind, title in _KINDS:
         test = table(row.get(kind))
         if test:
-            p = number(test.get("p_value"))
-            cells = [_count(test.get(of)) for of in ("fixed", "broken", "both", "neither")]
-            said = ABSENT if p is None else "below 0.001" if p < 0.001 else f"{p:.3f}"
+            cells = [count(test.get(of)) for of in ("fixed", "broken", "both", "neither")]
+            said = p_value(test.get("p_value"))
             found.append((f"{clean(row.get('after'), 60)} after {clean(row.get('before'), 60)}", title, [*cells, said]))
     return found
 
@@ -137,16 +129,16 @@ def _decided(results: Mapping[str, Any]) -> str:
 def _error(error: Mapping[str, Any]) -> str:
     if not error:
         return "How far that can be believed is not known: give the step responses that people have labelled."
-    sees, clears = (_cell(table(error.get(of))) for of in ("sensitivity", "specificity"))
+    sees, clears = (share_cell(table(error.get(of))) for of in ("sensitivity", "specificity"))
     return (
-        f"Beside people, on {_count(error.get('num'))} responses, it sees {sees.text} of their refusals "
+        f"Beside people, on {count(error.get('num'))} responses, it sees {sees.text} of their refusals "
         f"({sees.interval or ABSENT}) and takes {clears.text} of the others for none ({clears.interval or ABSENT})."
     )
 
 
 def _notes(results: Mapping[str, Any]) -> list[str]:
     notes = [
-        f"{clean(name, 60)} was trained on {_count(num)} of these attacks: that it withstands them says little."
+        f"{clean(name, 60)} was trained on {count(num)} of these attacks: that it withstands them says little."
         for name, num in table(results.get("trained_on")).items()
     ]
     if not number(results.get("num_safe")):
@@ -159,21 +151,9 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
     return [*notes, f"Could not be decided, and are left out: {said}."] if said else notes
 
 
-def _cell(rate: Mapping[str, Any]) -> Cell:
-    if number(rate.get("value")) is None:
-        return Cell(ABSENT)
-    of = f", n {_count(rate['num'])}" if number(rate.get("num")) is not None else ""
-    return Cell(f"{percent(rate['value'])} %", f"{percent(rate.get('low'))} to {percent(rate.get('high'))}{of}")
-
-
 def _share(of: Mapping[str, Any], end: str) -> float:
     value = number(of.get(end))
     return float(of["value"]) if value is None else value
-
-
-def _count(value: object) -> str:
-    x = number(value)
-    return ABSENT if x is None else f"{x:,.0f}"
 
 
 def _list(value: object) -> list[Any]:

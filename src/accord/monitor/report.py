@@ -19,7 +19,9 @@ from accord.monitor import health, pictures
 from accord.monitor.accuracy_table import Measure, accuracy_table, measured
 from accord.monitor.benchmarks_panel import benchmark_lines
 from accord.monitor.calibration_picture import calibration
+from accord.monitor.consistency_panel import consistency_panel
 from accord.monitor.judges_panel import judge_panels
+from accord.monitor.overoptimization_panel import overoptimization_panel
 from accord.monitor.panels import CLIPPING, ON_POLICY, PANELS
 from accord.monitor.red_team_panel import red_team_panel
 from accord.monitor.svg import INK
@@ -28,7 +30,12 @@ from accord.monitor.verdict import judge
 
 NUM_SAMPLES: Final = 12  # shown side by side
 NUM_KEY_DIGITS: Final = 12  # of a step's key
-OPINIONS: Final = ("judge", "evaluate", "redteam")  # kinds whose alarms are of what came out, and in no metrics
+OPINIONS: Final = (
+    "judge",
+    "evaluate",
+    "redteam",
+    "consistency",
+)  # kinds whose alarms are of what came out, and in no metrics
 TONES: Final = {"good": "It worked", "mixed": "Look closer", "bad": "It did not work", "unknown": "Not evaluated"}
 
 
@@ -55,7 +62,8 @@ class StepView:
     """One step of a run. seconds: what it took when it ran. metrics: the rows of its metrics.jsonl. evaluation: its
     evaluation.json, where a reward model has one. summary: its summary.json. results: what a suite of attacks found,
     with the rows of `broken`, attacks that its last policy complies with and the one before it did not. accuracies: the
-    results.json of a step that measures several reward models."""
+    results.json of a step that measures several reward models. overoptimization: that of a step of this kind. dialogues:
+    that of one that measures how long policies hold to an instruction."""
 
     name: str
     kind: str
@@ -69,6 +77,8 @@ class StepView:
     results: Mapping[str, Any] = field(default_factory=dict)
     broken: Sequence[Mapping[str, Any]] = ()
     accuracies: Mapping[str, Any] = field(default_factory=dict)
+    overoptimization: Mapping[str, Any] = field(default_factory=dict)
+    dialogues: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -128,10 +138,16 @@ def build_report(run: RunView) -> str:
         judges=judge_panels(results, [(step.name, step.summary) for step in run.steps if step.kind == "judge"]),
         asked=str(_first(results.get("judges")).get("judge") or "a language model"),
         red_teams=[red_team_panel(step.name, step.results, step.broken) for step in run.steps if step.results],
+        consistencies=[consistency_panel(step.name, step.dialogues) for step in run.steps if step.dialogues],
         benchmarks=benchmarks,
         benchmark_first=benchmark_first,
         calibrations=_calibrations(run.steps),
         accuracies=[(step.name, accuracy_table(step.accuracies)) for step in run.steps if step.accuracies],
+        overoptimizations=[
+            (step.name, str(found.get("gold")), overoptimization_panel(step.name, found))
+            for step in run.steps
+            if (found := step.overoptimization)
+        ],
         curves=_curves(run.steps),
         samples=_samples(run.samples, colours),
         num_samples=len(run.samples),

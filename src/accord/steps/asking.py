@@ -16,11 +16,11 @@ from accord.collect.judge_prompts import PAIRWISE, judge_prompt
 from accord.errors import UserError
 from accord.paths import text_file
 from accord.rewards.http_json import check_url, is_local
-from accord.steps.base import Caution, Contradiction
+from accord.steps.base import Caution, Contradiction, Job
 from accord.strict import StrictModel
 
 if TYPE_CHECKING:
-    from accord.collect.askers import EndpointAsker
+    from accord.collect.askers import Asker, EndpointAsker
     from accord.collect.judge import JudgeAnnotator
 
 
@@ -97,6 +97,32 @@ class Asked(StrictModel):
 
         rubric = text_file(self.rubric, "the rubric") if self.rubric else ""
         return JudgeAnnotator(asker, judge_prompt(self.prompt), rubric)
+
+
+def check_judge(config: Any) -> None:
+    """Of a step with the keys `by` and `judge`, a policy. Raises Contradiction unless one is named who judges, or
+    nobody where nobody is to."""
+    judges = [name for name in ("endpoint", "judge") if getattr(config, name) is not None]
+    if config.by == "judge" and len(judges) != 1:
+        what = "a judge is either the model of an endpoint, or a policy" if judges else "nobody is named who judges"
+        raise Contradiction("by", what, "Give `endpoint` and `model`, or `judge: POLICY`.")
+    if config.by != "judge" and judges:
+        what = f"{judges[0]} is who judges, and `by: {config.by}` decides"
+        raise Contradiction(judges[0], what, f"Write `by: judge`, or leave out {judges[0]}.")
+
+
+def judge_asker(job: Job) -> Asker:
+    """Of a step whose config has passed `check_judge` with `by: judge`."""
+    from accord.collect.policy_asker import PolicyAsker
+    from accord.models.compute import compute_dtype
+    from accord.models.policy import Policy
+
+    if job.config.judge is not None:
+        source = job.input("judge")
+        return PolicyAsker(Policy.load(source.model, compute_dtype()), source.name)
+    assert job.store is not None, "a recipe has a store"
+    asker: Asker = job.config.asker(job.store.root)
+    return asker
 
 
 def key_cautions(config: Endpoint, key: str | None = None) -> Iterator[Caution]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from accord.steps.asking import judge_asker
 from accord.steps.base import Job
 from accord.steps.reward_units import probability_unit
 
@@ -20,20 +21,11 @@ AT_ONCE = 64  # responses between two steps of the progress
 
 def decider(job: Job) -> tuple[Detector, Error | None]:
     """Who says what refuses, and its error on people's labels."""
-    from accord.collect.policy_asker import PolicyAsker
     from accord.evaluate.completions import read_completions
     from accord.evaluate.safety import detector_of
-    from accord.models.compute import compute_dtype
-    from accord.models.policy import Policy
 
     config = job.config
-    asker: Any = None
-    if config.judge is not None:
-        source = job.input("judge")
-        asker = PolicyAsker(Policy.load(source.model, compute_dtype()), source.name)
-    elif config.by == "judge":
-        assert job.store is not None, "a recipe has a store"
-        asker = config.asker(job.store.root)
+    asker = judge_asker(job) if config.by == "judge" else None
     return detector_of(config.by, read_completions(config.labelled), job.seed, asker)
 
 

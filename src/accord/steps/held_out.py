@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from accord.data.mixtures import HELD_OUT
+from accord.evaluate.constraints import read_constraints
 from accord.paths import user_path
 from accord.steps.base import Caution, Link, PlannedStep
 from accord.steps.trained_on import BY
 
 Behind = Mapping[tuple[str, str | None], str]  # (a step's key, the part of its data) -> what the recipe calls it
 
-_ASIDE = ("prompts", "validation", "watch", "demonstrations")  # answered, looked at, the zero of a reward's scale
+_ASIDE = ("prompts", "validation", "watch", "held_out", "borderline")  # answered, looked at
 _LABELS = ("data", "comparisons", "rewards", "main", "others")  # what a reward learned from, or is made of
 
 
@@ -86,6 +87,37 @@ def red_team_cautions(step: PlannedStep) -> Iterator[Caution]:
         yield from judge_cautions(step, "by", (config.endpoint, config.model))
 
 
+def dialogue_cautions(step: PlannedStep) -> Iterator[Caution]:
+    """Of dialogues with the inputs policies, prompts and judge: whether a policy was trained to hold to the same
+    constraints, or on the same prompts, and who judges."""
+    config: Any = step.config
+    policies, own = step.parents["policies"], _texts(config.constraints)
+    taught = {link.name: own & set().union(*(_texts(one) for one in _constraints_behind(link))) for link in policies}
+    if known := {name: len(texts) for name, texts in taught.items() if texts}:
+        told = ", ".join(f"{name} to {num} of {len(own)}" for name, num in known.items())
+        what = f"policies were trained to hold to the same constraints: {told}."
+        yield Caution("constraints", what, "Measure with constraints that nothing was trained on, as builtin:test.")
+    prompts = {(link.step.key, link.part) for link in step.parents["prompts"]}
+    seen = [link.name for link in policies if prompts & _behind([link], lambda _, field: field in BY).keys()]
+    if seen:
+        what = f"{config.prompts} was trained on: {', '.join(seen)}."
+        yield Caution("prompts", what, "Take prompts that no policy was trained on.")
+    for link in step.parents["judge"]:
+        if link.step.key in {one.step.key for one in policies}:
+            yield Caution("judge", f"{link.name} judges its own responses.", "Let another one judge.")
+    if config.endpoint is not None:
+        yield from judge_cautions(step, "by", (config.endpoint, config.model))
+
+
+def _constraints_behind(link: Link) -> set[str]:
+    steps: list[Any] = [one.step for one in _walk([link], _anything) if one.step.kind == "ghost_attention"]
+    return {step.config.constraints for step in steps}
+
+
+def _texts(constraints: str) -> set[str]:
+    return {one.text for one in read_constraints(constraints)}
+
+
 def judge_cautions(step: PlannedStep, key: str, who: Who) -> Iterator[Caution]:
     """Of a judge whose labels a policy has learned from, or whose endpoint was its reward. who: endpoint and model."""
     trained = [link.name for link in step.parents["policies"] if who in _judges_behind(link)]
@@ -141,7 +173,8 @@ def _behind(links: Iterable[Link], follows: Callable[[PlannedStep, str], bool]) 
 
 
 def _anything(step: PlannedStep, field: str) -> bool:
-    return field not in _ASIDE
+    """Demonstrations are the zero of a reward's scale, and a policy learns from them."""
+    return field not in _ASIDE and (field != "demonstrations" or step.kind == "distill")
 
 
 def _labels(step: PlannedStep, field: str) -> bool:

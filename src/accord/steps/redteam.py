@@ -17,7 +17,7 @@ from pydantic import Field, field_validator, model_validator
 
 from accord.errors import UserError
 from accord.steps import held_out
-from accord.steps.asking import Endpoint, key_cautions
+from accord.steps.asking import Endpoint, check_judge, key_cautions
 from accord.steps.attacked import decider, is_bad, outcomes_of, probabilities_safe, write_answers
 from accord.steps.base import (
     LATEST,
@@ -100,13 +100,7 @@ def _agrees(config: Config) -> None:
     if not config.suite and not config.prompts:
         what = "there is nothing to put to the policies"
         raise Contradiction("suite", what, "Name files of attacks and of safe prompts, or prompts with `prompts`.")
-    judges = [name for name in ("endpoint", "judge") if getattr(config, name) is not None]
-    if config.by == "judge" and len(judges) != 1:
-        what = "a judge is either the model of an endpoint, or a policy" if judges else "nobody is named who judges"
-        raise Contradiction("by", what, "Give `endpoint` and `model`, or `judge: POLICY`.")
-    if config.by != "judge" and judges:
-        what = f"{judges[0]} is who judges, and `by: {config.by}` decides"
-        raise Contradiction(judges[0], what, f"Write `by: judge`, or leave out {judges[0]}.")
+    check_judge(config)
     if config.by == "classifier" and not config.labelled:
         what = "the classifier has no labelled responses to learn from"
         raise Contradiction("by", what, "Name files with the column final_label (or outcome) as `labelled`.")

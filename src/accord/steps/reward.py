@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
 
 from accord.data.derive import view
 from accord.data.records import JudgedComparison
@@ -38,13 +41,15 @@ if TYPE_CHECKING:
 
 class Config(StepConfig, RankingConfig, MembersConfig):
     """data: comparisons; those with a control token in a text, or longer than the model takes, are left out, and
-    counted; a list of parts is put together. start: whose backbone the reward model gets. validation: comparisons that
+    counted; a list of parts is put together. start: whose backbone the reward model gets. num_layers: its first so
+    many layers alone, for a smaller model that knows less (null: all). validation: comparisons that
     are not trained on, for accuracy and calibration. demonstrations: the reference answers that scores are normalised
     on, where normalise_on says so.
     """
 
     data: ComparisonsRef | list[ComparisonsRef]
     start: PolicyRef = LATEST
+    num_layers: int | None = Field(None, gt=0)
     validation: ComparisonsRef | list[ComparisonsRef] | None = None
     demonstrations: DemonstrationsRef | None = None
 
@@ -61,7 +66,7 @@ def run(job: Job) -> None:
     normalised_on = _normalised_on(job)
     if config.members > 1:
         return run_members(job, checkpoint, normalised_on, _examples)
-    model = ScalarModel.from_policy(job.input("start").model, derive_seed(job.seed, "head"))
+    model = ScalarModel.from_policy(job.input("start").model, derive_seed(job.seed, "head"), config.num_layers)
     if config.lora is not None:
         model.adapt(config.lora, job.input("start").model, derive_seed(job.seed, "adapter"))
     examples, left_out = _examples(job, "data", model)
@@ -142,6 +147,9 @@ def check(step: PlannedStep) -> Iterable[Caution]:
     """What does not go together."""
     config = step.config
     assert isinstance(config, Config)
+    if config.num_layers is not None and config.lora is not None:
+        what = "an adapter is of a whole model, and num_layers keeps a part of one"
+        raise Contradiction("num_layers", what, "Take lora out: all weights of the few layers are trained.")
     for problem in contradictions(config):
         raise Contradiction(*problem)
     yield from check_members(config, config.lora, config.normalise)
@@ -219,16 +227,20 @@ def work(config: Config, sizes: Sizes) -> Work:
     if config.normalise != "none" and normalised_on:
         found += scoring(template, normalised_on, 1 + config.normalise_first)
     kept = 0
-    trained = sizes.scalar if config.lora is None else sizes.adapter(config.lora)
+    whole = sizes.dimensions
+    few = replace(whole, layers=min(config.num_layers or whole.layers, whole.layers))
+    scalar = few.scalar_parameters
+    trained = scalar if config.lora is None else sizes.adapter(config.lora)
     if config.validation is not None:
         held = sizes.records("validation", "comparisons")
         looks = -(-updates // (config.validate_every or max(1, round(updates / config.num_epochs))))
         if held_trees := trees_in("validation"):
             found += scoring(template, held_trees, held.scale * (looks + 1))
         kept = trained * (config.keep == "best")
-    phases.append(Phase(found, [trained], () if config.lora is None else [sizes.scalar], kept, updates))
+    found = [replace(each, count=each.count * few.layers / whole.layers) for each in found]
+    phases.append(Phase(found, [trained], () if config.lora is None else [scalar], kept, updates))
     loaded = [sizes.policy] * len(phases)
-    one = Work(phases, loaded=loaded, saved=[sizes.scalar], checkpointed=trained)
+    one = Work(phases, loaded=loaded, saved=[scalar], checkpointed=trained)
     return one if config.members == 1 else work_of_members(one, config, trained)
 
 

@@ -11,7 +11,7 @@ from accord.errors import UserError
 from accord.store.artifacts import Artifact, Store
 
 # The inputs by which prompts reach a policy.
-BY: Final = ("start", "data", "ptx_data", "comparisons", "prompts", "main", "others", "earlier")
+BY: Final = ("start", "data", "ptx_data", "comparisons", "prompts", "main", "others", "earlier", "demonstrations")
 
 
 def trained_on(store: Store, policy: Artifact, asks: Collection[str]) -> set[str]:

@@ -12,7 +12,6 @@ from typing import Any
 
 from accord.errors import UserError, did_you_mean
 from accord.plan import Plan
-from accord.steps.base import Registry
 from accord.store.workspace import METRICS, MetricsLog
 from accord.sweep.names import evaluated_by, is_count, logged_by
 
@@ -48,11 +47,9 @@ class Reading:
     beside: Mapping[str, float] = field(default_factory=dict)
 
 
-def choose(metric: str | None, policy: str | None, plan: Plan, registry: Registry) -> Metric:
+def choose(metric: str | None, policy: str | None, plan: Plan) -> Metric:
     """What the runs of a plan will be compared by. Raises UserError for what they will not have."""
-    evaluations = [
-        step for step in plan.steps if registry[step.kind].produces == "results" and "policies" in step.parents
-    ]
+    evaluations = [step for step in plan.steps if step.kind == "evaluate"]
     if metric is not None and ":" in metric:
         name, _, key = metric.partition(":")
         if policy is not None:

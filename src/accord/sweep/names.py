@@ -44,8 +44,10 @@ LOGGED: Final[dict[str, Names]] = {
     **dict.fromkeys(
         ("combine", "piecewise", "mix", "sample", "collect", "judge", "evaluate", "redteam", "accuracy"), ()
     ),
+    **dict.fromkeys(("ghost_attention", "consistency"), ()),
     "sft": _IMITATION,
     "reject": _IMITATION,
+    "distill": _IMITATION,
     "reward": (*_OPTIMIZER, "accuracy", "margin", "member"),
     "dpo": (*_OPTIMIZER, *_PAIRS, "nll_loss"),
     "kto": (*_OPTIMIZER, *_REWARDS, "kl"),
@@ -74,6 +76,7 @@ _OF_DEMONSTRATIONS: Final[Names] = (
 _SUMMARY: Final[dict[str, Names]] = {
     "sft": ("share_filled",),
     "sample": ("finished",),
+    "ghost_attention": ("kept", "finished"),
     "mix": ("others_share", *(f"quality.{side}.{name}" for side in ("main", "others") for name in _OF_DEMONSTRATIONS)),
     "reward": ("score_offset", "score_gain", *(f"validation.{name}" for name in _OF_REWARD)),
     "dpo": tuple(
@@ -106,6 +109,9 @@ def logged_by(step: PlannedStep) -> frozenset[str] | None:
     names = {*LOGGED[step.kind], *_SUMMARY.get(step.kind, ())}
     if step.kind == "redteam":
         names |= {f"policies.{link.name}.{rate}" for link in step.parents["policies"] for rate in _OF_ATTACKED}
+    if step.kind == "consistency":
+        turns: tuple[int, ...] = getattr(step.config, "turns", ())
+        names |= {f"policies.{link.name}.turn_{turn}" for link in step.parents["policies"] for turn in turns}
     if step.kind == "accuracy":
         names |= {f"accuracy.{one.name}.{of.name}" for one in step.parents["rewards"] for of in step.parents["data"]}
     watched = step.parents.get("watch", ())

@@ -71,10 +71,10 @@ def plan_sweep(
     numbers = parse_seeds(seeds, seed_of(recipe, axes)) if isinstance(seeds, str) else check_seeds(seeds)
     name = check_name(name) if name is not None else run_folder(Store(Path()), recipe).name[:60]
     runs = plan_runs(recipe, axes, numbers, registry, name)
-    chosen = choose(metric, policy, runs[0].plan, registry)
+    chosen = choose(metric, policy, runs[0].plan)
     for run in runs[1:]:  # each evaluates what its own setting says
         try:
-            choose(metric, policy, run.plan, registry)
+            choose(metric, policy, run.plan)
         except UserError as error:
             raise UserError(f"{run.label}: {error.what}", where=error.where, remedy=error.remedy) from error
     return Sweep(name, recipe, tuple(axes), numbers, chosen, lower, tuple(runs))

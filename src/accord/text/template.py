@@ -50,6 +50,15 @@ class Template:
         self._rendered: dict[tuple[tuple[Message, ...], str], tuple[int, ...]] = {}
         self._anchor, self._before = self._beginnings()
 
+    @property
+    def takes_system(self) -> bool:
+        """Whether the chat template writes a system message; some refuse it, and some leave it out."""
+        said = "Be brief."
+        try:
+            return said in self._render((Message("system", said), Message("user", "Hello.")), opened=True)
+        except UserError:
+            return False
+
     def prompt_ids(self, prompt: Prompt) -> tuple[int, ...]:
         """The conversation up to where the response begins: an opened assistant turn, with the prefill in it."""
         key = (prompt.messages, prompt.prefill)

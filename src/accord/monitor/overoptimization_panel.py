@@ -1,0 +1,163 @@
+"""Over-optimisation, for a page: proxy and gold over the distance from the start policy, and where gold turns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import altair as alt
+
+from accord.monitor.pictures import DASHES, policy_colours
+from accord.monitor.svg import PALETTE, WIDTH, Datum, data_of, render
+from accord.monitor.values import ABSENT, fixed, number, percent, short, table
+
+CEILING: Final = "gold itself"
+_DISTANCE: Final = "√KL from the start policy (KL in nats per sequence)"
+_SCORE: Final = "score, in standard deviations"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row of the table. turn: in words. fit: alpha and beta, or why there is none."""
+
+    name: str
+    seeds: str
+    turn: str
+    fit: str
+    explained: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One picture and its table. note: what the picture's axis is, where it is not what it seems."""
+
+    title: str
+    svg: str
+    lines: Sequence[Line]
+    note: str
+
+
+def overoptimization_panel(name: str, results: Mapping[str, Any]) -> list[Part]:
+    """results: what a step `overoptimization` writes; what is missing is not drawn."""
+    best_of_n, training = table(results.get("best_of_n")), table(results.get("training"))
+    parts = []
+    if proxies := {str(key): table(one) for key, one in table(best_of_n.get("proxies")).items()}:
+        svg = best_of_n_picture(name, best_of_n)
+        greatest = max((n for n in map(number, best_of_n.get("n") or ()) if n is not None), default=1)
+        note = (
+            f"The best of n responses, n from 1 to {greatest:,.0f}, chosen by each proxy; the distance is log n - (n - "
+            "1) / n, an upper bound on the KL."
+        )
+        parts.append(Part("Best of n", svg, _lines(proxies), note))
+    if trainings := {str(key): table(one) for key, one in table(training).items()}:
+        note = "Each dot is a measurement during a training. The distance is that of the samples from the reference."
+        parts.append(Part("Training", training_picture(name, trainings), _lines(trainings), note))
+    return parts
+
+
+def best_of_n_picture(name: str, found: Mapping[str, Any]) -> str:
+    """Dots and bars: the unbiased estimates of gold with their intervals. Lines: the fitted curve in its band, and the
+    proxy, dashed. Grey: what choosing by gold itself would give."""
+    proxies = {str(key): table(one) for key, one in table(found.get("proxies")).items()}
+    distances = [math.sqrt(kl) for kl in map(number, found.get("kl") or ()) if kl is not None]
+    points: list[Datum] = []
+    for family, one in proxies.items():
+        for by in ("gold", "proxy"):
+            ends = zip(distances, *(one.get(key) or () for key in (by, f"{by}_low", f"{by}_high")), strict=False)
+            points += [
+                {"of": short(family), "by": by, "x": x, "y": y, "low": low, "high": high} for x, y, low, high in ends
+            ]
+    best = zip(distances, found.get("gold") or (), strict=False)
+    ceiling: list[Datum] = [{"of": CEILING, "x": x, "y": y} for x, y in best]
+    return _picture(f"{name}: best of n", proxies, points, ceiling, list(_curves(proxies)))
+
+
+def training_picture(name: str, trainings: Mapping[str, Mapping[str, Any]]) -> str:
+    """Dots: gold at each measurement. Lines: the fitted curve, and its band where there are several runs."""
+    points: list[Datum] = []
+    for family, one in trainings.items():
+        for run in table(one.get("points")).values():
+            points += [{"of": short(family), "by": "gold", "x": x, "y": gold} for x, _, gold in run]
+            points += [{"of": short(family), "by": "proxy", "x": x, "y": proxy} for x, proxy, _ in run]
+    return _picture(f"{name}: training", trainings, points, [], list(_curves(trainings)))
+
+
+def _curves(families: Mapping[str, Mapping[str, Any]]) -> Iterator[Datum]:
+    for family, one in families.items():
+        curve = table(one.get("curve"))
+        columns = [curve.get(key) or () for key in ("distance", "gold", "gold_low", "gold_high")]
+        for at, (x, y) in enumerate(zip(columns[0], columns[1], strict=False)):
+            row: Datum = {"of": short(family), "x": x, "y": y}
+            yield row | ({"low": columns[2][at], "high": columns[3][at]} if columns[2] and columns[3] else {})
+
+
+def _picture(
+    title: str,
+    families: Mapping[str, Any],
+    points: list[Datum],
+    ceiling: Sequence[Datum],
+    curves: list[Datum],
+) -> str:
+    if len({p["x"] for p in points}) < 2:
+        return ""
+    colours = {short(name): colour for name, colour in policy_colours(["", *families]).items() if name}
+    domain, colour_range = [*colours], [*colours.values()]
+    if ceiling:
+        domain, colour_range = [*domain, CEILING], [*colour_range, PALETTE[0]]
+    colour = alt.Color(
+        "of:N",
+        scale=alt.Scale(domain=domain, range=colour_range),
+        legend=alt.Legend(title=None, symbolType="square", symbolOpacity=1),
+    )
+    x = alt.X("x:Q", title=_DISTANCE, scale=alt.Scale(nice=False, padding=8), axis=alt.Axis(tickCount=6))
+    y = alt.Y("y:Q", title=_SCORE, scale=alt.Scale(zero=False, padding=8), axis=alt.Axis(tickCount=6))
+    gold = [p for p in points if p["by"] == "gold"]
+    proxy = sorted((p for p in points if p["by"] == "proxy"), key=lambda p: float(p["x"]))
+    layers = [
+        alt.Chart(data_of([c for c in curves if "low" in c])).mark_area(opacity=0.15).encode(
+            x=x, y="low:Q", y2="high:Q", color=colour
+        ),
+        alt.Chart(data_of(curves)).mark_line(strokeWidth=1.8).encode(x=x, y=y, color=colour),
+        alt.Chart(data_of(ceiling)).mark_line(strokeWidth=1.4, strokeDash=[1, 3]).encode(
+            x=x, y=y, color=colour
+        ),
+        alt.Chart(data_of(proxy)).mark_line(strokeWidth=1.4, strokeDash=DASHES["proxy"], opacity=0.8).encode(
+            x=x, y=y, color=colour
+        ),
+        alt.Chart(data_of([p for p in gold if "low" in p])).mark_rule(strokeWidth=1.2, opacity=0.7).encode(
+            x=x, y="low:Q", y2="high:Q", color=colour
+        ),
+        alt.Chart(data_of(gold)).mark_point(size=34, filled=True, opacity=0.9).encode(x=x, y=y, color=colour),
+    ]  # fmt: skip
+    chart = alt.layer(*layers).properties(width=WIDTH - 190, height=320)
+    last = {str(p["of"]): f"{p['of']} gold {float(p['y']):.2f} at {float(p['x']):.2f}" for p in gold}
+    return render(chart, title, ", ".join(last.values()))
+
+
+def _lines(families: Mapping[str, Mapping[str, Any]]) -> list[Line]:
+    return [_line(name, one) for name, one in families.items()]
+
+
+def _line(name: str, one: Mapping[str, Any]) -> Line:
+    num, fit = len(one.get("names") or ()), table(one.get("fit"))
+    seeds = str(num) if num else ABSENT
+    if not fit:
+        why = str(one.get("no_fit") or "")
+        return Line(name, seeds, ABSENT, f"no curve: {why}" if why else ABSENT, ABSENT)
+    coefficients = f"{fixed(fit.get('alpha'))}, {fixed(fit.get('beta'))}"
+    return Line(name, seeds, _turn(fit), coefficients, f"{percent(fit.get('r_squared'))} %")
+
+
+def _turn(fit: Mapping[str, Any]) -> str:
+    peak = number(fit.get("peak"))
+    if peak is None:
+        rises = (number(fit.get("alpha")) or 0) > 0
+        return "none: gold rises all the way" if rises else "none: gold falls from the start"
+    low, high = number(fit.get("peak_low")), number(fit.get("peak_high"))
+    ends = "" if low is None else f" ({fixed(low)} to {fixed(high) if high is not None else 'beyond'})"
+    seen = "" if fit.get("inside") else ", not shown: beyond or near the end of what was measured"
+    if "share_inside" not in fit:
+        seen = ", of one run: no interval"
+    return f"{fixed(peak)}{ends}{seen}"

@@ -1,0 +1,160 @@
+"""What context distillation asks, keeps and imitates; the part of the step `distill`. Not a step."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from accord.data.preprompts import Preprompts, load_preprompts, with_preprompt
+from accord.data.records import read_records, write_records
+from accord.errors import UserError
+from accord.seeds import derive_seed
+from accord.steps.asked import Asking, logits
+from accord.steps.base import Job
+from accord.steps.tried import OUTCOMES, asked_again, kept_of, preprompt_of, write_tried
+from accord.types import Demonstration, Prompt
+
+if TYPE_CHECKING:
+    from accord.store.checkpoints import Checkpoint
+    from accord.text.template import Template
+
+ASKING, TRAINING = "asking", "training"  # stages, by which checkpoints are told apart
+TRIED, BEST, COUNTS = "tried.jsonl", "best.jsonl", "counts.json"
+
+
+def wanted(config: Any, preprompts: Preprompts, given: Sequence[Prompt], label: str) -> list[Prompt]:
+    """The prompts that are asked. Raises UserError where there are none, or one has no template."""
+    taken = [prompt for prompt in given if prompt.is_safety or not config.only_adversarial]
+    if not taken:
+        what = f"none of the {len(given)} prompts has a risk_category, and adversarial prompts alone are distilled"
+        remedy = "Give those a risk_category that were written to get an unsafe answer."
+        raise UserError(what, where=f"{label}.prompts", remedy=f"{remedy} Or write `only_adversarial: false`.")
+    left = taken[config.skip_prompts :][: config.num_prompts]
+    if not left:
+        what = f"there are {len(taken)} such prompts, and the first {config.skip_prompts} are skipped"
+        raise UserError(what, where=f"{label}.skip_prompts", remedy="Lower skip_prompts.")
+    for prompt in left if config.context != "generic" else ():
+        if prompt.is_safety and preprompts.category_of(prompt.risk_category) is None:
+            raise UserError(
+                f"the prompt {prompt.id!r}: {preprompts.without_template(prompt.risk_category)}",
+                where=f"{label}.prompts",
+                remedy="Correct the category, write a template for it (`templates`), or set `context: generic`.",
+            )
+    return left
+
+
+def with_preprompts(
+    config: Any, preprompts: Preprompts, template: Template, prompts: Sequence[Prompt], seed: int
+) -> dict[str, dict[str, Prompt]]:
+    """By context and the prompt's id: the prompts with a preprompt, of those that have one in this context."""
+    system = template.takes_system
+    return {
+        context: {
+            prompt.id: with_preprompt(prompt, said, system=system)
+            for prompt in prompts
+            if (said := preprompt_of(preprompts, context, prompt, seed)) is not None
+        }
+        for context in contexts_of(config)
+    }
+
+
+def contexts_of(config: Any) -> tuple[str, ...]:
+    """Those that are tried."""
+    return ("generic", "tailored") if config.context == "best" else (config.context,)
+
+
+def prepare(job: Job, checkpoint: Checkpoint | None) -> None:
+    """Asks, scores, and writes what was tried, what is imitated, and the counts."""
+    import numpy as np
+
+    from accord.algorithms.calibration import sigmoid
+    from accord.engine.rollout import answerable
+    from accord.models.folders import load_tokenizer
+    from accord.rewards.loading import learned_folders
+    from accord.text.template import Template
+
+    config = job.config
+    preprompts = load_preprompts(config.templates)
+    start = job.input("start").model
+    given = job.input("prompts").read("prompts")
+    asked = wanted(config, preprompts, given, job.name)
+    folders = [start, *learned_folders(job.input("reward").artifact)]
+    prompts, left_out = answerable(asked, folders, config.max_response_tokens, job.name)
+    template = Template(load_tokenizer(start))
+    longer = with_preprompts(config, preprompts, template, prompts, job.seed)
+    for of_context in longer.values():
+        if of_context:
+            fitting, more = answerable(list(of_context.values()), [start], config.max_response_tokens, job.name)
+            kept = {prompt.id for prompt in fitting}
+            prompts = [prompt for prompt in prompts if prompt.id in kept or prompt.id not in of_context]
+            left_out = {name: num + more[name] for name, num in left_out.items()}
+
+    asking = Asking(job, ASKING, checkpoint)
+    originals = asking.answers("original answers", start, prompts)
+    asking.release()
+    safety = logits(job, prompts, originals, "scoring the original answers")[:, 0]
+    low = [int(i) for i in np.flatnonzero((sigmoid(safety) < config.below) | (config.below == 1))]
+    if not low:
+        what = f"all {len(prompts)} original answers are safe with a probability of {config.below:g} or more"
+        remedy = "There is nothing to distil: raise `below`, or name prompts that are harder."
+        raise UserError(what, where=f"{job.name}.below", remedy=remedy)
+    again = [prompts[i] for i in low]
+    tried, by_context = asked_again(job, asking, again, [originals[i][0] for i in low], safety[low], longer, preprompts)
+    outcomes = Counter(one.outcome for one in tried)
+    if not outcomes["kept"]:
+        told = ", ".join(f"{outcomes[name]} {name.replace('_', ' ')}" for name in OUTCOMES[1:])
+        what = f"of {len(tried)} prompts that were asked again no response is kept: {told}"
+        remedy = "Take more samples, longer ones (max_response_tokens), a smaller margin, or other templates."
+        raise UserError(what, where=job.name, remedy=remedy)
+    write_tried(job.work.out / TRIED, tried)
+    write_records(job.work.out / BEST, "demonstrations", [kept_one for kept_one, _ in kept_of(tried)])
+    counts = {
+        "num_prompts": len(prompts),
+        "num_not_adversarial": 0 if not config.only_adversarial else sum(not one.is_safety for one in given),
+        **left_out,
+        "num_tried": len(tried),
+        **{f"num_{name}": outcomes[name] for name in OUTCOMES},
+        "place": "system" if template.takes_system else "user",
+    }
+    job.write_json(COUNTS, {"counts": counts, "contexts": by_context})
+
+
+def imitate_kept(job: Job, checkpoint: Checkpoint | None) -> dict[str, Any]:
+    """Trains, from a checkpoint of the training on, and saves the policy. Returns what was used."""
+    from accord.engine.imitation import imitate
+
+    config = job.config
+    kept = read_records(job.work.out / BEST, "demonstrations")
+    return imitate(
+        job.input("start").model,
+        kept,
+        config,
+        limits=None,
+        joint_tokens=config.max_tokens,
+        seed=job.seed,
+        work=job.work,
+        label=job.name,
+        checkpoint=checkpoint,
+        beside=demonstrations(job, len(kept)),
+    )
+
+
+def demonstrations(job: Job, num_kept: int) -> list[Demonstration]:
+    """The helpful demonstrations beside so many kept responses: all, or as many as make their share, drawn."""
+    import numpy as np
+
+    given = [one for part in job.inputs["demonstrations"] for one in part.read("demonstrations")]
+    share = job.config.demonstrations_share
+    if share is None:
+        return given
+    num = min(len(given), round(num_kept * share / (1 - share)))
+    generator = np.random.Generator(np.random.Philox(key=derive_seed(job.seed, "demonstrations")))
+    return [given[i] for i in sorted(generator.permutation(len(given))[:num])]
+
+
+def counted(job: Job) -> dict[str, Any]:
+    """The counts of `prepare`."""
+    found: dict[str, Any] = json.loads((job.work.out / COUNTS).read_text(encoding="utf-8"))["counts"]
+    return found

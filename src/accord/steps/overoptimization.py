@@ -1,0 +1,191 @@
+"""How far a proxy can be trusted: proxy and gold score over the distance from the start policy (Gao et al. 2022).
+
+    - sample: {name: many, policies: [sft], prompts: reviews.test_prompts, num_prompts: 64, num_responses: 256}
+    - ppo: {reward: proxy_1, kl_coef: 0, watch: [gold], ...}
+    - overoptimization: {gold: gold, samples: many, proxies: [proxy_1, proxy_2, ensemble], policies: [ppo]}
+
+The best of n is worked out from the samples, for every n at once and for any number of proxies, without training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from accord.errors import UserError
+from accord.seeds import derive_seed
+from accord.steps.base import (
+    Caution,
+    ComparisonsRef,
+    Contradiction,
+    Job,
+    PlannedStep,
+    PolicyRef,
+    RewardRef,
+    StepConfig,
+    StepKind,
+)
+from accord.store.artifacts import Artifact
+from accord.store.workspace import METRICS, MetricsLog
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from accord.engine.sizes import Sizes
+    from accord.engine.workload import Work
+    from accord.rewards.stored import StoredReward
+
+FEWEST_SAMPLES = 8  # of a prompt: n = 2, 4 and 8 are the three distances that a curve needs
+
+
+class Config(StepConfig):
+    """gold: the reward that stands for what is really wanted; nothing may have been trained against it. samples: the
+    start policy's responses, from a `sample` step, many to each prompt. proxies: rewards, each as what chooses the best
+    of n; those whose names differ only in a number at the end are seeds of one, and share a curve and a band.
+    policies: steps that were trained against a reward while `gold` watched."""
+
+    gold: RewardRef
+    samples: ComparisonsRef
+    proxies: tuple[RewardRef, ...] = ()
+    policies: tuple[PolicyRef, ...] = ()
+
+
+def run(job: Job) -> None:
+    """Writes results.json, as `accord.evaluate.overoptimization` has it under `best_of_n` and `training`; and
+    summary.json."""
+    from accord.evaluate.overoptimization import best_of_n_curves, training_curves
+
+    scored = _scored(job)
+    gold, proxies = job.input("gold").name, [one.name for one in job.inputs["proxies"]]
+    units = {name: _unit(job, name, scores) for name, scores in scored.items()}
+    results: dict[str, Any] = {"gold": gold}
+    seed = derive_seed(job.seed, "intervals")
+    if proxies:
+        results["best_of_n"] = best_of_n_curves(units[gold], {name: units[name] for name in proxies}, seed=seed)
+    if job.inputs["policies"]:
+        trainings = {one.name: _points(job, one.artifact, units) for one in job.inputs["policies"]}
+        results["training"] = training_curves(trainings, seed=seed)
+    job.write_json("results.json", results)
+    num_prompts, num_responses = units[gold].scores_pk.shape
+    turned = [
+        family
+        for curves in (results.get("best_of_n", {}).get("proxies", {}), results.get("training", {}))
+        for family, one in curves.items()
+        if one.get("fit", {}).get("inside")
+    ]
+    job.write_json(
+        "summary.json", {"num_prompts": num_prompts, "num_responses": num_prompts * num_responses, "turned": turned}
+    )
+
+
+def _scored(job: Job) -> dict[str, list[list[float]]]:
+    """Reward by reward, [p][k], one in memory at a time, from where it was before a stop."""
+    from accord.models.compute import compute_dtype
+    from accord.rewards.loading import artifact_reward
+
+    comparisons = [comparison for comparison, _ in job.input("samples").read("comparisons")]
+    if len({len(one.responses) for one in comparisons}) > 1:
+        what = "the prompts have different numbers of responses"
+        raise UserError(what, where=f"{job.name}.samples", remedy="Name what a `sample` step wrote.")
+    prompts, responses = [one.prompt for one in comparisons], [one.responses for one in comparisons]
+    checkpoint = job.work.resume()
+    scored: dict[str, list[list[float]]] = checkpoint.state["scored"] if checkpoint else {}
+
+    def state() -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+        return {}, {"scored": scored}
+
+    rewards = [job.input("gold"), *job.inputs["proxies"]]
+    total, done = len(prompts) * len(rewards), len(prompts) * len(scored)
+    with job.work.progress(f"{job.name}: scoring", total, "prompts", start=done) as progress:
+        for source in rewards:
+            if source.name not in scored:
+                reward: StoredReward = artifact_reward(source.artifact, compute_dtype())
+                scores = reward.score(prompts, responses, job.work.advancer(progress))
+                scored[source.name] = scores.reshape(len(prompts), -1).tolist()
+                job.work.checkpoint_or_stop(len(scored), state)
+    return scored
+
+
+def _unit(job: Job, name: str, scores: Sequence[Sequence[float]]) -> Any:
+    from accord.evaluate.overoptimization import Unit
+
+    if not np.isfinite(scores).all():
+        what = f"{name!r} gives some of the samples no score"
+        raise UserError(what, where=job.name, remedy="Name a reward that scores every response.")
+    try:
+        return Unit(scores)
+    except ValueError as error:
+        what = f"{error}, by {name!r}"
+        raise UserError(what, where=job.name, remedy="Take more samples, or another reward.") from error
+
+
+def _points(job: Job, policy: Artifact, units: Mapping[str, Any]) -> list[tuple[float, float, float]]:
+    """KL, proxy and gold of each time that gold watched the training, at the start first. Both are in the unit of the
+    samples; a reward that is not among the proxies stays in its own."""
+    gold = job.input("gold")
+    parents = policy.manifest["parents"]
+    called = dict(zip((one["key"] for one in parents["watch"]), policy.manifest["config"]["watch"], strict=True))
+    trained_on = {one["key"] for one in parents["reward"]}
+    unit = next((units[one.name] for one in job.inputs["proxies"] if one.artifact.key in trained_on), None)
+    wanted = ("objective/kl", "objective/scores", f"watch/{called[gold.artifact.key]}")
+    seen = [[row[key] for key in wanted] for row in MetricsLog(policy.path / METRICS).read() if row.keys() >= {*wanted}]
+    if not seen:
+        what = f"{gold.name!r} never looked at the training of {policy.path.name}"
+        raise UserError(what, where=f"{job.name}.policies", remedy="Train it longer, or lower its watch_every.")
+    return [
+        (kl, float(score if unit is None else unit.of(score)), float(units[gold.name].of(worth)))
+        for kl, score, worth in seen
+    ]
+
+
+def check(step: PlannedStep) -> Iterator[Caution]:
+    """What could give no curve, and what would not be one of the start policy."""
+    config = step.config
+    assert isinstance(config, Config)
+    if not config.proxies and not config.policies:
+        what = "neither a proxy nor a policy is named, so there is nothing to draw"
+        raise Contradiction("proxies", what, "Name rewards as `proxies`, or policies that gold watched as `policies`.")
+    (gold,) = step.parents["gold"]
+    keys: list[str] = [gold.step.key]
+    for link in step.parents["proxies"]:
+        if link.step.key in keys:
+            also = "is the gold reward" if link.step.key == gold.step.key else "is among the proxies twice"
+            raise Contradiction("proxies", f"{link.name!r} {also}", "Leave it out.")
+        keys.append(link.step.key)
+    (samples,) = step.parents["samples"]
+    if samples.step.kind == "sample":
+        of: Any = samples.step.config
+        if of.num_responses < FEWEST_SAMPLES:
+            name, num = samples.step.name, of.num_responses
+            what = f"{name!r} has {num} responses to a prompt, and a curve needs {FEWEST_SAMPLES}"
+            raise Contradiction("samples", what, f"Set {name}.num_responses to 64 or more.")
+        if len(of.policies) * len(of.temperatures) > 1:
+            what = f"{samples.step.name!r} mixes several policies or temperatures, and the best of n is of one."
+            yield Caution("samples", what, "Sample from the start policy alone, at the temperature of its training.")
+    else:
+        what = f"the responses of {samples.name!r} were not sampled here, so their distance from a policy is not known."
+        yield Caution("samples", what, "Name a `sample` step.")
+    for link in step.parents["policies"]:
+        watching = [one.step.key for one in link.step.parents.get("watch", ())]
+        if gold.step.key not in watching:
+            what = f"{gold.name!r} did not watch the training of {link.name!r}"
+            raise Contradiction("policies", what, f"Add `watch: [{gold.name}]` to {link.name!r}, or leave it out.")
+        if any(one.step.key == gold.step.key for one in link.step.parents.get("reward", ())):
+            what = f"{link.name!r} was trained against the gold reward"
+            raise Contradiction("policies", what, "Train it against a proxy.")
+
+
+def work(config: Config, sizes: Sizes) -> Work:
+    """What run() will do."""
+    from accord.engine.workload import Phase, Work, scoring
+
+    comparisons = sizes.records("samples", "comparisons")
+    trees = [sizes.template.tree(one.prompt, one.responses) for one, _ in comparisons.sample]
+    asked = sizes.asked("gold", "proxies")
+    phase = Phase(scoring(sizes.template, trees, comparisons.scale * len(asked)), frozen=[max(asked, default=0)])
+    return Work([phase], loaded=asked)
+
+
+STEP = StepKind(produces="results", version=1, config=Config, run=run, work=work, check=check)

@@ -1,0 +1,112 @@
+"""Curves of proxy and gold: units, seeds, the best of n on scores worked out by hand, and trainings."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from accord.evaluate.overoptimization import Unit, best_of_n_curves, families, training_curves
+
+GOLD = [[0.0, 1.0, 2.0, 3.0]]  # mean 1.5, deviation sqrt(1.25)
+
+
+def test_units_are_those_of_the_samples():
+    unit = Unit(GOLD)
+    assert (unit.mean, unit.deviation) == pytest.approx((1.5, math.sqrt(1.25)))
+    assert unit.of(1.5 + math.sqrt(1.25)) == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="one score"):
+        Unit([[1.0, 1.0]])
+
+
+def test_names_that_differ_in_a_number_are_seeds():
+    assert families(["small_1", "small_2", "large", "l6-1", "7"]) == {
+        "small": ["small_1", "small_2"],
+        "large": ["large"],
+        "l6-1": ["l6-1"],  # a single one keeps its name
+        "7": ["7"],
+    }
+
+
+def test_best_of_n_by_hand():
+    """A proxy that orders the other way: the best of 2 of 4 is the worse by gold of each of the six pairs, whose mean
+    is (3 * 0 + 2 * 1 + 1 * 2) / 6 = 2 / 3; that of 4 is 0."""
+    gold, turned = Unit(GOLD), Unit([[3.0, 2.0, 1.0, 0.0]])
+    found = best_of_n_curves(gold, {"turned": turned}, seed=1)
+    assert found["n"] == [1, 2, 4]
+    assert found["kl"] == pytest.approx([0, math.log(2) - 1 / 2, math.log(4) - 3 / 4])
+    one = found["proxies"]["turned"]
+    assert one["gold"] == pytest.approx(gold.of([1.5, 2 / 3, 0]).tolist())
+    assert one["proxy"] == pytest.approx(turned.of([1.5, 7 / 3, 3]).tolist())
+    assert found["gold"] == pytest.approx(gold.of([1.5, 7 / 3, 3]).tolist())  # what gold itself would choose
+    assert "2 different distances" in one["no_fit"]
+
+
+def _samples(noise: float, seed: int, num_prompts: int = 40, num: int = 64) -> tuple[Unit, Unit]:
+    rng = np.random.default_rng(seed)
+    gold = rng.normal(size=(num_prompts, num))
+    return Unit(gold), Unit(gold + noise * rng.normal(size=gold.shape))
+
+
+def test_a_proxy_that_knows_gold_is_as_good_as_gold():
+    gold, _ = _samples(0, 1)
+    found = best_of_n_curves(gold, {"itself": gold}, seed=1)
+    assert found["proxies"]["itself"]["gold"] == pytest.approx(found["gold"])
+    assert found["proxies"]["itself"]["fit"]["r_squared"] > 0.99
+
+
+def test_a_hacked_proxy_turns_inside():
+    """Nine of ten samples are honest, and gold is what the proxy says. The tenth pleases the proxy alone."""
+    rng = np.random.default_rng(3)
+    gold = rng.normal(size=(60, 256))
+    proxy = gold.copy()
+    hacked = rng.random(gold.shape) < 0.05
+    proxy[hacked] += 3.0
+    gold[hacked] -= 2.0
+    curve = best_of_n_curves(Unit(gold), {"hacked": Unit(proxy)}, seed=1)["proxies"]["hacked"]
+    assert curve["proxy"] == sorted(curve["proxy"])
+    assert max(curve["gold"]) > curve["gold"][-1]
+    assert curve["fit"]["beta"] > 0
+    json.dumps(curve, allow_nan=False)
+
+
+def test_seeds_share_a_curve_and_widen_its_band():
+    gold, first = _samples(1.0, 1)
+    rng = np.random.default_rng(9)
+    useless = Unit(rng.normal(size=gold.scores_pk.shape))
+    alone = best_of_n_curves(gold, {"p": first}, seed=1)["proxies"]["p"]
+    both = best_of_n_curves(gold, {"p_1": first, "p_2": useless}, seed=1)["proxies"]["p"]
+    assert both["names"] == ["p_1", "p_2"]
+    width = {name: one["gold_high"][-1] - one["gold_low"][-1] for name, one in (("alone", alone), ("both", both))}
+    assert width["both"] > 2 * width["alone"]
+    again = best_of_n_curves(gold, {"p_1": first, "p_2": useless}, seed=1)["proxies"]["p"]
+    assert again == both
+
+
+def _training(alpha: float, beta: float, at: float = 5.0) -> list[tuple[float, float, float]]:
+    """A gold score that follows the curve of reinforcement learning, from `at` on."""
+    distances = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0]
+    return [(d * d, d, at + (d * (alpha - beta * math.log(d)) if d else 0.0)) for d in distances]
+
+
+def test_training_recovers_the_curve():
+    found = training_curves({"ppo": _training(1.0, 1.0)}, seed=1)["ppo"]
+    assert (found["fit"]["alpha"], found["fit"]["beta"], found["fit"]["peak"]) == pytest.approx((1.0, 1.0, 1.0))
+    assert found["points"]["ppo"][0] == [0.0, 0.0, 0.0]
+    assert "share_inside" not in found["fit"]  # one run has no interval
+    assert "gold_low" not in found["curve"]
+
+
+def test_several_runs_have_a_band():
+    runs = {"ppo_1": _training(1.0, 1.0), "ppo_2": _training(1.2, 1.0)}
+    found = training_curves(runs, seed=1)["ppo"]
+    assert found["fit"]["inside"]
+    assert found["fit"]["peak_low"] < found["fit"]["peak"] < found["fit"]["peak_high"]
+    assert found["curve"]["gold_low"][-1] < found["curve"]["gold_high"][-1]
+
+
+def test_a_training_too_short_says_so():
+    found = training_curves({"ppo": [(0.0, 0.0, 0.0), (1.0, 1.0, 1.0)]}, seed=1)["ppo"]
+    assert "1 different distances" in found["no_fit"]

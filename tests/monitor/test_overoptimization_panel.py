@@ -1,0 +1,58 @@
+"""The picture and the words for over-optimisation: what is drawn, and what a turn is called that was not seen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from accord.evaluate.overoptimization import Unit, best_of_n_curves, training_curves
+from accord.monitor.overoptimization_panel import overoptimization_panel
+
+
+@pytest.fixture(scope="module")
+def results() -> dict:
+    rng = np.random.default_rng(0)
+    gold = rng.normal(size=(20, 32))
+    proxies = {f"proxy_{i}": Unit(gold + rng.normal(size=gold.shape)) for i in (1, 2)}
+    training = [(float(i * i) / 4, i / 2, i / 2 * (2 - i / 4)) for i in range(12)]
+    return {
+        "gold": "gold",
+        "best_of_n": best_of_n_curves(Unit(gold), proxies | {"<b>worse</b>": Unit(-gold)}, seed=1),
+        "training": training_curves({"ppo": training}, seed=1),
+    }
+
+
+def test_both_parts(results: dict):
+    best, training = overoptimization_panel("study", results)
+    assert (best.title, training.title) == ("Best of n", "Training")
+    assert best.svg.count("<svg") == training.svg.count("<svg") == 1
+    assert "<b>" not in best.svg
+    assert "n from 1 to 32" in best.note
+    proxy, worse = best.lines
+    assert (proxy.name, proxy.seeds) == ("proxy", "2")
+    assert worse.turn == "none: gold falls from the start"
+    assert training.lines[0].turn.endswith("of one run: no interval")
+
+
+def test_what_was_not_measured_is_not_drawn(results: dict):
+    assert overoptimization_panel("study", {}) == []
+    short = {"training": training_curves({"ppo": [(0.0, 0.0, 0.0), (1.0, 1.0, 1.0)]}, seed=1)}
+    (part,) = overoptimization_panel("study", short)
+    assert part.lines[0].fit.startswith("no curve: 1 different distances")
+
+
+@pytest.mark.parametrize(
+    ("fit", "words"),
+    [
+        ({"peak": 2.0, "peak_low": 1.5, "peak_high": 2.5, "inside": True, "share_inside": 1.0}, "2.00 (1.50 to 2.50)"),
+        (
+            {"peak": 2.0, "peak_low": 1.5, "peak_high": None, "inside": False, "share_inside": 0.5},
+            "2.00 (1.50 to beyond), not shown: beyond or near the end of what was measured",
+        ),
+        ({"peak": None, "alpha": 1.0, "inside": False}, "none: gold rises all the way"),
+    ],
+)
+def test_turns_in_words(fit: dict, words: str):
+    family = {"names": ["a"], "fit": {"alpha": 1.0, "beta": 0.5, "r_squared": 0.9} | fit}
+    (part,) = overoptimization_panel("study", {"training": {"a": family}})
+    assert part.lines[0].turn == words

@@ -1,0 +1,126 @@
+"""The step that holds proxies against gold: on rules, whose curve is known, after trainings, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from accord.errors import Interrupted, UserError
+from accord.plan import make_plan
+from accord.recipe import parse_recipe
+from accord.results import write_report
+from accord.rewards.ruled import RuleReward
+from accord.steps.registry import STEPS
+from accord.store.artifacts import Store
+from accord.store.workspace import Workspace
+from tests.fixtures.recipes import run_steps
+from tests.fixtures.two_kinds import two_kinds
+
+__all__ = ["two_kinds"]
+
+pytestmark = pytest.mark.usefixtures("two_kinds")
+
+START = """\
+  - reward_rule: {name: gold, rule: length, unit: characters}
+  - reward_rule: {name: turned, rule: length, unit: characters, gain: -1}
+  - reward_rule: {name: words, rule: length, unit: words}
+  - sample: {name: many, policies: [start], prompts: mine.helpful, num_prompts: 4, num_responses: 8,
+      max_response_tokens: 8}
+"""
+PPO = """\
+  - rloo: {reward: turned, prompts: mine.helpful, watch: [gold], watch_every: 1, num_iterations: 4, kl_coef: 0,
+      learning_rate: 1.0e-2, prompts_per_iteration: 4, num_samples: 4, max_response_tokens: 8, truncation_score: null}
+"""
+STUDY = "  - overoptimization: {gold: gold, samples: many, proxies: [turned, words]}\n"
+
+
+def results(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "steps/overoptimization/results.json").read_text())
+    return found
+
+
+def test_best_of_n_by_rules(tmp_path: Path, tiny_model: Path):
+    """Choosing the shortest loses what choosing the longest gains; choosing by words is in between."""
+    run = run_steps(tmp_path, tiny_model, START + STUDY)
+    found = results(run)["best_of_n"]
+    assert found["n"] == [1, 2, 4, 8]
+    turned, words = found["proxies"]["turned"], found["proxies"]["words"]
+    assert turned["gold"] == sorted(turned["gold"], reverse=True)
+    assert found["gold"] == sorted(found["gold"])
+    assert turned["proxy"][-1] > 0 > turned["gold"][-1]
+    assert turned["gold"][-1] < words["gold"][-1] <= found["gold"][-1]
+    assert turned["fit"]["peak"] is None
+    write_report(run, Store(tmp_path / "store"))
+    page = (run / "report.html").read_text()
+    assert "how far the proxies can be trusted" in page
+    assert "none: gold falls from the start" in page
+
+
+def test_trainings(tmp_path: Path, tiny_model: Path):
+    """What gold saw of a training against a turned rule, in the unit of the samples, for gold and proxy alike."""
+    study = "  - overoptimization: {gold: gold, samples: many, proxies: [turned], policies: [rloo]}\n"
+    run = run_steps(tmp_path, tiny_model, START + PPO + study)
+    points = results(run)["training"]["rloo"]["points"]["rloo"]
+    assert len(points) == 4
+    assert points[0][1:] == [0.0, 0.0]
+    for _, proxy, gold in points:
+        assert proxy == pytest.approx(-gold, abs=1e-5)
+
+
+def test_a_stopped_step_goes_on(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch):
+    whole = run_steps(tmp_path / "whole", tiny_model, START + STUDY)
+    stop = Workspace.checkpoint_or_stop
+    with monkeypatch.context() as patched:
+
+        def stopped(work: Workspace, iteration: int, make: Any) -> None:
+            if set(make()[1]) == {"scored"} and iteration == 2:
+                patched.setattr(Workspace, "stop_requested", lambda _: True)
+            stop(work, iteration, make)
+
+        patched.setattr(Workspace, "checkpoint_or_stop", stopped)
+        with pytest.raises(Interrupted):
+            run_steps(tmp_path / "part", tiny_model, START + STUDY)
+    asked, score = [], RuleReward.score
+    monkeypatch.setattr(RuleReward, "score", lambda *given: asked.append(given[0]) or score(*given))
+    assert results(run_steps(tmp_path / "part", tiny_model, START + STUDY)) == results(whole)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        (START + "  - overoptimization: {gold: gold, samples: many}\n", "neither a proxy nor a policy"),
+        (START + "  - overoptimization: {gold: gold, samples: many, proxies: [gold]}\n", "'gold' is the gold reward"),
+        (
+            START + "  - overoptimization: {gold: gold, samples: many, proxies: [words, words]}\n",
+            "'words' is among the proxies twice",
+        ),
+        (
+            START.replace("num_responses: 8", "num_responses: 4") + STUDY,
+            "'many' has 4 responses to a prompt, and a curve needs 8",
+        ),
+        (
+            START
+            + PPO.replace("watch: [gold]", "watch: [words]")
+            + "  - overoptimization: {gold: gold, samples: many, policies: [rloo]}\n",
+            "'gold' did not watch the training of 'rloo'",
+        ),
+        (
+            START + PPO + "  - overoptimization: {gold: turned, samples: many, policies: [rloo]}\n",
+            "'turned' did not watch the training of 'rloo'",
+        ),
+    ],
+)
+def test_what_a_plan_refuses(tiny_model: Path, steps: str, message: str):
+    text = f"model: {json.dumps(str(tiny_model))}\ndata: {{mine: builtin:made-up}}\nsteps:\n" + steps
+    with pytest.raises(UserError, match=message):
+        make_plan(parse_recipe(text, Path("few.yaml")), STEPS)
+
+
+def test_a_reward_with_one_score_for_all(tmp_path: Path, tiny_model: Path):
+    steps = START + "  - reward_rule: {name: never, rule: contains, words: [quincunx]}\n"
+    with pytest.raises(UserError, match="one score, by 'never'"):
+        run_steps(tmp_path, tiny_model, steps + "  - overoptimization: {gold: gold, samples: many, proxies: [never]}\n")
