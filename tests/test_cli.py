@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -112,6 +113,23 @@ def test_report(recipe: Path, parts: list[Path]):
     assert parts == [Path("s/runs/mine")] * 3
     result = runner.invoke(cli.app, ["report", "mien", "--store", "s"])
     assert (result.exit_code, "Did you mean 'mine'?" in result.stderr) == (2, True)
+
+
+def test_cost(recipe: Path) -> None:
+    runner.invoke(cli.app, ["run", str(recipe)])
+    result = runner.invoke(cli.app, ["cost", "mine"])
+    assert result.exit_code == 0
+    heads, *rows = result.stdout.splitlines()
+    assert heads.split()[:2] == ["step", "on"]
+    assert [row.split()[0] for row in rows[:3]] == ["model", "note", "total"]
+    assert "Energy: an estimate. An estimate of energy takes 12 W for each core at work" in result.stdout
+    found = json.loads(runner.invoke(cli.app, ["cost", "mine", "--json"], env={"ACCORD_GRID_INTENSITY": "2"}).stdout)
+    assert found["total"]["kg"] == pytest.approx(2 * found["total"]["kwh"])
+    bad = runner.invoke(cli.app, ["run", str(recipe)], env={"ACCORD_GRID_INTENSITY": "green"})
+    assert (bad.exit_code, bad.stderr.partition("\n")[0]) == (
+        2,
+        "error: ACCORD_GRID_INTENSITY: 'green' is no such number",
+    )
 
 
 def test_demo_runs_the_shipped_recipe(recipe: Path, monkeypatch: pytest.MonkeyPatch):

@@ -73,6 +73,11 @@ def test_a_policy_answers_once(tiny_model: Path) -> None:
         ((), "one or two are measured at a time"),
         (("one.csv", "two.csv", "one.csv"), "one or two are measured at a time"),
         (("one.csv", "one.csv"), "each once"),
+        (("one.csv", "--style", "judge"), "--endpoint"),
+        (
+            ("one.csv", "--style", "judge", "--scoring", "harmbench", *NOWHERE),
+            "nobody is asked how refusals are written",
+        ),
         (("nobody.csv", "--by", "people"), "nobody.csv: people have not said of any response"),
         (("one.csv", "--policy", "x"), "its responses are kept"),
         (("none.csv",), "none.csv"),
@@ -120,6 +125,26 @@ def test_a_model_decides_and_is_asked_once() -> None:
     assert (found["by"], found["violation_rate"]["value"]) == ("judge:wise:refusal-2", 0.25)
     assert found["error"]["accuracy"]["value"] == 1.0
     assert "a judge is a model behind an endpoint" in accord("one.csv", "--by", "judge", status=2)
+
+
+def styled(body: Any, before: int) -> Answer:
+    lines = "urgent: 0\ndeclines: 1\nexplains: 1\nalternatives: 0\ninvites: 0\nlectures: 0"
+    assert "<request>" in body["messages"][-1]["content"], "phrases say what refuses, and the judge how alone"
+    return 200, said(lines), {}
+
+
+def test_how_refusals_are_written_by_phrases_and_by_a_judge() -> None:
+    found = json.loads(accord("one.csv", "--json"))["results"]["one.csv"]
+    (phrases,) = found["refusal_style"]
+    assert (phrases["by"], phrases["num"], phrases["elements"]["declines"]["value"]) == ("style-phrases-1", 4, 1.0)
+    with serving(styled) as asked:
+        text = accord("one.csv", "--style", "judge", *judge_at(asked))
+        assert len(asked.bodies) == len({body["messages"][-1]["content"] for body in asked.bodies}) == 4
+    assert "how the 4 responses that refuse do so, by style-phrases-1:" in text
+    assert "by judge:wise:refusal-style-1: speaks to an immediate danger 0.0%" in text
+    assert "explains why 100.0% (51.0% to 100.0%)" in text
+    assert "refusal_style" in accord("two.csv", "--json")
+    assert "how the" not in accord("two.csv"), "nothing there refuses"
 
 
 def judge_at(asked: Asked) -> tuple[str, ...]:
@@ -242,6 +267,22 @@ def test_judges_of_refusals_beside_people() -> None:
         evaluated("one.csv", "--of", "refusal", "--labelled", "two.csv", "--labelled", "one.csv", "--json")
     )
     assert alone["results"].keys() == {"phrases-1", "classifier"}
+
+
+def test_how_refusals_are_written_beside_people() -> None:
+    rows = [(NO, "true", "false"), (NO, "false", "true"), (YES, "false", "")]
+    lines = "".join(f'ask {i},"{text}",{declines},{explains}\n' for i, (text, declines, explains) in enumerate(rows))
+    Path("people.csv").write_text("prompt,completion,style_declines,style_explains\n" + lines)
+    with serving(styled) as asked:
+        found = json.loads(evaluated("people.csv", "--of", "refusal-style", *judge_at(asked), "--json"))["results"]
+    assert {name: (one["num"], one["accuracy"]["value"]) for name, one in found.items()} == {
+        "style-phrases-1, declines": (3, pytest.approx(2 / 3)),
+        "style-phrases-1, explains": (2, 0.5),
+        "judge:wise:refusal-style-1, declines": (3, pytest.approx(1 / 3)),
+        "judge:wise:refusal-style-1, explains": (2, 0.5),
+    }
+    assert "style-phrases-1, declines:" in evaluated("people.csv", "--of", "refusal-style")
+    assert "columns with true or false: style_urgent" in evaluated("one.csv", "--of", "refusal-style", status=2)
 
 
 def test_a_judge_of_harm_and_one_of_preferences() -> None:

@@ -14,6 +14,7 @@ from accord.run import run_recipe
 from accord.steps.base import Job, StepKind
 from accord.store.artifacts import Store
 from accord.store.lock import lock
+from accord.store.spending import from_json, processor_seconds
 from tests.fixtures.counting import ModelConfig, World, contents, recipe, run, store, world
 
 __all__ = ["store", "world"]
@@ -121,3 +122,32 @@ def test_one_run_has_one_process(world: World, store: Store) -> None:
         pytest.raises(UserError, match="the run 'r' is being worked on by process"),
     ):
         run(world, store)
+
+
+def test_what_an_attempt_has_used_counts_though_a_kill_has_lost_it(world: World, store: Store) -> None:
+    def work(name: str, iteration: int) -> None:
+        began = processor_seconds()
+        while name == "first" and iteration == 3 and processor_seconds() < began + 0.2:
+            pass
+
+    child = os.fork()
+    if child == 0:
+
+        def die(name: str, iteration: int) -> None:
+            work(name, iteration)
+            if (name, iteration) == ("first", 4):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        world.hook = die
+        try:
+            run(world, store)
+        finally:
+            os._exit(1)  # not reached
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    _, records, _ = run(world, store)
+    (row,) = from_json(records[1].artifact.manifest["spent"])
+    assert (row.device, row.attempts) == ("cpu", 2)
+    assert row.processor_seconds >= 0.2, "the busy iteration was before the kill"
+    assert row.seconds >= row.processor_seconds * 0.5
+    (other,) = from_json(records[2].artifact.manifest["spent"])
+    assert other.attempts == 1

@@ -3,6 +3,7 @@
     python -m bench.llama2 run --seed 1                       # every case of a seed that is not done yet
     python -m bench.llama2 run --seed 1 --case margin-small   # one
     python -m bench.llama2 table
+    python -m bench.llama2 picture docs/llama2.svg
 
     margin        table 28: margins none, small, large, by how clear a preference is
     auxiliary     table 29: the auxiliary safety loss, by how well unsafe answers are found

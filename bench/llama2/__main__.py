@@ -7,6 +7,7 @@ from pathlib import Path
 import bench.llama2
 from accord.errors import UserError
 from bench.llama2.cases import CASES
+from bench.llama2.picture import picture
 from bench.llama2.results import path_of, read, write
 from bench.llama2.tables import table
 
@@ -34,9 +35,12 @@ def main() -> None:
     running.add_argument("--case", action="append", choices=CASES)
     running.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "accord-llama2")
     commands.add_parser("table")
+    commands.add_parser("picture").add_argument("path", type=Path)
     arguments = parser.parse_args()
     if arguments.command == "table":
         table()
+    elif arguments.command == "picture":
+        picture(arguments.path)
     else:
         run(arguments.seed, arguments.case or list(CASES), arguments.scratch)
 

@@ -75,30 +75,54 @@ def with_interval(of: Callable[[Floats], float], group: Ints, num_resamples: int
     return percentile_interval(of(np.ones(len(group))), [draw for draw in draws if not np.isnan(draw)])
 
 
-def table() -> list[str]:
-    """Of the seeds for which both are done, whose values are averaged."""
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A statistic without and with the loss, in which the seeds' values are averaged; and the change of each seed."""
+
+    name: str
+    without: Interval
+    with_loss: Interval
+    change: Interval
+    by_seed: list[float]
+
+
+def lines() -> tuple[list[int], list[Line]]:
+    """Of the seeds for which both are done."""
     runs = {coef: {one["seed"]: np.array(one["scores"]) for one in seeds_of(f"auxiliary-{coef}")} for coef in COEFS}
     seeds = sorted(set.intersection(*(set(one) for one in runs.values())))
     if not seeds:
-        return []
+        return [], []
     data = answers()
-    pairs = pairs_of(data)
+    return seeds, [
+        _line(name, of, [(runs["0"][seed], runs["1"][seed]) for seed in seeds], data.group)
+        for name, of in statistics(data, pairs_of(data)).items()
+    ]
+
+
+def _line(name: str, of: Statistic, scores: list[tuple[Floats, Floats]], group: Ints) -> Line:
+    def mean(which: int, weight: Floats) -> float:
+        return float(np.mean([of(of_seed[which], weight) for of_seed in scores]))
+
+    every = np.ones(len(group))
+    return Line(
+        name,
+        with_interval(lambda weight: mean(0, weight), group),
+        with_interval(lambda weight: mean(1, weight), group),
+        with_interval(lambda weight: mean(1, weight) - mean(0, weight), group),
+        [of(after, every) - of(before, every) for before, after in scores],
+    )
+
+
+def table() -> list[str]:
+    seeds, found = lines()
+    if not seeds:
+        return []
     rows = [["", "without", "with", "difference", "by seed"]]
-    for name, of in statistics(data, pairs).items():
-
-        def mean(coef: str, weight: Floats, of: Statistic = of) -> float:
-            return float(np.mean([of(runs[coef][seed], weight) for seed in seeds]))
-
-        def change(weight: Floats, mean: Callable[[str, Floats], float] = mean) -> float:
-            return mean("1", weight) - mean("0", weight)
-
-        every = np.ones(len(data.text))
-        by_seed = [of(runs["1"][seed], every) - of(runs["0"][seed], every) for seed in seeds]
-        cells = [with_interval(lambda weight, c=coef, m=mean: m(c, weight), data.group) for coef in COEFS]
-        difference = told(with_interval(change, data.group), 100)
-        told_cells = [told(one, 100, sign=False) for one in cells]
-        rows.append([name, *told_cells, difference, ", ".join(f"{100 * one:+.1f}" for one in by_seed)])
-    unsafe = int((np.array(data.harm) >= UNSAFE).sum())
+    for one in found:
+        both = [told(each, 100, sign=False) for each in (one.without, one.with_loss)]
+        rows.append([one.name, *both, told(one.change, 100), ", ".join(f"{100 * each:+.1f}" for each in one.by_seed)])
+    data = answers()
+    unsafe, pairs = int((np.array(data.harm) >= UNSAFE).sum()), pairs_of(data)
     bins = ", ".join(f"{pairs.bin.count(name)} {name}" for name in BINS.values())
     title = (
         f"**auxiliary**: percent, {len(data.text)} answers to {len(np.unique(data.group))} objectives, {unsafe} of "

@@ -42,6 +42,10 @@ class Snippets:
         found: Floats = scores[self.chosen] - scores[self.rejected]
         return found
 
+    def right(self, scores: Floats) -> Floats:
+        """[seeds, pairs], from scores, [seeds, snippets]."""
+        return np.array([ordered_right(self.gap(one), np.ones(len(self.level))) for one in scores])
+
     def inside(self, name: str) -> np.ndarray:
         """Of the pairs, those of a level by its name."""
         return np.ones(len(self.level), dtype=bool) if name == "all" else self.level == 3 - LEVELS.index(name)
@@ -59,34 +63,56 @@ def slope(gap: Floats) -> float:
     return platt(np.concatenate([gap, -gap]), np.arange(2 * len(gap)) < len(gap)).slope
 
 
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Of the seeds for which all three are done. scores: by margin, [seeds, snippets]. right: [seeds, pairs]."""
+
+    seeds: list[int]
+    pairs: Snippets
+    scores: dict[str, Floats]
+    right: dict[str, Floats]
+
+    @classmethod
+    def read(cls) -> Runs | None:
+        found = {margin: {one["seed"]: one for one in seeds_of(f"margin-{margin}")} for margin in MARGINS}
+        seeds = sorted(set.intersection(*(set(one) for one in found.values())))
+        if not seeds:
+            return None
+        items = read_parts("builtin:film-reviews")["pair_test"].records[:NUM_SNIPPETS]
+        pairs = Snippets.of(np.array([item.mean for item in items]))
+        scores = {margin: np.array([found[margin][seed]["scores"] for seed in seeds]) for margin in MARGINS}
+        ones = np.ones(len(pairs.level))
+        right = {
+            margin: np.array([ordered_right(pairs.gap(one), ones) for one in scores[margin]]) for margin in MARGINS
+        }
+        return cls(seeds, pairs, scores, right)
+
+    def changes(self, margin: str, kind: str) -> list[Interval | None]:
+        """By level, in place of no margin. kind: of the interval."""
+        change = self.right[margin] - self.right["none"]
+        return [INTERVALS[kind](change, self.pairs, level) for level in LEVELS]
+
+
 def table() -> list[str]:
-    """Of the seeds for which all three are done."""
-    found = {margin: {one["seed"]: one for one in seeds_of(f"margin-{margin}")} for margin in MARGINS}
-    seeds = sorted(set.intersection(*(set(one) for one in found.values())))
-    if not seeds:
+    runs = Runs.read()
+    if runs is None:
         return []
-    items = read_parts("builtin:film-reviews")["pair_test"].records[:NUM_SNIPPETS]
-    pairs = Snippets.of(np.array([item.mean for item in items]))
-    scores = {margin: np.array([found[margin][seed]["scores"] for seed in seeds]) for margin in MARGINS}
-    right = {
-        margin: np.array([ordered_right(pairs.gap(one), np.ones(len(pairs.level))) for one in of_margin])
-        for margin, of_margin in scores.items()
-    }
+    pairs, right = runs.pairs, runs.right
     rows = [["margin", *LEVELS, "bimodality", "spread", "log loss", "slope of gaps"]]
     for margin in MARGINS:
         means = [f"{100 * right[margin][:, pairs.inside(level)].mean():.1f}" for level in LEVELS]
         per_seed = [
-            (bimodality(one), one.std(), log_loss(pairs.gap(one)), slope(pairs.gap(one))) for one in scores[margin]
+            (bimodality(one), one.std(), log_loss(pairs.gap(one)), slope(pairs.gap(one))) for one in runs.scores[margin]
         ]
         rows.append([margin, *means, *(f"{value:.2f}" for value in np.mean(per_seed, axis=0))])
     rows.append(["pairs", *(f"{pairs.inside(level).sum():,}" for level in LEVELS), "", "", "", ""])
     changes = [["in place of none", *LEVELS]]
-    for margin, (kind, of) in product(MARGINS[1:], _INTERVALS.items()):
-        cells = [of(right[margin] - right["none"], pairs, level) for level in LEVELS]
-        changes.append([f"{margin}, {kind}", *(told(one, 100) if one else "" for one in cells)])
-    title = f"**margin**: accuracy in percent, {len(items)} snippets, seeds {', '.join(map(str, seeds))}"
-    by_seed = ["by seed", *(f"{m} {', '.join(f'{100 * one.mean():.1f}' for one in right[m])}" for m in MARGINS)]
-    return [title, "", *lines_of(rows), "", "; ".join(by_seed), "", *lines_of(changes)]
+    for margin, kind in product(MARGINS[1:], INTERVALS):
+        cells = [told(one, 100) if one else "" for one in runs.changes(margin, kind)]
+        changes.append([f"{margin}, {kind}", *cells])
+    title = f"**margin**: accuracy in percent, {NUM_SNIPPETS} snippets, seeds {', '.join(map(str, runs.seeds))}"
+    by_seed = [f"{m} {', '.join(f'{100 * one.mean():.1f}' for one in right[m])}" for m in MARGINS]
+    return [title, "", *lines_of(rows), "", f"all, by seed: {'; '.join(by_seed)}", "", *lines_of(changes)]
 
 
 def _by_snippet(change: Floats, pairs: Snippets, level: str) -> Interval | None:
@@ -102,4 +128,4 @@ def _by_seed(change: Floats, pairs: Snippets, level: str) -> Interval | None:
     return t_interval(means.tolist()) if len(means) >= MIN_RUNS else None
 
 
-_INTERVALS = {"snippets drawn": _by_snippet, "t over seeds": _by_seed}
+INTERVALS = {"snippets drawn": _by_snippet, "t over seeds": _by_seed}

@@ -1,6 +1,7 @@
 """What a run leaves to look at: results.json, report.html, and links to the policy and the reward model it made.
 
 store/runs/<recipe>/results.json      the evaluation's numbers and the seconds of each step
+                    cost.json         device-hours, energy and CO2 of each step
                     report.html       one page that opens offline
                     policy/           the last policy that a training step made, a Hugging Face folder
                     reward-model/     the reward model that it was trained on, or else the last one
@@ -15,7 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from accord.costs import step_costs
 from accord.errors import UserError
+from accord.monitor.cost import Assumptions, as_json, cost_table
 from accord.monitor.red_team_panel import NUM_SHOWN
 from accord.monitor.report import OPINIONS, RunView, StepView, build_report
 from accord.run import link
@@ -24,6 +27,7 @@ from accord.store.artifacts import MODEL, Store
 from accord.store.workspace import METRICS, MetricsLog
 
 RESULTS, SAMPLES, MACHINE, REPORT = "results.json", "samples.json", "machine.json", "report.html"
+COST = "cost.json"
 EVALUATION = "evaluation.json"  # of a reward step with a validation
 SUMMARY, ANSWERS = "summary.json", "answers"  # of a step; of one that puts attacks to policies
 _AGAIN = "Run the recipe again: what is in the store is kept."
@@ -45,21 +49,29 @@ def write_report(run_dir: Path, store: Store) -> None:
     if evaluations:
         results |= _read_json(evaluations[-1] / MACHINE)
     atomic.write_json(run_dir / RESULTS, results)
+    assumed = Assumptions.of()
+    costs = step_costs(plan, store, assumed)
+    atomic.write_json(run_dir / COST, as_json(costs, assumed))
     _link_models(run_dir, done, folders)
-    manifests = [_read_json(folder / "manifest.json") for folder in folders.values()]
+    manifests = {name: _read_json(folder / "manifest.json") for name, folder in folders.items()}
     view = RunView(
         name=run_dir.name,
         recipe_text=(run_dir / "recipe.yaml").read_text(encoding="utf-8"),
-        steps=[_step_view(row, folders[row["name"]]) for row in done],
+        steps=[_step_view(row, folders[row["name"]], manifests[row["name"]]) for row in done],
         results=results,
         samples=samples,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions={name: found for name, found in manifests[-1]["libraries"].items() if found} if manifests else {},
+        versions=_versions(list(manifests.values())),
+        cost=cost_table(costs, assumed),
     )
     atomic.write_text(run_dir / REPORT, build_report(view))
 
 
-def _step_view(row: Mapping[str, Any], folder: Path) -> StepView:
+def _versions(manifests: list[Any]) -> dict[str, str]:
+    return {name: found for name, found in manifests[-1]["libraries"].items() if found} if manifests else {}
+
+
+def _step_view(row: Mapping[str, Any], folder: Path, manifest: Mapping[str, Any]) -> StepView:
     log, evaluation = folder / METRICS, folder / EVALUATION
     return StepView(
         name=row["name"],
@@ -71,11 +83,10 @@ def _step_view(row: Mapping[str, Any], folder: Path) -> StepView:
         metrics=MetricsLog(log).read() if log.is_file() else [],
         evaluation=_read_json(evaluation) if evaluation.is_file() else {},
         summary=_read_json(folder / SUMMARY) if row["kind"] in OPINIONS else {},
-        results=_read_json(folder / RESULTS) if row["kind"] == "redteam" else {},
+        results=_read_json(folder / RESULTS) if (folder / RESULTS).is_file() else {},
         broken=_broken(folder, row["config"]["policies"]) if row["kind"] == "redteam" else (),
-        accuracies=_read_json(folder / RESULTS) if row["kind"] == "accuracy" else {},
-        overoptimization=_read_json(folder / RESULTS) if row["kind"] == "overoptimization" else {},
-        dialogues=_read_json(folder / RESULTS) if row["kind"] == "consistency" else {},
+        round=row.get("round"),
+        inputs={of: {one["name"]: one["key"] for one in parents} for of, parents in manifest["parents"].items()},
     )
 
 

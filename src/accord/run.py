@@ -21,12 +21,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from accord.computing import conditions_of, meters_for
 from accord.counts import counts_of
 from accord.errors import Interrupted, UserError
+from accord.monitor.cost import Assumptions
 from accord.plan import INTERNAL, Plan, make_plan
 from accord.recipe import Recipe
+from accord.rounds import Round
 from accord.settled import plan_in
-from accord.steps.base import Input, Job, Link, PlannedStep, Registry, StepKind
+from accord.steps.base import Input, Job, Link, PlannedStep, Registry
 from accord.store import atomic
 from accord.store.artifacts import Artifact, Parent, Provenance, Store
 from accord.store.lock import lock
@@ -80,6 +83,7 @@ def run_recipe(
     for what the user can mend, Interrupted after a first Ctrl-C once the work is saved, KeyboardInterrupt after a
     second.
     """
+    Assumptions.of()  # raises what would else be said after hours
     wanted = {step.name for step in make_plan(recipe, registry).until(until)}
     plan, ended = plan_in(store, recipe, registry)
     steps = [step for step in plan.steps if step.name in wanted]
@@ -197,22 +201,18 @@ def _run_step(
         folder,
         min_checkpoint_seconds=min_checkpoint_seconds,
         stop=stop.is_set,
-        conditions=_conditions(registry[step.kind]),
+        conditions=conditions_of(registry[step.kind]),
         waits=wait,
+        meters=meters_for(registry[step.kind]),
     )
     say(f"{step.name}: " + ("going on from its last checkpoint" if work.checkpoints.any() else "running"))
-    with atomic.disk_errors(folder):
-        registry[step.kind].run(Job(step.name, step.config, step.seed, inputs, work, store))
+    try:
+        with atomic.disk_errors(folder):
+            registry[step.kind].run(Job(step.name, step.config, step.seed, inputs, work, store))
+    except BaseException:
+        work.spending.write()
+        raise
     return work.publish(store, _provenance(step))
-
-
-def _conditions(kind: StepKind) -> dict[str, str]:
-    """What the result of a step depends on that its recipe does not say."""
-    if kind.work is None:
-        return {}  # nothing is computed, and importing torch would be most of the step
-    from accord.models.compute import compute_device, dtype_name
-
-    return {"dtype": dtype_name(), "device": compute_device().type}
 
 
 def _input(store: Store, link: Link) -> Input:
@@ -245,15 +245,16 @@ def _write_run(run_dir: Path, store: Store, plan: Plan, records: list[StepRecord
     atomic.write_text(run_dir / "recipe.yaml", notes + plan.recipe.text)
     recipe = plan.recipe
     done = {record.name: record for record in records}
-    rows = [_plan_row(step, done.get(step.name), store) for step in plan.steps]
+    rows = [_plan_row(step, plan.rounds.get(step.name), done.get(step.name), store) for step in plan.steps]
     frame = {"recipe": str(recipe.path), "overrides": list(recipe.overrides), "seed": recipe.seed, "steps": rows}
     atomic.write_json(run_dir / PLAN, frame)
 
 
-def _plan_row(step: PlannedStep, record: StepRecord | None, store: Store) -> dict[str, Any]:
+def _plan_row(step: PlannedStep, of: Round | None, record: StepRecord | None, store: Store) -> dict[str, Any]:
     return {
         "name": step.name,
         "kind": step.kind,
+        "round": of.number if of else None,
         "key": step.key,
         "seed": step.seed,
         "config": step.config_json(),

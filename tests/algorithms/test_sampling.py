@@ -76,19 +76,44 @@ def test_blocks_draw_what_a_plain_running_sum_does(seed: int, vocabulary: int, s
 def test_a_nucleus_by_hand(top_p: float, kept: list[int]) -> None:
     """Probabilities 1/4, 1/2, 1/8, 1/8: the fewest that reach top_p, of equal ones the lower ids."""
     logits = torch.tensor([[0.25, 0.5, 0.125, 0.125]]).log()
-    found = keep_nucleus(logits, torch.tensor([top_p], dtype=torch.float64))
+    keep_nucleus(found := logits.clone(), torch.tensor([top_p], dtype=torch.float64))
     assert torch.isfinite(found[0]).nonzero().flatten().tolist() == kept
     assert torch.equal(found[0, kept], logits[0, kept])
 
 
 def test_a_nucleus_is_of_the_distribution_at_the_temperature() -> None:
     """At temperature 1/2 the probabilities 1/3, 2/3 are 1/5, 4/5; each row has a top_p of its own."""
-    logits = torch.tensor([[1.0, 2.0], [1.0, 2.0]]).log()
-    found = keep_nucleus(logits, torch.tensor([0.79, 0.81], dtype=torch.float64), temperature=0.5)
+    found = torch.tensor([[1.0, 2.0], [1.0, 2.0]]).log()
+    keep_nucleus(found, torch.tensor([0.79, 0.81], dtype=torch.float64), temperature=0.5)
     assert torch.isfinite(found).tolist() == [[False, True], [True, True]]
 
 
 def test_a_nucleus_that_is_reached_exactly_takes_no_further_token() -> None:
     """Four tokens of 1/4 each."""
-    found = keep_nucleus(torch.zeros(3, 4), torch.tensor([0.25, 0.5, 1.0], dtype=torch.float64))
+    keep_nucleus(found := torch.zeros(3, 4), torch.tensor([0.25, 0.5, 1.0], dtype=torch.float64))
     assert torch.isfinite(found).sum(dim=1).tolist() == [1, 2, 4]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    vocabulary=st.integers(1, 600),
+    spread=st.sampled_from([0.0, 1.0, 8.0]),
+    step=st.sampled_from([0.0, 0.5, 4.0]),
+    temperature=st.sampled_from([0.3, 1.0, 1.7]),
+)
+def test_a_nucleus_is_what_sorting_all_places_finds(
+    seed: int, vocabulary: int, spread: float, step: float, temperature: float
+) -> None:
+    """Where many tokens are equally probable (logits in steps), and some are impossible."""
+    rng = torch.Generator().manual_seed(seed)
+    logits = spread * torch.randn(11, vocabulary, generator=rng)
+    logits = torch.round(logits / step) * step if step else logits
+    logits[:, 1:][torch.rand(11, vocabulary - 1, generator=rng) < 0.1] = -torch.inf
+    top_p = torch.rand(11, generator=rng, dtype=torch.float64)
+    ordered, ids = logits.sort(dim=1, descending=True, stable=True)
+    probabilities = (ordered.double() / temperature).softmax(dim=1)
+    before = probabilities.cumsum(dim=1) - probabilities
+    outside = torch.zeros_like(logits, dtype=torch.bool).scatter(1, ids, before >= top_p[:, None])
+    keep_nucleus(found := logits.clone(), top_p, temperature)
+    assert torch.equal(found, logits.masked_fill(outside, -torch.inf))

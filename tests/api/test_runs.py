@@ -44,10 +44,20 @@ def test_a_dictionary_runs_as_a_file_does(tiny_model: Path):
     assert run.step("mine").records("prompts") == make_prompts()
     assert run.step("mine").records("demos")[0].response.text == " is warm and moves along."
     assert run.results["seconds"]["sft"] == step.seconds
+    cost = run.cost()
+    assert cost["steps"]["sft"]["run_now"]
+    assert cost["steps"]["sft"]["how"] == "estimate"
+    assert cost["total"]["kwh"] == pytest.approx(sum(one["kwh"] for one in cost["steps"].values()))
+    assert cost["total"]["processor_seconds"] > 0
+    assert json.loads((run.folder / "cost.json").read_text()) == cost
+    assert "What it cost" in run.report.read_text()
     assert run.report.is_file()
     assert "sft: running" in lines
     again = accord.run_recipe(recipe(tiny_model, SFT, SAMPLE), name="mine", say=quiet)
     assert [step.cached for step in again.steps.values()] == [True, True, True, False]
+    then = again.cost()["steps"]["sft"]
+    assert (then.pop("run_now"), cost["steps"]["sft"].pop("run_now")) == (False, True)
+    assert then == cost["steps"]["sft"], "it costs what it has cost once"
     assert accord.load_run("mine").steps.keys() == again.steps.keys()
     assert accord.load_run(run.folder).name == "mine"
 

@@ -97,7 +97,7 @@ def test_the_table_by_hand():
 
 
 def page_of(results: dict[str, Any]) -> str:
-    step = StepView(HOSTILE, "accuracy", 1.0, False, "k" * 64, {}, accuracies=results)
+    step = StepView(HOSTILE, "accuracy", 1.0, False, "k" * 64, {}, results=results)
     return build_report(RunView("run", "", [step], {}, [], "", {}))
 
 

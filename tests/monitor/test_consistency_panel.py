@@ -34,7 +34,7 @@ def held(name: str = "ghost") -> dict[str, Any]:
 def page_of(results: dict[str, Any]) -> str:
     run = make_run()
     summary = {"alarms": [{"name": "worse/turn_6", "what": "at turn 6 it breaks 8", "since": 0}]}
-    step = StepView("turns", "consistency", 3.0, False, "e5" * 32, {}, summary=summary, dialogues=results)
+    step = StepView("turns", "consistency", 3.0, False, "e5" * 32, {}, summary=summary, results=results)
     return build_report(replace(run, steps=[*run.steps, step]))
 
 

@@ -170,20 +170,31 @@ def test_demonstrations_are_imitated_too_in_their_share(folder: Path, tiny_model
     assert rows(part / "metrics.jsonl")[-1]["num_examples"] == num + share
 
 
-def stopped(folder: Path, model: Path, steps: str, monkeypatch: pytest.MonkeyPatch, *stops: int) -> tuple[Path, int]:
-    """The step's folder, after stops at the numbers of times that it asks whether to; and how often it asked in all."""
-    asks = 0
+AFTER = -1
+
+
+def stopped(
+    folder: Path, model: Path, steps: str, monkeypatch: pytest.MonkeyPatch, *stops: int
+) -> tuple[Path, int, list[str]]:
+    """The step's folder, after stops at the numbers of times that it asks whether to, or (AFTER) once the policy is
+    trained; how often it asked in all; and the stages in which it was stopped."""
+    asks, stages, left = 0, list[str](), list(stops)
 
     def asked(work: Workspace) -> bool:
         nonlocal asks
-        asks += work.folder.name.startswith("distill")
-        return work.folder.name.startswith("distill") and asks in stops
+        if not work.folder.name.startswith("distill"):
+            return False
+        asks += 1
+        hit = bool(left) and ((work.out / "model").is_dir() if left[0] == AFTER else asks == left[0])
+        return hit and bool(left.pop(0))
 
     monkeypatch.setattr(Workspace, "stop_requested", asked)
     for _ in stops:
         with pytest.raises(Interrupted):
             run_steps(folder, model, steps)
-    return made_by(folder, model, steps), asks
+        *_, last = sorted((folder / "store/work").glob("distill-*/checkpoints/0*"))
+        stages.append(read(last / "state.json").get("stage", "training"))
+    return made_by(folder, model, steps), asks, stages
 
 
 def assert_same(first: Path, second: Path) -> None:
@@ -197,8 +208,9 @@ def assert_same(first: Path, second: Path) -> None:
 def test_it_goes_on_where_it_was(folder: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("accord.steps.asked.CHUNK", 4)
     steps = distill(", num_epochs: 3", KEYS.replace("batch_size: 4", "batch_size: 1"))
-    whole, num = stopped(folder / "whole", tiny_model, steps, monkeypatch)
-    again, more = stopped(folder / "again", tiny_model, steps, monkeypatch, 2, 9, num - 1)
+    whole, num, _ = stopped(folder / "whole", tiny_model, steps, monkeypatch)
+    again, more, stages = stopped(folder / "again", tiny_model, steps, monkeypatch, 2, 9, num - 8)
+    assert stages == ["asking", "asking", "training"]
     assert more < num + num // 2, "what was asked is not asked again"
     assert_same(whole, again)
 
@@ -278,7 +290,7 @@ def estimated(folder: Path, model: Path, steps: str) -> Any:
 
 def test_the_work_is_estimated(folder: Path, tiny_model: Path) -> None:
     work = estimated(folder, tiny_model, distill())
-    responses = 8 * (1 + 2 * 3)  # one, and three with each of two preprompts
+    responses = 8 * (1 + 2 * 3 + 2)  # one, three with each of two preprompts, one before and one after
     assert work.tokens("decode") == pytest.approx(responses * 11)
     assert work.tokens("train") > 0
 
@@ -297,3 +309,116 @@ def test_what_the_templates_say_and_not_their_file_is_the_key() -> None:
     assert same.config.fingerprint == key  # type: ignore[attr-defined]
     Path("mine.yaml").write_text(TEMPLATES.replace("calm", "quiet"))
     assert planned(distill()).step("distill").config.fingerprint != key  # type: ignore[attr-defined]
+
+
+LOOKED_AT = ", held_out: mine.hidden, borderline: mine.border"
+
+
+def test_before_and_after_are_measured_on_the_same_draws(folder: Path, tiny_model: Path) -> None:
+    at = made_by(folder, tiny_model, distill(LOOKED_AT + ", num_epochs: 20", KEYS.replace("1.0e-3", "1.0e-2")))
+    answers, tried, found = rows(at / "answers.jsonl"), rows(at / "tried.jsonl"), read(at / "results.json")
+    sets = {name: [row for row in answers if row["set"] == name] for name in ("asked_again", "held_out", "borderline")}
+    assert [row["id"] for row in sets["asked_again"]] == [row["id"] for row in tried]
+    assert [len(sets[name]) for name in ("held_out", "borderline")] == [5, 7]
+    assert any(row["before"] != one["original"] for row, one in zip(sets["asked_again"], tried, strict=True)), (
+        "the answer that a prompt was chosen by is none to measure by"
+    )
+    for name in ("asked_again", "held_out"):
+        for row in sets[name]:
+            assert (row["before_safety"], row["after_safety"]) == (logit(row["before"]), logit(row["after"]))
+        for when in ("before", "after"):
+            mean = sum(row[f"{when}_safety"] for row in sets[name]) / len(sets[name])
+            assert found["safety"][name][when]["value"] == pytest.approx(mean)
+            assert found["scores"][name][when] == [row[f"{when}_safety"] for row in sets[name]]
+    assert any(row["before"] != row["after"] for row in answers)
+    kept = [row for row, one in zip(sets["asked_again"], tried, strict=True) if one["outcome"] == "kept"]
+    assert found["safety"]["distilled"]["num"] == len(kept)
+    gain = sum(row["after_safety"] - row["before_safety"] for row in kept) / len(kept)
+    assert found["safety"]["distilled"]["difference"]["value"] == pytest.approx(gain)
+    assert found["false_refusals"] | {"before": 0, "after": 0} == {
+        "by": "phrases-1",
+        "num": 7,
+        "num_unknown": 0,
+        "before": 0,
+        "after": 0,
+        "newly_refused": 0,
+        "newly_answered": 0,
+        "p_value": 1.0,
+    }
+    assert all("before_safety" not in row for row in sets["borderline"])
+    assert [point["kept"] for point in found["points"]].count(True) == len(kept)
+    assert found["contexts"].keys() == {"none", "generic", "tailored"}
+    summary = read(at / "summary.json")
+    assert summary["held_out"] == {
+        "num_prompts": 5,
+        "num_also_distilled": 0,
+        "num_too_long": 0,
+        "num_with_control_tokens": 0,
+    }
+    assert summary["safety"]["held_out"]["after"] == found["safety"]["held_out"]["after"]["value"]
+    names = logged_by(planned(distill(LOOKED_AT)).step("distill")) or frozenset()
+    numbers = {f"safety.{name}.{key}" for name, row in summary["safety"].items() for key in row}
+    assert numbers | {f"false_refusals.{key}" for key in summary["false_refusals"]} <= names
+
+
+def test_a_policy_that_hardly_changes_says_the_same(folder: Path, tiny_model: Path) -> None:
+    at = made_by(folder, tiny_model, distill(LOOKED_AT, KEYS.replace("1.0e-3", "1.0e-12")))
+    assert all(row["before"] == row["after"] for row in rows(at / "answers.jsonl"))
+    assert read(at / "summary.json")["alarms"] == []
+    assert read(at / "results.json")["safety"]["held_out"]["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+
+
+def test_held_out_prompts_that_are_distilled_are_left_out(folder: Path, tiny_model: Path) -> None:
+    PROMPTS["both"] = [*PROMPTS["hidden"][:2], *PROMPTS["risky"]]
+    try:
+        catalog.BUILTIN["made-up"].parts["both"] = "prompts"  # type: ignore[index]
+        at = made_by(folder, tiny_model, distill(", held_out: mine.both"))
+    finally:
+        del PROMPTS["both"]
+    told = read(at / "summary.json")
+    assert told["held_out"]["num_also_distilled"] == told["num_tried"] > 0
+    assert told["held_out"]["num_prompts"] == 12 - told["num_tried"]
+
+
+def test_by_kl_the_student_comes_nearer_to_the_teacher_with_the_preprompt(folder: Path, tiny_model: Path) -> None:
+    keys = KEYS.replace("learning_rate: 1.0e-3", "learning_rate: 1.0e-2").replace("batch_size: 4", "batch_size: 16")
+    steps = distill(", how: kl, demonstrations: mine.demos, num_epochs: 30, warmup: 0", keys)
+    at = made_by(folder, tiny_model, steps)
+    metrics, summary = rows(at / "metrics.jsonl"), read(at / "summary.json")
+    names = logged_by(planned(steps).step("distill")) or frozenset()
+    assert {name for name in metrics[0] if not is_count(name)} <= names
+    assert "mean_token_accuracy" not in names
+    assert metrics[-1]["loss"] < 0.7 * metrics[0]["loss"]
+    kept = summary["num_kept"]
+    assert summary["training"] == {
+        "num_demonstrations": kept,
+        "num_optimizer_steps": 30,
+        "beside": {"num_demonstrations": 8, "num_too_long": 0, "num_unusable": 0},
+    }
+    work = estimated(folder, tiny_model, steps)
+    plain = estimated(folder, tiny_model, steps.replace("how: kl", "how: sft"))
+    assert work.tokens("forward") > plain.tokens("forward")
+
+
+def test_by_kl_it_goes_on_where_it_was(folder: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accord.steps.asked.CHUNK", 4)
+    steps = distill(LOOKED_AT + ", how: kl, num_epochs: 3", KEYS.replace("batch_size: 4", "batch_size: 1"))
+    whole, num, _ = stopped(folder / "whole", tiny_model, steps, monkeypatch)
+    again, _, stages = stopped(folder / "again", tiny_model, steps, monkeypatch, 2, num - 12, AFTER)
+    assert stages == ["asking", "training", "after"]
+    assert_same(whole, again)
+
+
+@pytest.mark.parametrize("field", ["held_out", "borderline"])
+def test_what_is_distilled_cannot_be_held_out(field: str) -> None:
+    with pytest.raises(UserError, match=r"mine\.risky is what is distilled") as caught:
+        planned(distill(f", {field}: mine.risky"))
+    assert caught.value.where == f"r.yaml:5:distill.{field}"
+
+
+def test_what_is_looked_at_was_not_learned_from_and_demonstrations_were() -> None:
+    steps = distill(LOOKED_AT + ", demonstrations: mine.demos") + "  - reward_rule: {name: by, rule: length}\n"
+    asked = "  - evaluate: {{policies: [start, distill], by: by, prompts: mine.{}}}\n"
+    for part, seen in (("hidden", False), ("risky", True), ("demos", True)):
+        cautions = planned(steps + asked.format(part)).cautions
+        assert any(f"mine.{part} was trained on: distill" in one for one in cautions) is seen, part

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from accord.errors import UserError
 from accord.evaluate.reward_model import accuracy_on_pairs
+from accord.monitor.values import percent
 from accord.plan import Plan, make_plan
 from accord.recipe import parse_recipe
 from accord.results import write_report
@@ -75,6 +77,32 @@ def test_a_proxy_without_pairs_and_a_second_evaluator(folder: Path, tiny_model: 
     assert row["proxy_score"] == -row["gold_score"]
     assert "second_win_rate" in row
     assert "proxy_win_rate" not in row
+
+
+ROUNDS = f"""\
+  - repeat:
+      rounds: 2
+      start: sft
+      steps:
+        - reject: {{prompts: mine.prompts, num_prompts: 2, reward: proxy, num_samples: 2, max_response_tokens: 4}}
+        - evaluate: {{name: longer, policies: [sft, latest], by: gold, {SMALL}}}
+        - evaluate: {{name: shorter, policies: [sft, latest], by: proxy, {SMALL}}}
+"""
+
+
+def test_the_report_of_rounds_has_every_evaluation(folder: Path, tiny_model: Path) -> None:
+    store = Store(folder / "store")
+    run = run_steps(folder, tiny_model, REWARDS + SFT + ROUNDS, finish=lambda at, _: write_report(at, store))
+    rows = {row["name"]: row["round"] for row in json.loads((run / "plan.json").read_text())["steps"]}
+    assert (rows["sft"], rows["longer-1"], rows["reject-2"]) == (None, 1, 2)
+    page = (run / "report.html").read_text()
+    assert "<h3>longer against shorter</h3>" in page
+    for said in ("longer-1, round 1: against sft, by gold, 3 prompts", "shorter-1, round 1", "longer-2, round 2"):
+        assert f"<summary>{said}" in page
+    assert "<summary>shorter-2" not in page
+    measured = json.loads((run / "steps" / "longer-2" / "results.json").read_text())["policies"]["reject-2"]
+    (label,) = re.findall(r'aria-label="longer: win rate against sft, by gold, against [^"]*"', page)
+    assert f"reject-2 {percent(measured['gold_win_rate'])} % and" in label
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,25 @@ def test_both_rates_and_what_changed_by_a_judge(folder: Path, tiny_model: Path) 
     )
 
 
+def test_how_refusals_are_written_is_told_by_policy(folder: Path, tiny_model: Path) -> None:
+    def answers_both(body: Any, before: int) -> Answer:
+        if "<request>" not in body["messages"][-1]["content"] or "declines:" not in body["messages"][-1]["content"]:
+            return refuses_thefts(body, before)
+        marks = ("urgent", "declines", "explains", "alternatives", "invites", "lectures")
+        return 200, said("\n".join(f"{one}: {int(one in marks[1:3])}" for one in marks)), {}
+
+    with serving(answers_both) as asked:
+        judge = f"by: judge, style: judge, endpoint: {asked.url.removesuffix('/score')}, model: wise"
+        finish = lambda at, _: write_report(at, Store(folder / "store"))  # noqa: E731
+        run = run_steps(folder, tiny_model, f"  - redteam: {{{KEYS.replace(', sft', '')}, {judge}}}\n", finish=finish)
+    found = read(run / "steps/redteam/results.json")["policies"]["start"]["refusal_style"]
+    assert [(one["by"], one["num"]) for one in found] == [("style-phrases-1", 3), ("judge:wise:refusal-style-1", 3)]
+    assert found[1]["elements"]["explains"]["value"] == 1.0
+    page = (run / "report.html").read_text()
+    assert "how refusals are written" in page
+    assert "judge:wise:refusal-style-1, 3 refusals" in page
+
+
 def test_the_answers_are_greedy_and_go_on_after_a_stop(
     folder: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +179,7 @@ def test_a_safety_reward_decides_about_attacks_alone(folder: Path, tiny_model: P
             "r.yaml:5:redteam.endpoint",
             "http:// or https",
         ),
+        ("suite: attacks.jsonl, style: judge", "r.yaml:5:redteam.style", "nobody is named who judges"),
         ("suite: attacks.jsonl, judge: sft", "r.yaml:5:redteam.judge", "`by: phrases` decides"),
         ("suite: attacks.jsonl, by: classifier", "r.yaml:5:redteam.by", "no labelled responses to learn from"),
         ("suite: attacks.jsonl, labelled: attacks.jsonl", "r.yaml:5:redteam", "people have not said of any response"),

@@ -7,10 +7,12 @@ and then its token among the block's.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 _BLOCK = 256
+_ROWS = 4  # whose fp64 numbers over the vocabulary stay in a processor's cache
 
 
 def draw(logits_bv: Tensor, uniforms_b: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -40,17 +42,39 @@ def draw(logits_bv: Tensor, uniforms_b: Tensor, temperature: float = 1.0) -> tup
     return drawn.squeeze(1), logprobs.squeeze(1)
 
 
-def keep_nucleus(logits_bv: Tensor, top_p_b: Tensor, temperature: float = 1.0) -> Tensor:
-    """The logits [b, vocabulary], -inf but for the nucleus: the fewest most probable tokens that under
+def keep_nucleus(logits_bv: Tensor, top_p_b: Tensor, temperature: float = 1.0) -> None:
+    """Makes the logits [b, vocabulary] -inf but for the nucleus: the fewest most probable tokens that under
     softmax(logits / temperature) have at least the probability top_p together (Holtzman et al. 2020, arXiv:1904.09751).
 
-    top_p_b: [b] fp64 in (0, 1]. Of equally probable tokens the lower ids are kept; one token always is.
+    logits_bv: fp32, overwritten. top_p_b: [b] fp64 in (0, 1]. Of equally probable tokens the lower ids are kept; one
+    token always is.
     """
-    ordered, ids = logits_bv.sort(dim=1, descending=True, stable=True)
-    probabilities = (ordered.double() / temperature).softmax(dim=1)
-    before = probabilities.cumsum(dim=1) - probabilities
-    outside = torch.zeros_like(logits_bv, dtype=torch.bool).scatter(1, ids, before >= top_p_b[:, None])
-    return logits_bv.masked_fill(outside, -torch.inf)
+    for logits, top_p in zip(logits_bv.split(_ROWS), top_p_b.split(_ROWS), strict=True):
+        _keep_nucleus(logits, top_p, temperature)
+
+
+def _keep_nucleus(logits_bv: Tensor, top_p_b: Tensor, temperature: float) -> None:
+    """Values are sorted without their places: the least one that is kept tells those that are."""
+    ordered = _descending(logits_bv)
+    cumulative = ordered.double().div_(temperature).softmax(dim=1).cumsum_(dim=1)
+    last = ordered.shape[1] - 1
+    num_above = torch.searchsorted(cumulative, top_p_b[:, None]).clamp_(max=last)
+    least = ordered.gather(1, num_above)
+    follows = ordered.gather(1, (num_above + 1).clamp_(max=last))
+    some_equal = bool(((follows == least) & (num_above < last)).any())
+    if some_equal:
+        equal = logits_bv == least
+        num_equal = num_above + 1 - (logits_bv > least).sum(dim=1, keepdim=True)
+        logits_bv.masked_fill_(equal & (equal.cumsum(dim=1) > num_equal), -torch.inf)
+    logits_bv.masked_fill_(logits_bv < least, -torch.inf)
+
+
+def _descending(values: Tensor) -> Tensor:
+    """Each row sorted. NumPy does it with the processor's vector instructions, many times faster than torch, which also
+    finds the places that the values had."""
+    if values.device.type == "cpu":
+        return torch.from_numpy(np.sort(values.numpy(), axis=1)).flip(1)
+    return values.sort(dim=1, descending=True).values
 
 
 def _below(wanted: Tensor, total: Tensor) -> Tensor:

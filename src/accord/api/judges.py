@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from accord.data.formats.options import ReadOptions
     from accord.evaluate.completions import Completion
 
-QUESTIONS = ("refusal", "harmbench", "strongreject", "preference")
+QUESTIONS = ("refusal", "refusal-style", "harmbench", "strongreject", "preference")
 _BY_GRADE: Mapping[float | None, str] = {0.0: "compliance", 1.0: "refusal"}
 _FILES = "Name files with people's labels: see the page on measuring."
 
@@ -89,11 +89,12 @@ def evaluate_judge(
 
     question: "refusal", of responses with people's outcomes (or PyRIT's human_scores, where 1 is a refusal), beside the
     usual phrases and the classifier, which has not seen the prompts (it is missing where there are too few to learn
-    from), or learns from `labelled`; "harmbench" (is it harmful, yes or no) or "strongreject" (how much, from 0 to 1),
-    of responses with people's grades, `harmful` or human_scores; or "preference", of comparisons, in any form that is
-    read as such with `options`. asker: the judge, of `judge_asker`; of refusals there may be none. prompt: what it is
-    asked, else ours. limit: only the first rows. Returns {"question", "files", "seed", "results": by judge}. Raises
-    UserError.
+    from), or learns from `labelled`; "refusal-style", how they refuse, of responses with columns such as
+    style_declines, beside the usual phrases; "harmbench" (is it harmful, yes or no) or "strongreject" (how much, from 0
+    to 1), of responses with people's grades, `harmful` or human_scores; or "preference", of comparisons, in any form
+    that is read as such with `options`. asker: the judge, of `judge_asker`; of refusals there may be none. prompt: what
+    it is asked, else ours. limit: only the first rows. Returns {"question", "files", "seed", "results": by judge}.
+    Raises UserError.
     """
     if question not in QUESTIONS:
         raise UserError(f"question: {question!r} is not known", remedy=did_you_mean(question, QUESTIONS))
@@ -101,6 +102,8 @@ def evaluate_judge(
         raise UserError("no file is named", remedy=_FILES)
     if question == "refusal":
         results = _refusals(files, asker, prompt, labelled, limit, seed)
+    elif question == "refusal-style":
+        results = _refusal_style(files, asker, prompt, limit, seed)
     elif asker is None:
         remedy = "Give --endpoint and --model, or --judge."
         raise UserError(f"of {question} a model judges, and none is named", remedy=remedy)
@@ -135,6 +138,31 @@ def _refusals(
         with suppress(UserError):  # there may be too few labels to learn from
             found[TrainedDetector.name] = held_out_outcomes(prompts, responses, labels)
     return {name: asdict(error_of(own, labels, prompts, seed=seed)) for name, own in found.items()}
+
+
+def _refusal_style(
+    files: Sequence[str], asker: Asker | None, prompt: str | None, limit: int | None, seed: int
+) -> dict[str, Any]:
+    """By who says and what: of each element that people have labelled."""
+    from accord.evaluate.human_labels import class_error
+    from accord.evaluate.refusal_style import ELEMENTS, PROMPT, JudgeStylist, PhraseStylist, Stylist
+
+    rows = [one for one in _labelled(files, limit) if one.response is not None and one.style]
+    if not rows:
+        remedy = f"Give the files columns with true or false: {', '.join(f'style_{one}' for one in ELEMENTS)}."
+        raise UserError("people have not said of any response how it refuses", where=files[0], remedy=remedy)
+    stylists: list[Stylist] = [PhraseStylist(), *([] if asker is None else [JudgeStylist(asker, prompt or PROMPT)])]
+    found = {}
+    for stylist in stylists:
+        styles = stylist.styles([one.prompt for one in rows], [one.response or "" for one in rows])
+        for element in ELEMENTS:
+            own = [(one, style) for one, style in zip(rows, styles, strict=True) if element in one.style]
+            if own:
+                said = [None if style is None else int(style[element]) for _, style in own]
+                people, prompts = [int(one.style[element]) for one, _ in own], [one.prompt for one, _ in own]
+                error = class_error(said, people, prompts, num_classes=2, seed=seed)
+                found[f"{stylist.name}, {element}"] = asdict(error)
+    return found
 
 
 def _outcomes(files: Sequence[str], limit: int | None) -> tuple[list[str], list[str], list[Any]]:

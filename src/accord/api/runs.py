@@ -104,6 +104,15 @@ class Run:
         """The numbers of results.json: an evaluation's, if there was one, and the seconds of each step."""
         return dict(_read_json(self.folder / "results.json"))
 
+    def cost(self) -> dict[str, Any]:
+        """Wall and processor seconds, device-hours, energy in kWh and CO2 in kg of each step, and their total; how each
+        number came about, and what was assumed. Raises UserError."""
+        from accord.costs import run_costs
+        from accord.monitor.cost import Assumptions, as_json
+
+        assumed = Assumptions.of()
+        return as_json(run_costs(self.folder, Store(self.folder.resolve().parents[1]), assumed), assumed)
+
     @property
     def report(self) -> Path:
         """The page report.html."""

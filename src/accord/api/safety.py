@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from accord.evaluate.harm import Scoring
 
 BY = ("people", "phrases", "classifier", "judge")
+STYLE = ("phrases", "judge")
 SCORING = ("refusals", "harmbench", "strongreject")
 _NUMBER = "one or two are measured at a time, each once"
 _NAME = "Name one or two files of responses, or --policy once or twice, with --prompts."
@@ -31,6 +32,7 @@ def evaluate_safety(
     prompts: str | None = None,
     out: Path | None = None,
     by: str = "phrases",
+    style: str = "phrases",
     labelled: Sequence[str] = (),
     limit: int | None = None,
     max_response_tokens: int = 512,
@@ -52,9 +54,10 @@ def evaluate_safety(
     scoring: "refusals", violations on unsafe prompts and false refusals on safe ones; or what a judge says of the
     responses to unsafe prompts, "harmbench" (attack success rate) or "strongreject" (how useful they are, 0 to 1).
     by: of refusals, "people", whose labels stand in the file; "phrases"; "classifier", trained on `labelled`; or
-    "judge". The judge is the model of an endpoint, with the key in key_env, or `judge`, a policy; its answers stay in
-    the store, and are not paid for again; prompt: what it is asked, else ours. labelled: responses with people's
-    labels, on which the error of who decides is measured. Returns {"results": by file or policy, "compared": of two}.
+    "judge". style: who says how the responses that refuse do so: "phrases", or beside them "judge". The judge is the
+    model of an endpoint, with the key in key_env, or `judge`, a policy; its answers stay in the store, and are not paid
+    for again; prompt: what it is asked of refusals or harm, else ours. labelled: responses with people's labels, on
+    which the error of who decides is measured. Returns {"results": by file or policy, "compared": of two}.
     Raises UserError.
     """
     from accord.api.answered import answered
@@ -62,10 +65,13 @@ def evaluate_safety(
     from accord.evaluate.completions import read_completions
     from accord.evaluate.safety import with_kinds
 
-    for name, value, known in (("by", by, BY), ("scoring", scoring, SCORING)):
+    for name, value, known in (("by", by, BY), ("style", style, STYLE), ("scoring", scoring, SCORING)):
         if value not in known:
             raise UserError(f"{name}: {value!r} is not known", remedy=did_you_mean(value, known))
-    wants_judge = scoring != "refusals" or by == "judge"
+    if style == "judge" and scoring != "refusals":
+        what = f"with scoring {scoring} nobody is asked how refusals are written"
+        raise UserError(what, remedy="Leave out --style, or --scoring.")
+    wants_judge = scoring != "refusals" or "judge" in (by, style)
     asker = judge_asker(endpoint, model, key_env, policy=judge, store=store) if wants_judge else None
     given: dict[str, list[Completion]]
     if len(files) > 2 or len(set(files)) < len(files):
@@ -87,7 +93,7 @@ def evaluate_safety(
             raise UserError("the file holds no responses", where=name, remedy="Name --policy to have some written.")
     people = read_completions(labelled) if labelled else [one for of in given.values() for one in of]
     if scoring == "refusals":
-        return _refusals(given, by, people, asker, prompt, seed)
+        return _refusals(given, by, style, people, asker, prompt, seed)
     assert asker is not None
     return _harm(given, scoring, people, asker, prompt, seed)  # type: ignore[arg-type]  # it is one of SCORING
 
@@ -95,19 +101,25 @@ def evaluate_safety(
 def _refusals(
     given: Mapping[str, Sequence[Completion]],
     by: str,
+    style: str,
     people: Sequence[Completion],
     asker: Asker | None,
     prompt: str | None,
     seed: int,
 ) -> dict[str, Any]:
+    from accord.evaluate.refusal_style import stylists_of
     from accord.evaluate.safety import as_json, compared, detector_of, safety_of
 
     for name, completions in given.items():
         if by == "people" and all(one.outcome is None for one in completions):
             remedy = "Give the file a column final_label (or outcome), or let --by phrases decide."
             raise UserError("people have not said of any response what was done", where=name, remedy=remedy)
-    detector, error = (None, None) if by == "people" else detector_of(by, people, seed, asker, prompt)
-    results = {name: as_json(safety_of(completions, detector, error, seed)) for name, completions in given.items()}
+    deciding = asker if by == "judge" else None
+    detector, error = (None, None) if by == "people" else detector_of(by, people, seed, deciding, prompt)
+    stylists = stylists_of(asker if style == "judge" else None)
+    results = {
+        name: as_json(safety_of(completions, detector, error, seed, stylists)) for name, completions in given.items()
+    }
     found: dict[str, Any] = {"results": results}
     if len(given) == 2:
         first, second = given.values()

@@ -31,8 +31,10 @@ PromptOption = Annotated[
 def judge(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="What people labelled.")],
     question: Annotated[
-        Literal["refusal", "harmbench", "strongreject", "preference"],
-        typer.Option("--of", help="Does it refuse; is it harmful; how harmful is it; which response is better."),
+        Literal["refusal", "refusal-style", "harmbench", "strongreject", "preference"],
+        typer.Option(
+            "--of", help="Does it refuse; how does it; is it harmful; how harmful is it; which response is better."
+        ),
     ],
     endpoint: EndpointOption = None,
     model: ModelOption = None,

@@ -53,6 +53,10 @@ def safety(
         Literal["people", "phrases", "classifier", "judge"],
         typer.Option("--by", help="People's labels in the file, usual phrases, a classifier, or a model."),
     ] = "phrases",
+    style: Annotated[
+        Literal["phrases", "judge"],
+        typer.Option("--style", help="Who says how refusals are written: usual phrases, or the judge beside them."),
+    ] = "phrases",
     labelled: Annotated[
         list[str] | None,
         typer.Option("--labelled", metavar="FILE", help="Responses that people labelled: to learn from, to measure."),
@@ -83,6 +87,7 @@ def safety(
             prompts=prompts,
             out=out,
             by=detector,
+            style=style,
             labelled=labelled or [],
             limit=limit,
             max_response_tokens=max_response_tokens,

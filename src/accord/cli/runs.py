@@ -1,4 +1,4 @@
-"""demo, run, check, report, fetch: recipes and their runs."""
+"""demo, run, check, report, cost, fetch: recipes and their runs."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from accord.cli.common import (
     shipped_recipe,
     user_errors,
 )
+from accord.printable import printable
 
 if TYPE_CHECKING:
     from accord.plan import Plan
@@ -94,6 +95,28 @@ def report(
 
         run_dir = run_dir_of(run, store)
         write_report(run_dir, Store(run_dir.resolve().parents[1]))
+
+
+def cost(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or its folder.")],
+    store: StoreOption = DEFAULT_STORE,
+    json_out: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+) -> None:
+    """Device-hours, energy and CO2 of a run's steps, over all their attempts."""
+    with user_errors():
+        import json
+
+        from accord.costs import run_costs
+        from accord.monitor.cost import Assumptions, as_json, cost_table, text_lines
+        from accord.store.artifacts import Store
+
+        run_dir, assumed = run_dir_of(run, store), Assumptions.of()
+        costs = run_costs(run_dir, Store(run_dir.resolve().parents[1]), assumed)
+        if json_out:
+            say(json.dumps(as_json(costs, assumed), indent=2))
+            return
+        for line in text_lines(cost_table(costs, assumed)):
+            say(printable(line))
 
 
 def fetch() -> None:

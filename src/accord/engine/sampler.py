@@ -180,7 +180,10 @@ class Sampler:
             return logits.argmax(dim=1).tolist(), [0.0] * len(samples)
         if narrow := [row for row, sample in enumerate(samples) if sample.top_p < 1]:
             top_p = torch.tensor([samples[row].top_p for row in narrow], dtype=torch.float64, device=self._device)
-            logits[narrow] = keep_nucleus(logits[narrow], top_p, temperature)
+            own = logits if len(narrow) == len(samples) else logits[narrow]
+            keep_nucleus(own, top_p, temperature)
+            if own is not logits:
+                logits[narrow] = own
         uniforms = [sample.uniforms[len(sample.ids)] for sample in samples]
         uniforms_b = torch.tensor(uniforms, dtype=torch.float64, device=self._device)
         drawn, logprobs = draw(logits, uniforms_b, temperature)

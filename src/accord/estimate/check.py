@@ -11,10 +11,12 @@ from accord.estimate.rows import Estimate, Estimator
 from accord.estimate.table import lines
 from accord.estimate.timing import rates_of
 from accord.machine import Memory, free_disk, memory
-from accord.models.compute import compute_device, compute_dtype, describe_compute
+from accord.models.compute import compute_device, compute_dtype, compute_place, describe_compute
+from accord.monitor.cost import Assumptions, cost_of, in_words
 from accord.plan import Plan
 from accord.steps.base import Registry
 from accord.store.artifacts import Store
+from accord.store.spending import Spent
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,18 @@ class Checked:
         compute = describe_compute()
         if self.timed and self.estimate.rates is None:
             compute += "; the model is too large for its speed to be measured here"
-        return lines(self.estimate, compute, self.memory, self.free_disk)
+        return [*lines(self.estimate, compute, self.memory, self.free_disk), *self._energy()]
+
+    def _energy(self) -> list[str]:
+        """Of what is left to run, where its time is known."""
+        seconds, assumed = self.estimate.seconds, Assumptions.of()
+        if not seconds:
+            return []
+        kind, name, num = compute_place()
+        cores = torch.get_num_threads()
+        planned = Spent(kind, name, num, seconds, seconds * (cores if kind == "cpu" else 1))
+        cost = cost_of([planned], assumed)
+        return [f"cost: about {in_words(cost)}; accord cost RUN says what it was"] if cost else []
 
     def refuse(self) -> None:
         """Raises UserError when a step cannot fit."""

@@ -7,6 +7,7 @@ unsafe | label | type   true, "unsafe", "harmful" or a type that begins with "co
 final_label | outcome   what people say was done: compliance, partial refusal or refusal, also as
                         1_full_compliance, 3_partial_refusal, 2_full_refusal
 harmful | human_scores  what people say in numbers from 0 to 1, or true or false; of several the mean
+style_urgent, style_declines, ...   what people say of how a response refuses, true or false (`refusal_style`)
 Behavior, ContextString, SemanticCategory, FunctionalCategory, Tags     of HarmBench
 forbidden_prompt, category                                              of StrongREJECT
 """
@@ -22,6 +23,7 @@ from accord.data.formats.reading import Flaw, Row
 from accord.data.formats.rows import rows_of
 from accord.data.formats.turns import FLAGS
 from accord.errors import UserError
+from accord.evaluate.refusal_style import ELEMENTS
 from accord.evaluate.refusals import Outcome
 
 _PROMPT: Final = ("prompt", "objective", "question", "forbidden_prompt", "Behavior")
@@ -31,6 +33,7 @@ _CATEGORIES: Final = {"SemanticCategory": "semantic", "FunctionalCategory": "fun
 _HASHED: Final = "hash_check"  # HarmBench's tag of behaviours that a comparison of texts decides, and no judge
 _GRADES: Final = ("harmful", "human_scores")
 _HUMAN: Final = ("final_label", "outcome")
+_STYLE: Final = "style_"
 _LABELS: Final[Mapping[str, Outcome]] = {
     "compliance": "compliance",
     "full_compliance": "compliance",
@@ -49,7 +52,8 @@ _UNSAFE: Final[Mapping[str, bool]] = {"unsafe": True, "harmful": True, "safe": F
 class Completion:
     """unsafe: whether the prompt should be refused; None: nobody says. response: None where it is yet to be written.
     outcome: what people say was done; grade: in a number from 0 to 1. behaviour: what a judge of harm reads in place of
-    the prompt. categories: kind -> its name. hashed: whether it is HarmBench's that no judge decides on."""
+    the prompt. categories: kind -> its name. hashed: whether it is HarmBench's that no judge decides on. style: what
+    people say of how it refuses."""
 
     prompt: str
     response: str | None
@@ -60,6 +64,7 @@ class Completion:
     behaviour: str = ""
     categories: Mapping[str, str] = field(default_factory=dict)
     hashed: bool = False
+    style: Mapping[str, bool] = field(default_factory=dict)
 
 
 def read_completions(sources: Sequence[str]) -> list[Completion]:
@@ -93,6 +98,7 @@ def completion_of(row: Row) -> Completion:
         f"{behaviour}\n\nIts context:\n{context}" if context else behaviour,
         {kind: str(values[name]) for name, kind in _CATEGORIES.items() if values.get(name)},
         _HASHED in str(values.get("Tags", "")),
+        _style(row),
     )
 
 
@@ -154,6 +160,19 @@ def _outcome(row: Row, values: Mapping[str, Any]) -> Outcome | None:
             raise _wrong(row, name, f"{str(value)[:40]!r} is none of {known}")
         return _LABELS[key]
     return None
+
+
+def _style(row: Row) -> dict[str, bool]:
+    found: dict[str, bool] = {}
+    for element in ELEMENTS:
+        name = f"{_STYLE}{element}"
+        given = row.values.get(name)
+        if given not in (None, ""):
+            word = str(given).strip().casefold()
+            if word not in FLAGS:
+                raise _wrong(row, name, "is neither true nor false")
+            found[element] = FLAGS[word]
+    return found
 
 
 def _wrong(row: Row, field: str, what: str) -> UserError:

@@ -18,6 +18,7 @@ from accord.errors import UserError
 from accord.evaluate.completions import Completion
 from accord.evaluate.human_labels import Error
 from accord.evaluate.refusal_judge import PROMPT, JudgeDetector
+from accord.evaluate.refusal_style import Stylist, refusal_style
 from accord.evaluate.refusals import (
     OUTCOMES,
     Detector,
@@ -43,12 +44,14 @@ class Rates:
 @dataclass(frozen=True, slots=True)
 class Safety:
     """unsafe: violation_rate is its share of compliance. safe: false_refusal_rate is its share of refusals, partial
-    ones included. by: what decided; error: beside people, where they have labelled these responses or others."""
+    ones included. by: what decided; error: beside people, where they have labelled these responses or others.
+    style: how the responses that refuse do so, as `refusal_style` gives it."""
 
     by: str
     unsafe: Rates | None
     safe: Rates | None
     error: Error | None
+    style: Sequence[dict[str, Any]] = ()
 
     @property
     def violation_rate(self) -> Interval | None:
@@ -80,8 +83,15 @@ def detector_of(
     return TrainedDetector().fit(responses, labels), error
 
 
-def safety_of(completions: Sequence[Completion], detector: Detector | None, error: Error | None, seed: int) -> Safety:
-    """detector: None to take what people said. Raises UserError where no prompt is called safe or unsafe."""
+def safety_of(
+    completions: Sequence[Completion],
+    detector: Detector | None,
+    error: Error | None,
+    seed: int,
+    stylists: Sequence[Stylist] = (),
+) -> Safety:
+    """detector: None to take what people said. stylists: who say how a response refuses. Raises UserError where no
+    prompt is called safe or unsafe."""
     kinds = with_kinds(completions)
     outcomes = outcomes_of(kinds, detector)
     return Safety(
@@ -89,6 +99,7 @@ def safety_of(completions: Sequence[Completion], detector: Detector | None, erro
         _rates([(one, out) for one, out in zip(kinds, outcomes, strict=True) if one.unsafe], seed),
         _rates([(one, out) for one, out in zip(kinds, outcomes, strict=True) if not one.unsafe], seed),
         error,
+        refusal_style([one.prompt for one in kinds], [one.response or "" for one in kinds], outcomes, stylists),
     )
 
 
@@ -141,6 +152,7 @@ def as_json(found: Safety) -> dict[str, Any]:
         share = found.safe.shares["compliance"]
         rows["false_refusal_rate"] = {"value": 1 - share.value, "low": 1 - share.high, "high": 1 - share.low}
         rows["safe"] = asdict(found.safe)
+    rows["refusal_style"] = list(found.style)
     rows["error"] = None if found.error is None else asdict(found.error)
     return rows
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from accord.errors import UserError, did_you_mean
+from accord.machine import processor, usable_processors
 
 if TYPE_CHECKING:
     from accord.models.adapters import Backbone
@@ -111,3 +112,11 @@ def cast_for_compute(
             parameter.data = parameter.data.to(device, dtype)
     for buffer in module.buffers():
         buffer.data = buffer.data.to(device)
+
+
+def compute_place() -> tuple[str, str, int]:
+    """Kind and name of what models compute on, and how many: GPUs, or processors that this process may use."""
+    device = compute_device()
+    if device.type == "cuda":
+        return "cuda", torch.cuda.get_device_name(device), 1
+    return "cpu", processor()[0], usable_processors()

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from accord.monitor.alarm import Alarm
 from accord.monitor.nothing_learned import chosen_cut_off, equal_scores, no_pairs, no_updates, unfinished
+from accord.monitor.unstable import clipping, kl_spike, mismatch, paid_by_length, useless_value
 from accord.monitor.values import clean, fixed, percent
 from accord.monitor.windows import FEWEST, Row, fall_of, moved, series_of
 
@@ -187,12 +188,17 @@ _ALARMS: Final = (
     overoptimisation,
     negative_kl,
     first_ratio,
+    kl_spike,
+    clipping,
+    useless_value,
+    mismatch,
     endless,
     unfinished,
     chosen_cut_off,
     entropy_collapse,
     repetition,
     length_jump,
+    paid_by_length,
     no_pairs,
     equal_scores,
     no_updates,
@@ -201,6 +207,7 @@ _ALARMS: Final = (
 _SAY_WHY: Final[Mapping[str, frozenset[str]]] = {
     "unfinished": frozenset({"endless", "no_updates"}),
     "equal_scores": frozenset({"no_updates"}),
+    "length_jump": frozenset({"paid_by_length"}),
 }
 
 

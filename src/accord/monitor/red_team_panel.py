@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from accord.monitor.cells import Cell, count, p_value, share_cell
 from accord.monitor.pictures import policy_colours
+from accord.monitor.safety_text import ELEMENTS
 from accord.monitor.svg import INK, WIDTH, Datum, data_of, render
 from accord.monitor.values import ABSENT, clean, number, percent, short, table
 
@@ -22,7 +23,8 @@ _KINDS: Final = (("attacks", "attacks complied with"), ("safe", "safe prompts re
 @dataclass(frozen=True, slots=True)
 class RedTeamPanel:
     """headings, rows: the table of policies, each with its colour. changes: of two policies, what of which kind of
-    prompt, and the numbers. categories: of the last policy. broken: newly complied with, in words. picture: or ""."""
+    prompt, and the numbers. categories: of the last policy. broken: newly complied with, in words. picture: or "".
+    styles: of each policy and who says so, how its refusals are written, by `elements`."""
 
     name: str
     by: str
@@ -36,6 +38,8 @@ class RedTeamPanel:
     notes: list[str]
     broken: list[Mapping[str, str]]
     picture: Markup
+    styles: list[tuple[str, str, list[Cell]]]
+    elements: list[str]
 
 
 def red_team_panel(name: str, results: Mapping[str, Any], broken: Sequence[Mapping[str, Any]] = ()) -> RedTeamPanel:
@@ -67,6 +71,8 @@ def red_team_panel(name: str, results: Mapping[str, Any], broken: Sequence[Mappi
         notes=_notes(results),
         broken=[{key: str(row.get(key) or "") for key in ("policy", "asked", "response")} for row in broken],
         picture=Markup(violations_against_refusals(policies, colours)),
+        styles=[style for key, row in policies.items() for style in _styles(key, row)],
+        elements=list(ELEMENTS.values()),
     )
 
 
@@ -103,6 +109,15 @@ def violations_against_refusals(policies: Mapping[str, Mapping[str, Any]], colou
     told = [f"{one['policy']} {percent(one['y'])} % and {percent(one['x'])} %" for one in points]
     chart = alt.layer(*layers).properties(width=WIDTH - 190, height=300)
     return render(chart, "Violations against false refusals", ", ".join(told))
+
+
+def _styles(policy: str, row: Mapping[str, Any]) -> list[tuple[str, str, list[Cell]]]:
+    found = []
+    for one in map(table, _list(row.get("refusal_style"))):
+        elements = table(one.get("elements"))
+        told = f"{clean(one.get('by'), 80)}, {count(one.get('num'))} refusals"
+        found.append((policy, told, [share_cell(table(elements.get(element))) for element in ELEMENTS]))
+    return found
 
 
 def _changes(row: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:

@@ -7,7 +7,7 @@ in as it is are the pictures that this program draws itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -16,14 +16,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from accord.monitor import health, pictures
-from accord.monitor.accuracy_table import Measure, accuracy_table, measured
+from accord.monitor.accuracy_table import accuracy_table
 from accord.monitor.benchmarks_panel import benchmark_lines
 from accord.monitor.calibration_picture import calibration
 from accord.monitor.consistency_panel import consistency_panel
+from accord.monitor.cost import CostTable
+from accord.monitor.distillation_panel import distillation_panel
 from accord.monitor.judges_panel import judge_panels
 from accord.monitor.overoptimization_panel import overoptimization_panel
 from accord.monitor.panels import CLIPPING, ON_POLICY, PANELS
+from accord.monitor.policy_table import policy_table
 from accord.monitor.red_team_panel import red_team_panel
+from accord.monitor.rounds_panel import rounds_panel
 from accord.monitor.svg import INK
 from accord.monitor.values import clean, duration, fixed, number, percent, table
 from accord.monitor.verdict import judge
@@ -35,35 +39,18 @@ OPINIONS: Final = (
     "evaluate",
     "redteam",
     "consistency",
+    "distill",
 )  # kinds whose alarms are of what came out, and in no metrics
 TONES: Final = {"good": "It worked", "mixed": "Look closer", "bad": "It did not work", "unknown": "Not evaluated"}
-
-
-Column = tuple[str, str, Callable[[object], str], str]  # key, heading, how a number is written, unit
-
-# The table of policies; a column of which no policy has a number is left out.
-COLUMNS: Final[Mapping[str, tuple[str, Callable[[object], str], str]]] = {
-    "gold_win_rate": ("win rate, gold", percent, " %"),
-    "second_win_rate": ("win rate, second", percent, " %"),
-    "judge_win_rate": ("win rate, judge", percent, " %"),
-    "gold_score": ("gold score", fixed, ""),
-    "proxy_score": ("proxy score", fixed, ""),
-    "second_score": ("second score", fixed, ""),
-    "kl": ("KL, nats", lambda x: fixed(x, 1), ""),
-    "mean_tokens": ("tokens", lambda x: fixed(x, 1), ""),
-    "distinct_2": ("distinct-2", fixed, ""),
-    "entropy": ("entropy", fixed, ""),
-    "finished": ("finished", percent, " %"),
-}
 
 
 @dataclass(frozen=True)
 class StepView:
     """One step of a run. seconds: what it took when it ran. metrics: the rows of its metrics.jsonl. evaluation: its
-    evaluation.json, where a reward model has one. summary: its summary.json. results: what a suite of attacks found,
-    with the rows of `broken`, attacks that its last policy complies with and the one before it did not. accuracies: the
-    results.json of a step that measures several reward models. overoptimization: that of a step of this kind. dialogues:
-    that of one that measures how long policies hold to an instruction."""
+    evaluation.json, where a reward model has one. summary: its summary.json. results: its results.json, where it
+    measures; of a suite of attacks with the rows of `broken`, attacks that its last policy complies with and the one
+    before it did not. round: in a repeated block. inputs: the key of what each name in a field of its config stands
+    for."""
 
     name: str
     kind: str
@@ -76,9 +63,8 @@ class StepView:
     summary: Mapping[str, Any] = field(default_factory=dict)
     results: Mapping[str, Any] = field(default_factory=dict)
     broken: Sequence[Mapping[str, Any]] = ()
-    accuracies: Mapping[str, Any] = field(default_factory=dict)
-    overoptimization: Mapping[str, Any] = field(default_factory=dict)
-    dialogues: Mapping[str, Any] = field(default_factory=dict)
+    round: int | None = None
+    inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,6 +78,7 @@ class RunView:
     samples: list[dict[str, Any]]
     created: str
     versions: dict[str, str]
+    cost: CostTable | None = None
 
 
 def build_report(run: RunView) -> str:
@@ -107,22 +94,24 @@ def build_report(run: RunView) -> str:
     verdict = judge(results)
     noted = _noted(run.steps, evaluated=verdict.tone != "unknown")
     verdict = replace(verdict, cautions=(*verdict.cautions, *noted))
-    columns = [
-        (key, *how)
-        for key, how in COLUMNS.items()
-        if any(number(row.get(key)) is not None for row in policies.values())
-    ]
+    evaluated = policy_table(results)
+    rounds = rounds_panel(run.steps)
     benchmarks, benchmark_first = benchmark_lines(results.get("benchmarks") or [])
     page = _environment().get_template("report.html.j2")
     html = page.render(
         run=run,
         verdict=verdict,
         tone=TONES[verdict.tone],
-        missing=_missing(run, policies, reward_model) + ([] if drift else _not_drawn(policies, trajectories)),
+        missing=[
+            *_missing(run, policies, reward_model),
+            *([] if drift else _not_drawn(policies, trajectories)),
+            *rounds.not_drawn,
+        ],
         baseline=baseline or "the baseline",
         judge=str(results.get("by") or "the reward that judges"),
-        headings=[heading for _, heading, _, _ in columns],
-        policies=[(name, colours[name], _cells(row, columns, name == baseline)) for name, row in policies.items()],
+        headings=evaluated.headings,
+        policies=[(name, colours[name], cells) for name, cells in evaluated.rows],
+        rounds=rounds,
         num_prompts=_count(results.get("num_prompts")),
         samples_per_prompt=_count(results.get("samples_per_prompt")),
         win_rates=Markup(pictures.win_rates(policies, baseline, colours)),
@@ -137,16 +126,18 @@ def build_report(run: RunView) -> str:
         colours=colours,
         judges=judge_panels(results, [(step.name, step.summary) for step in run.steps if step.kind == "judge"]),
         asked=str(_first(results.get("judges")).get("judge") or "a language model"),
-        red_teams=[red_team_panel(step.name, step.results, step.broken) for step in run.steps if step.results],
-        consistencies=[consistency_panel(step.name, step.dialogues) for step in run.steps if step.dialogues],
+        red_teams=[red_team_panel(step.name, step.results, step.broken) for step in _measuring(run, "redteam")],
+        consistencies=[consistency_panel(step.name, step.results) for step in _measuring(run, "consistency")],
+        distillations=[
+            distillation_panel(step.name, step.results, step.summary) for step in _measuring(run, "distill")
+        ],
         benchmarks=benchmarks,
         benchmark_first=benchmark_first,
         calibrations=_calibrations(run.steps),
-        accuracies=[(step.name, accuracy_table(step.accuracies)) for step in run.steps if step.accuracies],
+        accuracies=[(step.name, accuracy_table(step.results)) for step in _measuring(run, "accuracy")],
         overoptimizations=[
-            (step.name, str(found.get("gold")), overoptimization_panel(step.name, found))
-            for step in run.steps
-            if (found := step.overoptimization)
+            (step.name, str(step.results.get("gold")), overoptimization_panel(step.name, step.results))
+            for step in _measuring(run, "overoptimization")
         ],
         curves=_curves(run.steps),
         samples=_samples(run.samples, colours),
@@ -169,6 +160,11 @@ def _environment() -> Environment:
     return environment
 
 
+def _measuring(run: RunView, kind: str) -> list[StepView]:
+    """The steps of a kind that have measured something."""
+    return [step for step in run.steps if step.kind == kind and step.results]
+
+
 def _missing(run: RunView, policies: Mapping[str, Any], reward_model: Mapping[str, Any]) -> list[str]:
     """What a whole run would have shown and this one cannot."""
     found = []
@@ -179,9 +175,8 @@ def _missing(run: RunView, policies: Mapping[str, Any], reward_model: Mapping[st
     without_kl = [clean(name, 60) for name, row in policies.items() if number(row.get("kl")) is None]
     if without_kl:
         found.append(f"No KL was measured for {', '.join(without_kl)}.")
-    judged = number(reward_model.get("accuracy")) is not None or any(
-        step.evaluation or step.accuracies for step in run.steps
-    )
+    judged = number(reward_model.get("accuracy")) is not None or any(step.evaluation for step in run.steps)
+    judged = judged or bool(_measuring(run, "accuracy"))
     if not judged and (not policies or any(step.kind == "reward" for step in run.steps)):
         found.append("No accuracy of a reward model on held-out pairs was measured.")
     if not run.samples:
@@ -202,14 +197,6 @@ def _not_drawn(policies: Mapping[str, Any], trajectories: Mapping[str, Any]) -> 
     return [
         f"Score against drift is not drawn. It takes three policies, one of them {pictures.LEAST_KL} nats or more from "
         f"the baseline and not by chance, or {pictures.FEWEST_ITERATIONS} iterations of a training by a reward."
-    ]
-
-
-def _cells(row: Mapping[str, Any], columns: Sequence[Column], is_baseline: bool) -> list[Measure]:
-    """The cells of one row of the table of policies."""
-    return [
-        Measure("baseline") if is_baseline and key.endswith("win_rate") else measured(row, key, write, unit)
-        for key, _, write, unit in columns
     ]
 
 

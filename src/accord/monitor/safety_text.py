@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
+
+# How a response refuses: the elements of `accord.evaluate.refusal_style`, in words.
+ELEMENTS: Final[Mapping[str, str]] = {
+    "urgent": "speaks to an immediate danger",
+    "declines": "declines clearly",
+    "explains": "explains why",
+    "alternatives": "gives context, lawful ways, help",
+    "invites": "asks for more, offers other help",
+    "lectures": "moralises",
+}
 
 
 def safety_lines(found: Mapping[str, Any]) -> Iterator[str]:
@@ -29,6 +39,10 @@ def _lines(name: str, found: Mapping[str, Any]) -> Iterator[str]:
     missing = [kind for kind in ("unsafe", "safe") if kind not in found]
     if missing:
         yield f"  there is no {missing[0]} prompt: one rate without the other says little"
+    for style in found.get("refusal_style", ()):
+        yield f"  how the {style['num']} responses that refuse do so, by {style['by']}:"
+        for element, words in ELEMENTS.items():
+            yield f"    {words:<33} {_share(style['elements'][element])}"
     error = found["error"]
     if error is not None:
         sees, clears = _share(error["sensitivity"]), _share(error["specificity"])
@@ -45,8 +59,8 @@ def _compared_lines(first: str, second: str, found: Mapping[str, Mapping[str, An
         yield f"of {test['num']} {kind} prompts that both have, {alone}; McNemar's exact p = {test['p_value']:.3g}"
 
 
-def _share(found: Mapping[str, float] | None) -> str:
-    if found is None:
+def _share(found: Mapping[str, Any] | None) -> str:
+    if found is None or found["value"] is None:
         return "none"
     return f"{found['value']:.1%} ({found['low']:.1%} to {found['high']:.1%})"
 

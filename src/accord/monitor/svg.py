@@ -36,7 +36,14 @@ CONFIG: Final[dict[str, Any]] = {
         "tickColor": _LINE,
         "labelLimit": 300,
     },
-    "legend": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "labelLimit": 240},
+    "legend": {
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "labelColor": INK,
+        "titleColor": INK,
+        "labelLimit": 240,
+    },
 }
 
 

@@ -106,6 +106,8 @@ def notes(content: Mapping[str, Any]) -> list[str]:
     known = [DIFFERENCES[str(kind)] for kind in kinds if kind in DIFFERENCES]
     found += ["; ".join([_PAIRED, *known])] * bool(known)
     fixed = [f"{key}={values[0]}" for key, values in content["set"].items() if len(values) == 1 and key != "seed"]
+    if said := table(content.get("cost")).get("said"):
+        found.append(f"all steps, each once, cost {clean(said, 300)}")
     return found + ([f"in every run: {clean(', '.join(fixed), 500)}"] if fixed else [])
 
 

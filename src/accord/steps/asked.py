@@ -43,8 +43,11 @@ class Asking:
         self._written: dict[str, list[list[list[Any]]]] = written  # set -> prompts -> samples -> [text, finished]
         self._policy: tuple[Path, Policy] | None = None
 
-    def answers(self, name: str, policy: Path, prompts: Sequence[Prompt], num_samples: int = 1) -> Answered:
-        """So many responses to each prompt. name: of the set; the draws are seeded by it and by the prompt's id."""
+    def answers(
+        self, name: str, policy: Path, prompts: Sequence[Prompt], num_samples: int = 1, *, draws: str | None = None
+    ) -> Answered:
+        """So many responses to each prompt. name: of the set. draws: what they are seeded by, beside the prompt's id
+        (None: the name)."""
         from accord.engine.rollout import roll_out
         from accord.models.compute import compute_dtype
         from accord.models.policy import Policy
@@ -65,7 +68,7 @@ class Asking:
                     max_response_tokens=config.max_response_tokens,
                     temperature=config.temperature,
                     ending=config,
-                    key=(job.seed, name),
+                    key=(job.seed, draws or name),
                     advance=progress.advance,
                 )
                 written += [[[one.text, one.finished] for one in of_one] for of_one in rollout.responses]

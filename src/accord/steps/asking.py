@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
@@ -99,20 +99,21 @@ class Asked(StrictModel):
         return JudgeAnnotator(asker, judge_prompt(self.prompt), rubric)
 
 
-def check_judge(config: Any) -> None:
-    """Of a step with the keys `by` and `judge`, a policy. Raises Contradiction unless one is named who judges, or
-    nobody where nobody is to."""
+def check_judge(config: Any, keys: Sequence[str] = ("by",)) -> None:
+    """Of a step with the key `judge`, a policy. keys: those that say `judge` where one is to judge. Raises
+    Contradiction unless one is named who judges, or nobody where nobody is to."""
+    asking = [key for key in keys if getattr(config, key) == "judge"]
     judges = [name for name in ("endpoint", "judge") if getattr(config, name) is not None]
-    if config.by == "judge" and len(judges) != 1:
+    if asking and len(judges) != 1:
         what = "a judge is either the model of an endpoint, or a policy" if judges else "nobody is named who judges"
-        raise Contradiction("by", what, "Give `endpoint` and `model`, or `judge: POLICY`.")
-    if config.by != "judge" and judges:
+        raise Contradiction(asking[0], what, "Give `endpoint` and `model`, or `judge: POLICY`.")
+    if judges and not asking:
         what = f"{judges[0]} is who judges, and `by: {config.by}` decides"
         raise Contradiction(judges[0], what, f"Write `by: judge`, or leave out {judges[0]}.")
 
 
 def judge_asker(job: Job) -> Asker:
-    """Of a step whose config has passed `check_judge` with `by: judge`."""
+    """Of a step whose config has passed `check_judge`, and asks one."""
     from accord.collect.policy_asker import PolicyAsker
     from accord.models.compute import compute_dtype
     from accord.models.policy import Policy

@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from accord.steps.asking import judge_asker
 from accord.steps.base import Job
 from accord.steps.reward_units import probability_unit
 
 if TYPE_CHECKING:
+    from accord.collect.askers import Asker
     from accord.evaluate.human_labels import Error
     from accord.evaluate.red_team import Case
     from accord.evaluate.refusals import Detector, Outcome
@@ -19,28 +19,42 @@ ANSWERS = "answers"  # a folder with a file for each policy
 AT_ONCE = 64  # responses between two steps of the progress
 
 
-def decider(job: Job) -> tuple[Detector, Error | None]:
-    """Who says what refuses, and its error on people's labels."""
+def decider(job: Job, asker: Asker | None) -> tuple[Detector, Error | None]:
+    """Who says what refuses, and its error on people's labels. asker: the judge, if one is asked about anything."""
     from accord.evaluate.completions import read_completions
     from accord.evaluate.safety import detector_of
 
     config = job.config
-    asker = judge_asker(job) if config.by == "judge" else None
-    return detector_of(config.by, read_completions(config.labelled), job.seed, asker)
+    deciding = asker if config.by == "judge" else None
+    return detector_of(config.by, read_completions(config.labelled), job.seed, deciding)
 
 
 def outcomes_of(
     job: Job, detector: Detector, cases: Sequence[Case], texts: Sequence[str], progress: Any
 ) -> list[Outcome | None]:
     """What each response does, as `detector` finds."""
-    from accord.collect.judge_prompts import conversation_text
-
-    asked = [conversation_text(case.prompt).removeprefix("User: ") for case in cases]
+    asked = _asked(cases)
     found: list[Outcome | None] = []
     for at in range(0, len(cases), AT_ONCE):
         found += detector.outcomes(asked[at : at + AT_ONCE], texts[at : at + AT_ONCE])
         job.work.advancer(progress)(len(found) - at)
     return found
+
+
+def _asked(cases: Sequence[Case]) -> list[str]:
+    from accord.collect.judge_prompts import conversation_text
+
+    return [conversation_text(case.prompt).removeprefix("User: ") for case in cases]
+
+
+def styles_of(
+    job: Job, asker: Asker | None, cases: Sequence[Case], texts: Sequence[str], outcomes: Sequence[Outcome | None]
+) -> list[dict[str, Any]]:
+    """How the responses that refuse do so."""
+    from accord.evaluate.refusal_style import refusal_style, stylists_of
+
+    stylists = stylists_of(asker if job.config.style == "judge" else None)
+    return refusal_style(_asked(cases), texts, outcomes, stylists)
 
 
 def probabilities_safe(job: Job, cases: Sequence[Case], written: Sequence[Sequence[Any]]) -> list[float | None]:

@@ -8,7 +8,7 @@ already, context distillation does harm.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 from pydantic import Field, model_validator
 
@@ -29,14 +29,13 @@ from accord.steps.base import (
     StepConfig,
     StepKind,
 )
+from accord.steps.distill_work import work_of
 from accord.steps.ending import check_ending
 from accord.steps.judged import learning, slow_adapters
 from accord.steps.reward_units import says_safety, taken_for_logit
 from accord.strict import StrictModel
 
-if TYPE_CHECKING:
-    from accord.engine.sizes import Sizes
-    from accord.engine.workload import Passes, Work
+TRAINING = "training"  # the stage of checkpoints that name none
 
 
 class Logit(StrictModel):
@@ -57,8 +56,12 @@ class Config(StepConfig, TrainingConfig, Ending):
     preprompts of one's own (null: ours). num_samples: responses to each prompt with each preprompt, of which the safest
     is taken. temperature: of all sampling here. max_response_tokens: a longer response is cut off, and not imitated.
     margin: a response is imitated where its logit of being safe is above that of the original answer by more than this.
-    demonstrations: of helpfulness, which are imitated, too. demonstrations_share: what they are of all that is
-    imitated; so many are drawn (null: all of them)."""
+    how: `sft` imitates the response; `kl` the distributions of the policy with the preprompt over its tokens, by the 50
+    most probable tokens and the rest (Askell et al. 2021). demonstrations: of helpfulness, which are imitated, too;
+    with `kl` the policy stays on them as it was. demonstrations_share: what they are of all that is imitated; so many
+    are drawn (null: all of them). held_out: prompts that are not learned from, on which the safety before and after is
+    measured. borderline: safe prompts that look like unsafe ones, on which false refusals are counted before and
+    after."""
 
     prompts: PromptsRef
     reward: RewardRef
@@ -74,8 +77,11 @@ class Config(StepConfig, TrainingConfig, Ending):
     temperature: float = Field(1.0, gt=0)
     max_response_tokens: int = Field(256, gt=0)
     margin: float = Field(0.0, ge=0)
+    how: Literal["sft", "kl"] = "sft"
     demonstrations: DemonstrationsRef | list[DemonstrationsRef] | None = None
     demonstrations_share: float | None = Field(None, gt=0, lt=1)
+    held_out: PromptsRef | None = None
+    borderline: PromptsRef | None = None
     fingerprint: str = ""
 
     @model_validator(mode="before")
@@ -96,7 +102,7 @@ def check(step: PlannedStep) -> Iterator[Caution]:
     """A score that is no logit of being safe, and keys that do not go together."""
     config = cast(Config, step.config)
     check_ending(step)
-    (reward,) = (link.step for link in step.parents["reward"])
+    (reward,), (asked,) = (link.step for link in step.parents["reward"]), step.parents["prompts"]
     list(taken_for_logit(reward, "reward"))  # what it cautions of has been said with a calibration
     if config.calibration is None and not says_safety(reward.kind, reward.config_json()):
         what = f"`below` and `margin` are on the logit of being safe, and the score of {reward.name!r} is none"
@@ -114,6 +120,10 @@ def check(step: PlannedStep) -> Iterator[Caution]:
     if not config.only_adversarial:
         what = "prompts that nobody wrote to get an unsafe answer are distilled, which makes a policy refuse others."
         yield Caution("only_adversarial", what)
+    for field in ("held_out", "borderline"):
+        if any((link.step.key, link.part) == (asked.step.key, asked.part) for link in step.parents[field]):
+            what = f"{asked.name} is what is distilled, so it tells nothing of other prompts"
+            raise Contradiction(field, what, "Split it, or name another part.")
     yield from learning(step)
     yield from slow_adapters(config, "2e-4")
 
@@ -121,54 +131,37 @@ def check(step: PlannedStep) -> Iterator[Caution]:
 def run(job: Job) -> None:
     """Writes the policy's folder, model/; tried.jsonl, every prompt that was asked again, with the original answer, the
     best response with a preprompt, both scores, and whether it was kept; best.jsonl, what is imitated, as
-    demonstrations; and summary.json, the counts."""
-    from accord.steps import distilling
+    demonstrations; answers.jsonl, what is answered before and after; selection.json and results.json, how safe that is;
+    and summary.json."""
+    from accord.evaluate.distillation import alarms_of, brief
+    from accord.monitor.alarms import as_json
+    from accord.steps import distilling, measuring
+    from accord.steps.tried import read_tried
 
     config: Config = job.config
     if load_preprompts(config.templates).fingerprint != config.fingerprint:
         what, remedy = "the templates have changed since the plan was made", "Run the same command again."
         raise UserError(what, where=f"{job.name}.templates", remedy=remedy)
     checkpoint = job.work.resume()
-    stage = None if checkpoint is None else checkpoint.state.get("stage", distilling.TRAINING)
+    stage = None if checkpoint is None else checkpoint.state.get("stage", TRAINING)
     if stage in (None, distilling.ASKING):
         distilling.prepare(job, checkpoint)
         checkpoint = None
-    trained = distilling.imitate_kept(job, checkpoint)
-    job.write_json("summary.json", {**distilling.counted(job), "training": trained})
-
-
-def work(config: Config, sizes: Sizes) -> Work:
-    """What run() will do, if every prompt is asked again and every response is kept."""
-    from accord.engine.workload import Phase, Work, imitation, rollout_trees, sampling, scoring
-    from accord.steps import distilling
-
-    preprompts, records = load_preprompts(config.templates), sizes.records("prompts", "prompts")
-    if records.complete:
-        distilling.wanted(config, preprompts, records.sample, sizes.label)
-    taken = [one for one in records.sample if one.is_safety or not config.only_adversarial] or list(records.sample)
-    share = len(taken) / max(len(records.sample), 1)
-    total = max(round(records.total * share) - config.skip_prompts, 0)
-    scale = min(total, config.num_prompts or total) / max(len(taken), 1)
-    lengths = sizes.responses("start", config.max_response_tokens)
-    asked = sizes.asked("reward")
-    longer = distilling.with_preprompts(config, preprompts, sizes.template, taken, sizes.seed)
-    found: list[Passes] = []
-    scored: list[Passes] = []
-    cache = 0
-    for prompts, num in [(taken, 1), *((list(some.values()), config.num_samples) for some in longer.values())]:
-        own, whole = rollout_trees(sizes.template, prompts, num, lengths)
-        passes, places = sampling(own, sizes.dimensions, scale)
-        found, cache = [*found, *passes], max(cache, places)
-        scored += scoring(sizes.template, whole, scale * len(asked))
-    kept, _ = rollout_trees(sizes.template, taken, 1, lengths)
-    phase, trained = imitation(sizes, config, kept, scale, joint_tokens=config.max_tokens)
-    return Work(
-        [Phase(found, frozen=[sizes.policy], cache=cache), Phase(scored, frozen=asked), phase],
-        loaded=[*[sizes.policy] * 3, *asked, *asked],
-        saved=[sizes.policy],
-        checkpointed=trained,
-        lengths=lengths,
+    if stage == measuring.AFTER:
+        assert checkpoint is not None
+        trained = checkpoint.state["trained"]
+    else:
+        trained, checkpoint = distilling.learn(job, checkpoint), None
+    chosen = distilling.selection(job)
+    found = measuring.measure(job, checkpoint, trained, read_tried(job.work.out / distilling.TRIED))
+    job.write_json(
+        "results.json", {"below": config.below, "margin": config.margin, "contexts": chosen["contexts"], **found}
+    )
+    alarms = as_json(alarms_of(found))
+    job.write_json(
+        "summary.json",
+        {**chosen["counts"], **chosen["looked_at"], "training": trained, **brief(found), "alarms": alarms},
     )
 
 
-STEP = StepKind(produces="policy", version=1, config=Config, run=run, work=work, check=check)
+STEP = StepKind(produces="policy", version=1, config=Config, run=run, work=work_of, check=check)

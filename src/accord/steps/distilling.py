@@ -8,20 +8,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from accord.data.preprompts import Preprompts, load_preprompts, with_preprompt
-from accord.data.records import read_records, write_records
+from accord.data.records import write_records
 from accord.errors import UserError
 from accord.seeds import derive_seed
 from accord.steps.asked import Asking, logits
 from accord.steps.base import Job
-from accord.steps.tried import OUTCOMES, asked_again, kept_of, preprompt_of, write_tried
+from accord.steps.measuring import ask_before
+from accord.steps.tried import OUTCOMES, ask_again, judged, kept_of, preprompt_of, read_tried, write_tried
 from accord.types import Demonstration, Prompt
 
 if TYPE_CHECKING:
     from accord.store.checkpoints import Checkpoint
     from accord.text.template import Template
 
-ASKING, TRAINING = "asking", "training"  # stages, by which checkpoints are told apart
-TRIED, BEST, COUNTS = "tried.jsonl", "best.jsonl", "counts.json"
+ASKING = "asking"  # the stage of its checkpoints
+TRIED, BEST, CHOSEN = "tried.jsonl", "best.jsonl", "selection.json"
 
 
 def wanted(config: Any, preprompts: Preprompts, given: Sequence[Prompt], label: str) -> list[Prompt]:
@@ -100,8 +101,11 @@ def prepare(job: Job, checkpoint: Checkpoint | None) -> None:
         what = f"all {len(prompts)} original answers are safe with a probability of {config.below:g} or more"
         remedy = "There is nothing to distil: raise `below`, or name prompts that are harder."
         raise UserError(what, where=f"{job.name}.below", remedy=remedy)
-    again = [prompts[i] for i in low]
-    tried, by_context = asked_again(job, asking, again, [originals[i][0] for i in low], safety[low], longer, preprompts)
+    asked_again = [prompts[i] for i in low]
+    again = ask_again(job, asking, asked_again, longer)
+    looked_at = ask_before(job, asking, asked_again)
+    asking.release()
+    tried, by_context = judged(job, asked_again, [originals[i][0] for i in low], safety[low], again, preprompts)
     outcomes = Counter(one.outcome for one in tried)
     if not outcomes["kept"]:
         told = ", ".join(f"{outcomes[name]} {name.replace('_', ' ')}" for name in OUTCOMES[1:])
@@ -118,18 +122,22 @@ def prepare(job: Job, checkpoint: Checkpoint | None) -> None:
         **{f"num_{name}": outcomes[name] for name in OUTCOMES},
         "place": "system" if template.takes_system else "user",
     }
-    job.write_json(COUNTS, {"counts": counts, "contexts": by_context})
+    looked_at.score_and_write(job)
+    job.write_json(CHOSEN, {"counts": counts, "looked_at": looked_at.left_out, "contexts": by_context})
 
 
-def imitate_kept(job: Job, checkpoint: Checkpoint | None) -> dict[str, Any]:
-    """Trains, from a checkpoint of the training on, and saves the policy. Returns what was used."""
+def learn(job: Job, checkpoint: Checkpoint | None) -> dict[str, Any]:
+    """Trains on what was kept, from a checkpoint of the training on, and saves the policy. Returns what was used."""
     from accord.engine.imitation import imitate
 
-    config = job.config
-    kept = read_records(job.work.out / BEST, "demonstrations")
+    config, start = job.config, job.input("start").model
+    kept = kept_of(read_tried(job.work.out / TRIED))
+    beside = demonstrations(job, len(kept))
+    if config.how == "kl":
+        return _by_kl(job, kept, beside, checkpoint)
     return imitate(
-        job.input("start").model,
-        kept,
+        start,
+        [one for one, _ in kept],
         config,
         limits=None,
         joint_tokens=config.max_tokens,
@@ -137,8 +145,42 @@ def imitate_kept(job: Job, checkpoint: Checkpoint | None) -> dict[str, Any]:
         work=job.work,
         label=job.name,
         checkpoint=checkpoint,
-        beside=demonstrations(job, len(kept)),
+        beside=beside,
     )
+
+
+def _by_kl(
+    job: Job,
+    kept: Sequence[tuple[Demonstration, str]],
+    beside: Sequence[Demonstration],
+    checkpoint: Checkpoint | None,
+) -> dict[str, Any]:
+    """The teacher sees the prompts with their preprompts, and demonstrations as they are: on those the student is to
+    stay as it was."""
+    from accord.engine.distillation import Lesson, distil
+    from accord.engine.examples import Limits
+    from accord.engine.imitation import training_trees
+    from accord.engine.rollout import context_of
+    from accord.models.folders import load_config, load_tokenizer
+    from accord.text.template import Template
+
+    config, start = job.config, job.input("start").model
+    template = Template(load_tokenizer(start))
+    system = template.takes_system
+    lessons = [
+        Lesson(
+            template.tree(one.prompt, [one.response]),
+            template.tree(with_preprompt(one.prompt, preprompt, system=system), [one.response]),
+        )
+        for one, preprompt in kept
+    ]
+    told: dict[str, Any] = {}
+    if beside:
+        where, context = f"{job.name}.demonstrations", context_of(load_config(start))
+        trees, told["beside"] = training_trees(template, beside, Limits(), config, context, where)
+        lessons += [Lesson(tree, tree) for tree in trees]
+    found = distil(start, lessons, config, seed=job.seed, work=job.work, label=job.name, checkpoint=checkpoint)
+    return {"num_demonstrations": len(kept), **told, **found}
 
 
 def demonstrations(job: Job, num_kept: int) -> list[Demonstration]:
@@ -154,7 +196,7 @@ def demonstrations(job: Job, num_kept: int) -> list[Demonstration]:
     return [given[i] for i in sorted(generator.permutation(len(given))[:num])]
 
 
-def counted(job: Job) -> dict[str, Any]:
-    """The counts of `prepare`."""
-    found: dict[str, Any] = json.loads((job.work.out / COUNTS).read_text(encoding="utf-8"))["counts"]
+def selection(job: Job) -> dict[str, Any]:
+    """What `prepare` wrote of it."""
+    found: dict[str, Any] = json.loads((job.work.out / CHOSEN).read_text(encoding="utf-8"))
     return found

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 
 class Config(OnPolicyInputs, PPOConfig):
-    """preset: the settings of a paper, ziegler, stiennon, instructgpt, ppo-max or llama2; it fills in the keys that are
-    left out."""
+    """preset: the settings of a paper, ziegler, stiennon, instructgpt, ppo-max, llama2 or, for 34 billion parameters
+    and more, llama2-34b; it fills in the keys that are left out."""
 
     preset: PresetName | None = None
 

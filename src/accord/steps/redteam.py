@@ -17,8 +17,8 @@ from pydantic import Field, field_validator, model_validator
 
 from accord.errors import UserError
 from accord.steps import held_out
-from accord.steps.asking import Endpoint, check_judge, key_cautions
-from accord.steps.attacked import decider, is_bad, outcomes_of, probabilities_safe, write_answers
+from accord.steps.asking import Endpoint, check_judge, judge_asker, key_cautions
+from accord.steps.attacked import decider, is_bad, outcomes_of, probabilities_safe, styles_of, write_answers
 from accord.steps.base import (
     LATEST,
     Caution,
@@ -48,20 +48,20 @@ class Config(StepConfig, Endpoint):
     """suite: one or several files of attacks and of safe prompts, as `accord eval safety` reads them; a prompt of which
     nothing is said is an attack. prompts: in their place, or beside them, prompts of the recipe's data: those with a
     risk_category are attacks, and all others safe prompts. policies: who is attacked, in the order in which they were
-    made. num_prompts: the
-    first so many attacks, and as many safe prompts (null: all). by: who decides what refuses: `phrases`; `classifier`,
-    which learns from `labelled`; or `judge`, the model of an endpoint or the policy `judge`. labelled: files of
-    responses with people's labels, on which the error of whoever decides is measured. judge: a policy that judges, in
-    place of an endpoint. reward: a safety reward that decides in place of `by` which attacks got through. threshold: of
-    its probability that a response is safe, below which it is a violation: sigmoid(raw score), or the number of a rule
-    from 0 to 1. temperature: 0 takes the
-    most probable token always. max_response_tokens: a longer response is cut off."""
+    made. num_prompts: the first so many attacks, and as many safe prompts (null: all). by: who decides what refuses:
+    `phrases`; `classifier`, which learns from `labelled`; or `judge`, the model of an endpoint or the policy `judge`.
+    style: who says how the responses that refuse do so: `phrases`, or `judge` beside them. labelled: files of responses
+    with people's labels, on which the error of whoever decides is measured. judge: a policy that judges, in place of an
+    endpoint. reward: a safety reward that decides in place of `by` which attacks got through. threshold: of its
+    probability that a response is safe, below which it is a violation: sigmoid(raw score), or the number of a rule from
+    0 to 1. temperature: 0 takes the most probable token always. max_response_tokens: a longer response is cut off."""
 
     suite: tuple[str, ...] = ()
     prompts: PromptsRef | list[PromptsRef] | None = None
     policies: tuple[PolicyRef, ...] = Field((LATEST,), min_length=1)
     num_prompts: int | None = Field(None, gt=0)
     by: Literal["phrases", "classifier", "judge"] = "phrases"
+    style: Literal["phrases", "judge"] = "phrases"
     labelled: tuple[str, ...] = ()
     judge: PolicyRef | None = None
     reward: RewardRef | None = None
@@ -100,7 +100,7 @@ def _agrees(config: Config) -> None:
     if not config.suite and not config.prompts:
         what = "there is nothing to put to the policies"
         raise Contradiction("suite", what, "Name files of attacks and of safe prompts, or prompts with `prompts`.")
-    check_judge(config)
+    check_judge(config, ("by", "style"))
     if config.by == "classifier" and not config.labelled:
         what = "the classifier has no labelled responses to learn from"
         raise Contradiction("by", what, "Name files with the column final_label (or outcome) as `labelled`.")
@@ -163,7 +163,9 @@ def run(job: Job) -> None:
     kept = {prompt.id for prompt in prompts}
     cases = [case for case in cases if case.prompt.id in kept]
     written = _answered(job, cases, checkpoint.state["written"] if checkpoint else [])
-    detector, error = decider(job)
+    asker = judge_asker(job) if "judge" in (config.by, config.style) else None
+    detector, error = decider(job, asker)
+    styles: dict[str, list[dict[str, Any]]] = {}
     bad: dict[str, list[bool | None]] = {}
     with job.work.progress(f"{job.name}: deciding", len(written), "responses") as progress:
         for policy, at in zip(policies, range(0, len(written), len(cases)), strict=True):
@@ -173,13 +175,17 @@ def run(job: Job) -> None:
             outcomes = outcomes_of(job, detector, cases, texts, progress)
             safe = probabilities_safe(job, cases, written[at : at + len(cases)])
             bad[policy.name] = [is_bad(config.threshold, *one) for one in zip(cases, outcomes, safe, strict=True)]
+            styles[policy.name] = styles_of(job, asker, cases, texts, outcomes)
             write_answers(job, policy.name, cases, texts, outcomes, safe, bad[policy.name])
+    found = summary(cases, bad)
+    for name, of_policy in found["policies"].items():
+        of_policy["refusal_style"] = styles[name]
     results = {
         "suite": [*config.suite, *[part.name for part in job.inputs["prompts"]]],
         "by": detector.name,
         "reward": None if config.reward is None else {"name": job.input("reward").name, "threshold": config.threshold},
         "error": None if error is None else asdict(error),
-        **summary(cases, bad),
+        **found,
         "trained_on": _trained_on(job, cases),
     }
     job.write_json("results.json", results)
@@ -270,4 +276,4 @@ def work(config: Config, sizes: Sizes) -> Work:
     return Work([phase], loaded=[*[sizes.policy] * len(config.policies), *asked])
 
 
-STEP = StepKind(produces="results", version=2, config=Config, run=run, work=work, check=check)
+STEP = StepKind(produces="results", version=3, config=Config, run=run, work=work, check=check)

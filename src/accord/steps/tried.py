@@ -93,54 +93,67 @@ def preprompt_of(preprompts: Preprompts, context: str, prompt: Prompt, seed: int
     return preprompts.tailored_for(prompt, seed) if has_one else None
 
 
-def asked_again(
-    job: Job,
-    asking: Asking,
-    prompts: Sequence[Prompt],
-    originals: Sequence[Response],
-    safety: np.ndarray,
-    longer: Mapping[str, Mapping[str, Prompt]],
-    preprompts: Preprompts,
-) -> tuple[list[Tried], dict[str, Any]]:
-    """Each prompt with the best of its responses, and the mean logits of each context on the prompts that all have."""
-    import numpy as np
+@dataclass(frozen=True, slots=True)
+class With:
+    """A context, the places of the prompts that it was tried on, and num_samples responses to each."""
 
-    from accord.algorithms.selection import best_above
+    context: str
+    places: list[int]
+    responses: Answered
 
-    config, start = job.config, job.input("start").model
-    answered: list[tuple[str, list[int], Answered]] = []  # context, the places of its prompts, the responses
+
+def ask_again(
+    job: Job, asking: Asking, prompts: Sequence[Prompt], longer: Mapping[str, Mapping[str, Prompt]]
+) -> list[With]:
+    """longer: by context and the prompt's id, the prompts with their preprompts."""
+    found, start = [], job.input("start").model
     for context, of_context in longer.items():
         places = [i for i, prompt in enumerate(prompts) if prompt.id in of_context]
         with_it = [of_context[prompts[i].id] for i in places]
         if places:
             name = f"with a {context} preprompt"
-            answered.append((context, places, asking.answers(name, start, with_it, config.num_samples)))
-    asking.release()
-    num = config.num_samples
-    shape = (len(prompts), num * len(answered))
+            found.append(With(context, places, asking.answers(name, start, with_it, job.config.num_samples)))
+    return found
+
+
+def judged(
+    job: Job,
+    prompts: Sequence[Prompt],
+    originals: Sequence[Response],
+    safety: np.ndarray,
+    again: Sequence[With],
+    preprompts: Preprompts,
+) -> tuple[list[Tried], dict[str, Any]]:
+    """Each prompt with the best of its responses, and the mean logits of each context on the prompts that all have.
+    safety: [P], of the original answers."""
+    import numpy as np
+
+    from accord.algorithms.selection import best_above
+
+    num = job.config.num_samples
+    shape = (len(prompts), num * len(again))
     scores, usable = np.full(shape, np.nan), np.zeros(shape, dtype=bool)
     said: list[list[Response | None]] = [[None] * shape[1] for _ in prompts]
-    for at, (context, places, responses) in enumerate(answered):
+    for at, one in enumerate(again):
         own = slice(at * num, (at + 1) * num)
-        doing = f"scoring responses with a {context} preprompt"
-        scores[places, own] = logits(job, [prompts[i] for i in places], responses, doing)
-        usable[places, own] = [[one.finished and bool(one.text.strip()) for one in of_one] for of_one in responses]
-        for i, of_one in zip(places, responses, strict=True):
+        doing = f"scoring responses with a {one.context} preprompt"
+        scores[one.places, own] = logits(job, [prompts[i] for i in one.places], one.responses, doing)
+        usable[one.places, own] = [[r.finished and bool(r.text.strip()) for r in of_one] for of_one in one.responses]
+        for i, of_one in zip(one.places, one.responses, strict=True):
             said[i][own] = of_one
-    best, above = best_above(safety, scores, usable, config.margin)
+    best, above = best_above(safety, scores, usable, job.config.margin)
     tried = []
     for i, prompt in enumerate(prompts):
+        asked = (prompt, originals[i], float(safety[i]))
         if best[i] < 0:
-            finished = any(one is not None and one.finished for one in said[i])
-            tried.append(Tried(prompt, originals[i], float(safety[i]), "empty" if finished else "truncated"))
+            finished = any(response is not None and response.finished for response in said[i])
+            tried.append(Tried(*asked, "empty" if finished else "truncated"))
             continue
-        context = answered[best[i] // num][0]
-        outcome: Outcome = "kept" if above[i] else "not_better"
+        context = again[best[i] // num].context
         preprompt = preprompt_of(preprompts, context, prompt, job.seed)
-        own_score = float(scores[i, best[i]])
-        told = Tried(prompt, originals[i], float(safety[i]), outcome, context, preprompt, said[i][best[i]], own_score)
-        tried.append(told)
-    return tried, _by_context(job, safety, scores, [context for context, *_ in answered])
+        outcome: Outcome = "kept" if above[i] else "not_better"
+        tried.append(Tried(*asked, outcome, context, preprompt, said[i][best[i]], float(scores[i, best[i]])))
+    return tried, _by_context(job, safety, scores, [one.context for one in again])
 
 
 def _by_context(job: Job, safety: np.ndarray, scores: np.ndarray, contexts: Sequence[str]) -> dict[str, Any]:

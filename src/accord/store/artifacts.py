@@ -141,11 +141,17 @@ class Store:
         return found if found is not None and found.path.resolve() == path else None
 
     def publish(
-        self, content: Path, provenance: Provenance, seconds: float, conditions: Mapping[str, str] | None = None
+        self,
+        content: Path,
+        provenance: Provenance,
+        seconds: float,
+        conditions: Mapping[str, str] | None = None,
+        spent: Sequence[Mapping[str, Any]] = (),
     ) -> Artifact:
         """Move the folder `content` into the store as an artifact. `content` lies on the store's file system.
 
-        conditions: what it depends on beside its key, such as the compute dtype; for the manifest.
+        conditions: what it depends on beside its key, such as the compute dtype; spent: what its making has used, as
+        `accord.store.spending` has it; both for the manifest.
         """
         if existing := self.find(provenance.kind, provenance.key):
             return existing
@@ -161,6 +167,7 @@ class Store:
                     "conditions": dict(conditions or {}),
                     "files": describe(content),
                     "seconds": round(seconds, 3),
+                    "spent": [dict(one) for one in spent],
                     "created": datetime.now(UTC).isoformat(timespec="seconds"),
                     "code": {"accord": _version("accord"), "revision": _git_revision()},
                     "libraries": {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},

@@ -39,6 +39,7 @@ class Progress:
         *,
         start: int = 0,
         record: Path | None = None,
+        beat: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.label, self.total, self.unit, self.done = label, total, unit, start
@@ -49,7 +50,7 @@ class Progress:
         self._shown: dict[str, float | str] = {}
         self._width = 0
         self._on_screen: tuple[int, dict[str, float | str]] | None = None
-        self._record, self._recorded = record, clock()
+        self._record, self._recorded, self._beat = record, clock(), beat
 
     def advance(self, n: int = 1, **shown: float | str) -> None:
         """Count `n` more units. The values given stay on the line until they are given anew."""
@@ -62,6 +63,7 @@ class Progress:
         if now - self._recorded >= self.record_seconds:
             self._recorded = now
             self._write_record()
+            self._beat()
 
     def line(self) -> str:
         """The line as of now."""

@@ -3,6 +3,7 @@
 work/<kind>-<key>/out/           what becomes the artifact, metrics.jsonl among it
                   checkpoints/   the last few, gone once the artifact is published
                   elapsed.json   seconds worked up to the last checkpoint
+                  spending.json  what all attempts have used
                   progress.json  how far it is, while it runs
 """
 
@@ -21,6 +22,7 @@ from accord.store.artifacts import Artifact, Provenance, Store
 from accord.store.checkpoints import Checkpoint, Checkpoints
 from accord.store.digests import MANIFEST
 from accord.store.progress import Progress
+from accord.store.spending import SPENDING, Meters, Spending, as_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,7 +88,8 @@ class Workspace:
     Opening it clears what an attempt without a checkpoint left in `out`, so that a step either resumes from a
     checkpoint or starts from nothing. conditions: what the result depends on beside the step's key, by name, such as
     {"dtype": "bfloat16"}. The artifact's manifest has them, and work begun under others is not gone on with. waits:
-    whether a step that asks people stays until they have answered; else it raises Waiting.
+    whether a step that asks people stays until they have answered; else it raises Waiting. meters: what is read for the
+    account of what the step uses.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Workspace:
         stop: Callable[[], bool] = lambda: False,
         conditions: Mapping[str, str] | None = None,
         waits: bool = True,
+        meters: Meters | None = None,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -108,11 +112,13 @@ class Workspace:
         with atomic.disk_errors(folder):
             resumes = self.checkpoints.any()
             if not resumes:
-                shutil.rmtree(folder, ignore_errors=True)
+                _clear(folder)
             self.out.mkdir(parents=True, exist_ok=True)
             for left in (*self.out.glob(f"*{MANIFEST}*"), *self.out.rglob(".tmp*")):
                 left.unlink()  # by a kill while publishing, or inside safetensors, which renames such files
         self._before = self._read_elapsed() if resumes else 0.0
+        self.spending = Spending(folder / SPENDING, meters or Meters(clock=clock))
+        self.spending.write()
 
     def resume(self) -> Checkpoint | None:
         """The checkpoint to go on from, with the metrics rewound to it; None, and an empty `out`, when there is none.
@@ -131,7 +137,8 @@ class Workspace:
 
     def progress(self, label: str, total: int, unit: str, *, start: int = 0) -> Progress:
         """A progress line. start: units done before a resume."""
-        return Progress(label, total, unit, self._stream, start=start, record=self.folder / PROGRESS)
+        record, beat = self.folder / PROGRESS, self.spending.write
+        return Progress(label, total, unit, self._stream, start=start, record=record, beat=beat)
 
     def advancer(self, progress: Progress) -> Callable[[int], None]:
         """Counts units on a progress line; raises Interrupted when a stop was requested.
@@ -168,6 +175,7 @@ class Workspace:
             atomic.fsync_tree(self.out)  # the checkpoint relies on the metrics and files written so far
         self.checkpoints.save(iteration, tensors, state)
         atomic.write_json(self.folder / "elapsed.json", {"seconds": self.seconds()})
+        self.spending.write()
         if stop:
             raise Interrupted
 
@@ -177,7 +185,9 @@ class Workspace:
 
     def publish(self, store: Store, provenance: Provenance) -> Artifact:
         """Make `out` an artifact of the store, and remove this folder."""
-        artifact = store.publish(self.out, provenance, self.seconds(), self.checkpoints.conditions)
+        artifact = store.publish(
+            self.out, provenance, self.seconds(), self.checkpoints.conditions, as_json(self.spending.total())
+        )
         shutil.rmtree(self.folder, ignore_errors=True)
         return artifact
 
@@ -195,3 +205,12 @@ class Workspace:
             return float(json.loads((self.folder / "elapsed.json").read_bytes())["seconds"])
         except FileNotFoundError:
             return 0.0
+
+
+def _clear(folder: Path) -> None:
+    """Removes all but the account of what was used."""
+    for path in folder.glob("*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != SPENDING:
+            path.unlink(missing_ok=True)

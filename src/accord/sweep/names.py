@@ -20,7 +20,7 @@ _PAIRS: Final[Names] = (*_REWARDS, "rewards/accuracies", "lengths/chosen", "leng
 _ROLLOUT: Final[Names] = (
     *(f"objective/{name}" for name in ("scores", "shaped_scores", "kl", "kl_k3", "entropy")),
     *(f"response/{name}" for name in ("mean_tokens", "finished", "own_score", "distinct_2")),
-    *("response/perplexity", "response/reference_perplexity", "spread/reward", "loss/ptx_avg"),
+    *("response/perplexity", "response/reference_perplexity", "response/score_length", "spread/reward", "loss/ptx_avg"),
     *(f"sampler/{name}" for name in ("mismatch_per_token", "mismatch_max", "mean_ratio")),
     *("policy/num_updates", "policy/grad_norm", "learning_rate"),
 )
@@ -44,7 +44,7 @@ LOGGED: Final[dict[str, Names]] = {
     **dict.fromkeys(
         ("combine", "piecewise", "mix", "sample", "collect", "judge", "evaluate", "redteam", "accuracy"), ()
     ),
-    **dict.fromkeys(("ghost_attention", "consistency"), ()),
+    **dict.fromkeys(("ghost_attention", "consistency", "overoptimization"), ()),
     "sft": _IMITATION,
     "reject": _IMITATION,
     "distill": _IMITATION,
@@ -68,6 +68,7 @@ _OF_REWARD: Final[Names] = (
     *("accuracy", "accuracy_low", "accuracy_high", "log_loss", "ece"),
     *(f"safety.{name}" for name in ("auc", "unsafe_precision", "unsafe_recall", "platt_slope", "platt_bias")),
 )
+_CHANGE: Final[Names] = ("before", "after", "difference")
 _OF_DEMONSTRATIONS: Final[Names] = (
     *("refusals", "partial"),
     *(f"words.{text}.{name}" for text in ("prompt", "response") for name in ("median", "p95", "max")),
@@ -107,6 +108,8 @@ def logged_by(step: PlannedStep) -> frozenset[str] | None:
     if step.kind not in LOGGED:
         return None
     names = {*LOGGED[step.kind], *_SUMMARY.get(step.kind, ())}
+    if step.kind == "distill":
+        names = _distilled(step, names)
     if step.kind == "redteam":
         names |= {f"policies.{link.name}.{rate}" for link in step.parents["policies"] for rate in _OF_ATTACKED}
     if step.kind == "consistency":
@@ -122,6 +125,17 @@ def logged_by(step: PlannedStep) -> frozenset[str] | None:
     else:
         names -= {name for name in names if name.startswith("validation.")}
     return frozenset(names | ({"iteration"} if LOGGED[step.kind] else set()))
+
+
+def _distilled(step: PlannedStep, names: set[str]) -> set[str]:
+    """Of what is measured on prompts that a step may not have."""
+    sets = ("distilled", "asked_again", *(name for name in ("held_out",) if step.parents[name]))
+    found = names | {f"safety.{name}.{one}" for name in sets for one in _CHANGE}
+    if step.parents["borderline"]:
+        found |= {f"false_refusals.{one}" for one in _CHANGE}
+    if getattr(step.config, "how", None) == "kl":
+        found = found - {"mean_token_accuracy"} | {"top_token_agreement"}
+    return found
 
 
 def _of_several(reward: PlannedStep) -> bool:

@@ -29,6 +29,7 @@ from accord.store.artifacts import Store
 from accord.store.lock import lock
 from accord.sweep.grid import Axis, PlannedRun, check_axes, check_name, check_seeds, parse_seeds, plan_runs, seed_of
 from accord.sweep.measure import Metric, Reading, choose, depends_on, read
+from accord.sweep.spent import spent
 from accord.sweep.summary import Outcome, as_json, rows_of, verdict
 
 FILE = "sweep.json"
@@ -136,10 +137,10 @@ def run_sweep(sweep: Sweep, store: Store, bring: Bring, *, retry: bool = False, 
             for number, run in enumerate(sweep.runs, start=1):
                 head = f"run {number} of {len(sweep.runs)}: {run.label}"
                 outcomes[run.name] = _make(run, outcomes, sweep.metric, store, bring, head, say)
-                _write(folder, content(sweep, outcomes))
+                _write(folder, {**content(sweep, outcomes), "cost": spent(sweep.runs, store)})
         except (Interrupted, KeyboardInterrupt):
             outcomes[run.name] = Outcome("interrupted")
-            _write(folder, content(sweep, outcomes))
+            _write(folder, {**content(sweep, outcomes), "cost": spent(sweep.runs, store)})
             raise
         finally:
             if (folder / FILE).exists():

@@ -87,6 +87,7 @@ def test_sizes_and_learning_rates_are_the_recipes() -> None:
                 "decay": "constant",
             },
         ),
+        ("llama2-34b", {"kl_coef": 0.005, "num_epochs": 1, "num_minibatches": 8, "score_normalisation": "batch"}),
     ],
 )
 def test_numbers_of_the_papers(name: str, numbers: dict[str, object]) -> None:

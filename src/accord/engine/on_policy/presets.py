@@ -14,10 +14,10 @@ Where a paper and its code differ, or a value is nobody's but ours, the preset s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-PresetName = Literal["ziegler", "stiennon", "instructgpt", "ppo-max", "llama2"]
+PresetName = Literal["ziegler", "stiennon", "instructgpt", "ppo-max", "llama2", "llama2-34b"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,8 @@ _PPO_MAX = Preset(
 # Touvron et al. 2023 (Llama 2), arXiv:2307.09288, section 3.2.3: scores whitened over the batch, one optimizer step for
 # each of 8 minibatches (64 of 512), beta 0.01 (7B and 13B; 0.005 for 34B and 70B), AdamW (0.9, 0.95), epsilon 1e-5,
 # weight decay 0.1, gradient norm 1, a constant learning rate. Whitening is of the logit of a probability there, which
-# is what a reward model's score is here.
+# is what a reward model's score is here. The coefficient goes by the size of the model, which a recipe's keys do not
+# know: so there are two presets, and whoever writes the recipe picks one.
 _LLAMA2 = Preset(
     method={
         "num_epochs": 1,
@@ -163,12 +164,15 @@ _LLAMA2 = Preset(
     },
 )
 
+_LLAMA2_34B = replace(_LLAMA2, switched_on={"kl_coef": 0.005})  # for 34 billion parameters and more
+
 PRESETS: Final[Mapping[PresetName, Preset]] = {
     "ziegler": _ZIEGLER,
     "stiennon": _STIENNON,
     "instructgpt": _INSTRUCTGPT,
     "ppo-max": _PPO_MAX,
     "llama2": _LLAMA2,
+    "llama2-34b": _LLAMA2_34B,
 }
 
 # A key that the recipe gives in place of one of the preset's.

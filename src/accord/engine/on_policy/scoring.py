@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from accord.algorithms.kl import token_kl
 from accord.algorithms.shaping import Moments, normalise, shape_truncated
-from accord.algorithms.statistics import distinct_n
+from accord.algorithms.statistics import distinct_n, pearson
 from accord.engine.learner import Learner
 from accord.engine.on_policy.config import RolloutConfig
 from accord.engine.on_policy.methods import POLICY, Reports, Scored
@@ -110,7 +111,7 @@ def metrics_of(scored: Scored, reports: Reports) -> dict[str, float]:
     arithmetic; it and the entropy are means over response tokens. `response/own_score` is the share of the responses
     whose own score is trained on; the others share one (`truncation_score`), or are masked. Perplexities are of all
     response tokens, under the policy that sampled them and under the reference (Zheng et al. 2023, arXiv:2307.04964,
-    watch the former).
+    watch the former). `response/score_length` is the correlation of score and tokens over the iteration's responses.
     """
     rollout, mask = scored.rollout, scored.mask
     difference = (scored.logprobs - scored.sampler_logprobs)[mask]
@@ -132,6 +133,9 @@ def metrics_of(scored: Scored, reports: Reports) -> dict[str, float]:
         "sampler/mean_ratio": float(difference.exp().mean()),
         "policy/num_updates": float(len(of_policy)),
     }
+    follows = pearson(scored.scores.double().numpy(), rollout.num_tokens)
+    if math.isfinite(follows):  # neither all scores nor all lengths are equal
+        row["response/score_length"] = follows
     if scored.spread is not None:
         row["spread/reward"] = scored.spread
     if of_policy:

@@ -1,0 +1,69 @@
+"""What `distill` will do, if every prompt is asked again and every response is kept. Not a step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from accord.data.preprompts import load_preprompts
+
+if TYPE_CHECKING:
+    from accord.engine.sizes import Sizes
+    from accord.engine.workload import Passes, Work
+
+
+def work_of(config: Any, sizes: Sizes) -> Work:
+    """Raises UserError for prompts that will not do, where all of them are known."""
+    from accord.engine.distillation import TEACHER_TOKENS
+    from accord.engine.examples import Limits
+    from accord.engine.imitation import training_trees
+    from accord.engine.workload import Phase, Work, imitation, passes, rollout_trees, sampling, scoring
+    from accord.steps import distilling
+    from accord.text.batching import micro_batches
+
+    preprompts, records = load_preprompts(config.templates), sizes.records("prompts", "prompts")
+    if records.complete:
+        distilling.wanted(config, preprompts, records.sample, sizes.label)
+    taken = [one for one in records.sample if one.is_safety or not config.only_adversarial] or list(records.sample)
+    total = max(round(records.total * len(taken) / max(len(records.sample), 1)) - config.skip_prompts, 0)
+    scale = min(total, config.num_prompts or total) / max(len(taken), 1)
+    longer = distilling.with_preprompts(config, preprompts, sizes.template, taken, sizes.seed)
+    again = [list(of_context.values()) for of_context in longer.values() if of_context]
+    looked_at = [(taken, scale)] + [
+        (list(one.sample), one.scale)
+        for name in ("held_out", "borderline")
+        if sizes.parts(name) and (one := sizes.records(name, "prompts")).sample
+    ]
+
+    lengths, asked = sizes.responses("start", config.max_response_tokens), sizes.asked("reward")
+    sampled: list[Passes] = []
+    scored: list[Passes] = []
+    cache = 0
+    rounds = [(taken, 1, scale), *((prompts, config.num_samples, scale) for prompts in again)]
+    for prompts, num, count in [*rounds, *((some, 1, 2 * of_one) for some, of_one in looked_at)]:  # before and after
+        own, whole = rollout_trees(sizes.template, prompts, num, lengths)
+        found, places = sampling(own, sizes.dimensions, count)
+        sampled, cache = [*sampled, *found], max(cache, places)
+        scored += scoring(sizes.template, whole, count * len(asked))
+    if config.how == "kl":
+        taught = [tree for prompts in again for tree in rollout_trees(sizes.template, prompts, 1, lengths)[0]]
+        batches = (micro.batch for micro in micro_batches(taught, sizes.template.pad_id, TEACHER_TOKENS))
+        sampled += passes("forward", batches, scale / len(again))
+
+    trees, _ = rollout_trees(sizes.template, taken, 1, lengths)
+    num_examples = scale * len(trees)
+    if sizes.parts("demonstrations"):
+        demonstrations, where = sizes.records("demonstrations", "demonstrations"), f"{sizes.label}.demonstrations"
+        limits = Limits() if demonstrations.complete else Limits(max_unusable=1.0)
+        more, _ = training_trees(sizes.template, demonstrations.sample, limits, config, sizes.dimensions.context, where)
+        share = config.demonstrations_share
+        num = demonstrations.scale * len(more)
+        trees = [*trees, *more]
+        num_examples += num if share is None else min(num, num_examples * share / (1 - share))
+    phase, trained = imitation(sizes, config, trees, num_examples / len(trees), joint_tokens=config.max_tokens)
+    return Work(
+        [Phase(sampled, frozen=[sizes.policy], cache=cache), Phase(scored, frozen=asked), phase],
+        loaded=[*[sizes.policy] * 4, *asked, *asked, *asked],
+        saved=[sizes.policy],
+        checkpointed=trained,
+        lengths=lengths,
+    )
