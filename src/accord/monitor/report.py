@@ -42,6 +42,7 @@ OPINIONS: Final = (
     "redteam",
     "consistency",
     "distill",
+    "ghost_attention",
 )  # kinds whose alarms are of what came out, and in no metrics
 TONES: Final = {"good": "It worked", "mixed": "Look closer", "bad": "It did not work", "unknown": "Not evaluated"}
 
