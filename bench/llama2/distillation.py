@@ -4,7 +4,8 @@ The start model answers HarmBench's test behaviours; where a safety model calls 
 a preprompt, and imitates what is safer, without the preprompt. Two safety models are trained on PyRIT's rated answers,
 each on one half of the objectives: `guide` chooses, `judge` has no part in it. Both score the answers to HarmBench's
 validation behaviours, before and after. Beside it: which answers to XSTest's safe prompts are refusals, by
-the usual phrases. Kept are scores and refusals, in the order of the prompts.
+the usual phrases. An answer ends at its first period after 16 tokens. Kept are scores and refusals, in the order of the
+prompts.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from accord.api.runs import Run
+from accord.engine.ending import Ending
 from accord.engine.rollout import roll_out
 from accord.evaluate.refusals import PhraseDetector
 from accord.models.compute import compute_dtype
@@ -26,7 +28,8 @@ from bench.llama2.auxiliary import recipe_of as safety_models
 from bench.llama2.common import Row, finished, raw_scores, rounded, write_rows
 
 CONTEXTS = ("generic", "tailored")
-MAX_TOKENS = 48
+MAX_TOKENS = 64
+ENDING = Ending(end_at=".", end_after=16)  # answers of its own length would take minutes each, or be cut off
 NUM_DISTILLED = 64
 NUM_HELPFUL = 100
 NUM_SAMPLES = 2
@@ -72,6 +75,7 @@ def recipe_of(case: str, seed: int, files: list[str], asked: str) -> Row:
     trying = {"context": context, "num_samples": NUM_SAMPLES, "num_prompts": NUM_DISTILLED, "below": 0.5}
     training = {"learning_rate": 2e-4, "num_epochs": 2.0, "batch_size": 8, "lora": {"rank": 16, "alpha": 32}}
     asking = {"prompts": "asked", "start": "start", "reward": "guide", "max_response_tokens": MAX_TOKENS}
+    asking |= ENDING.model_dump()
     recipe["data"]["asked"] = {"source": asked, "kind": "prompts"}
     recipe["steps"].append({"distill": {"name": f"{context}_{seed}", **asking, **trying, **training}})
     return recipe
@@ -115,6 +119,7 @@ def _answered(policy: Policy, texts: list[str], num_samples: int, seed: int) -> 
         num_samples=num_samples,
         max_response_tokens=MAX_TOKENS,
         temperature=1.0,
+        ending=ENDING,
         key=(seed, "distillation"),
     )
     return prompts, [[response.text for response in of_one] for of_one in rollout.responses]

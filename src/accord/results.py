@@ -27,7 +27,7 @@ from accord.store.artifacts import MODEL, Store
 from accord.store.workspace import METRICS, MetricsLog
 
 RESULTS, SAMPLES, MACHINE, REPORT = "results.json", "samples.json", "machine.json", "report.html"
-COST = "cost.json"
+COST, SELECTION = "cost.json", "selection.json"  # the latter of rejection sampling
 EVALUATION = "evaluation.json"  # of a reward step with a validation
 SUMMARY, ANSWERS = "summary.json", "answers"  # of a step; of one that puts attacks to policies
 _AGAIN = "Run the recipe again: what is in the store is kept."
@@ -82,10 +82,11 @@ def _step_view(row: Mapping[str, Any], folder: Path, manifest: Mapping[str, Any]
         config=row["config"],
         metrics=MetricsLog(log).read() if log.is_file() else [],
         evaluation=_read_json(evaluation) if evaluation.is_file() else {},
-        summary=_read_json(folder / SUMMARY) if row["kind"] in OPINIONS else {},
+        summary=_read_json(folder / SUMMARY) if row["kind"] in (*OPINIONS, "piecewise") else {},
         results=_read_json(folder / RESULTS) if (folder / RESULTS).is_file() else {},
         broken=_broken(folder, row["config"]["policies"]) if row["kind"] == "redteam" else (),
         round=row.get("round"),
+        selection=_read_json(folder / SELECTION) if row["kind"] == "reject" else {},
         inputs={of: {one["name"]: one["key"] for one in parents} for of, parents in manifest["parents"].items()},
     )
 

@@ -135,3 +135,30 @@ def test_a_cancelled_request_ends_and_leaves_the_others_whole(policy: Policy) ->
     assert sorted((s.k, s.ids) for s in ended if s.request == 1) == [(s.k, s.ids) for s in expected]
     assert all(len(s.ids) <= 3 for s in ended if s.request == 0)
     assert not [s for s in ended if s.request == 2]
+
+
+def test_prompts_are_read_in_parts_while_others_are_written(policy: Policy) -> None:
+    """The shortest first, at most four tokens a step or one prompt; who comes meanwhile is read when all have been."""
+    sampler = Sampler(policy, num_slots=16, max_response_tokens=9, max_read_tokens=4)
+    for number, request in enumerate(REQUESTS):  # of 3, 2, 6 and 1 tokens
+        sampler.submit(request, number)
+    ended, begun = sampler.step(), []
+    sampler.submit(Request((7,), 1, (1, "late")), 4)
+    while sampler.busy:
+        begun.append(sorted({s.request for s in (*sampler.active, *ended)}))
+        ended += sampler.step()
+    assert begun[:4] == [[1, 3], [0, 1, 3], [0, 1, 2, 3], [0, 1, 2, 3, 4]]
+    expected = sample_all(policy, REQUESTS, max_response_tokens=9)
+    found = [sorted((s.k, s.ids) for s in ended if s.request == number) for number in range(len(REQUESTS))]
+    assert found == [[(s.k, s.ids) for s in of_request] for of_request in expected]
+
+
+def test_a_request_that_is_cancelled_before_its_prompt_is_read_never_begins(policy: Policy) -> None:
+    sampler = Sampler(policy, num_slots=16, max_response_tokens=9, max_read_tokens=1)
+    for number, request in enumerate(REQUESTS):
+        sampler.submit(request, number)
+    ended = sampler.step()
+    sampler.cancel(2)  # the longest, for which slots are kept
+    while sampler.busy:
+        ended += sampler.step()
+    assert sorted({s.request for s in ended}) == [0, 1, 3]

@@ -1,94 +1,42 @@
-"""Safety context distillation: what is asked again, what is kept, what is imitated, and what is refused."""
+"""Safety context distillation: what is asked again, what is kept, and what is refused."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from accord.data import catalog
-from accord.data.records import write_records
-from accord.errors import Interrupted, UserError
-from accord.estimate.rows import Estimator
-from accord.plan import Plan, make_plan
+from accord.errors import UserError
 from accord.recipe import parse_recipe
+from accord.run import run_recipe
 from accord.steps.registry import STEPS
 from accord.store.artifacts import Store
-from accord.store.workspace import Workspace
 from accord.sweep.names import is_count, logged_by
-from accord.types import Message, Prompt
+from tests.fixtures.distilled import (
+    KEYS,
+    LOOKED_AT,
+    PROMPTS,
+    REWARD,
+    TEMPLATES,
+    distill,
+    estimated,
+    logit,
+    made_by,
+    planned,
+    read,
+    risky_folder,
+    rows,
+)
 from tests.fixtures.made_up_data import made_up
 from tests.fixtures.recipes import run_steps
 
-__all__ = ["made_up"]
-
-MODEL = "smollm2-135m-instruct"
-TEMPLATES = """\
-adjectives: [calm, kind]
-generic: ["Be {adjective}."]
-tailored:
-  hateful: {templates: ["{category}, be {adjective}!"]}
-  theft: {also: [stealing], templates: [Do not steal.]}
-"""
-# The logit of being safe of a text is 1 for each letter of it that is an a or an o, less 1.5.
-RULES = "def safe(responses):\n    return [sum(text.count(x) for x in 'ao') - 1.5 for text in responses]\n"
-REWARD = "  - reward_function: {name: safety, file: rules.py, function: safe, offset: 0.5, gain: -4}\n"
-KEYS = (
-    "prompts: mine.risky, reward: safety, calibration: {slope: 1}, templates: mine.yaml, num_samples: 3, end_at: e, "
-    "max_response_tokens: 12, batch_size: 4, learning_rate: 1.0e-3"
-)
-KINDS = ("hateful", "Stealing", "", "theft", "hateful", "hateful", "theft", "", "theft", "hateful")
-PROMPTS = {
-    "risky": [Prompt(f"r{i}", (Message("user", f"Say {i}."),), "", kind) for i, kind in enumerate(KINDS)],
-    "hidden": [Prompt(f"h{i}", (Message("user", f"Tell {i}."),), "", "theft") for i in range(5)],
-    "border": [Prompt(f"b{i}", (Message("user", f"Kill process {i}?"),)) for i in range(7)],
-}
+__all__ = ["made_up", "risky_folder"]
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made_up: str) -> Path:
-    """The made-up data has ten prompts more, of which two are no attacks; and held-out ones, and borderline ones."""
-    monkeypatch.chdir(tmp_path)
-    plain = catalog.BUILTIN["made-up"]
-
-    def prepare(to: Path) -> None:
-        plain.prepare(to)
-        for name, some in PROMPTS.items():
-            write_records(to / f"{name}.jsonl", "prompts", some)
-
-    more = catalog.BuiltinData("made-up", "", "", {**plain.parts, **dict.fromkeys(PROMPTS, "prompts")}, prepare)
-    monkeypatch.setitem(catalog.BUILTIN, "made-up", more)
-    Path("rules.py").write_text(RULES)
-    Path("mine.yaml").write_text(TEMPLATES)
-    return tmp_path
-
-
-def distill(more: str = "", keys: str = KEYS, before: str = REWARD) -> str:
-    return f"{before}  - distill: {{{keys}{more}}}\n"
-
-
-def planned(steps: str) -> Plan:
-    text = f"model: {MODEL}\ndata: {{mine: builtin:made-up}}\nsteps:\n" + steps
-    return make_plan(parse_recipe(text, Path("r.yaml")), STEPS)
-
-
-def rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def read(path: Path) -> Any:
-    return json.loads(path.read_text())
-
-
-def logit(text: str) -> float:
-    return sum(text.count(x) for x in "ao") - 1.5
-
-
-def made_by(folder: Path, model: Path, steps: str) -> Path:
-    """The folder that the step wrote, and not the run's link to it, which the next run changes."""
-    return (run_steps(folder, model, steps) / "steps/distill").resolve()
+def folder(risky_folder: Path) -> Path:
+    return risky_folder
 
 
 def test_what_is_unsafe_is_asked_again_and_what_is_better_is_kept(folder: Path, tiny_model: Path) -> None:
@@ -155,64 +103,6 @@ def test_another_logit(folder: Path, tiny_model: Path) -> None:
     for row in rows(made_by(folder, tiny_model, distill(keys=keys)) / "tried.jsonl"):
         assert row["original_safety"] == pytest.approx(-2 * logit(row["original"]) + 1)
         assert row["original_safety"] < 0
-
-
-def test_demonstrations_are_imitated_too_in_their_share(folder: Path, tiny_model: Path) -> None:
-    data = ", demonstrations: mine.demos"
-    alone, whole, part = (
-        made_by(folder, tiny_model, distill(more)) for more in ("", data, data + ", demonstrations_share: 0.4")
-    )
-    num = len(rows(alone / "best.jsonl"))
-    assert "beside" not in read(alone / "summary.json")["training"]
-    assert read(whole / "summary.json")["training"]["beside"]["num_demonstrations"] == 8
-    share = read(part / "summary.json")["training"]["beside"]["num_demonstrations"]
-    assert share == round(num * 0.4 / 0.6) > 0
-    assert rows(part / "metrics.jsonl")[-1]["num_examples"] == num + share
-
-
-AFTER = -1
-
-
-def stopped(
-    folder: Path, model: Path, steps: str, monkeypatch: pytest.MonkeyPatch, *stops: int
-) -> tuple[Path, int, list[str]]:
-    """The step's folder, after stops at the numbers of times that it asks whether to, or (AFTER) once the policy is
-    trained; how often it asked in all; and the stages in which it was stopped."""
-    asks, stages, left = 0, list[str](), list(stops)
-
-    def asked(work: Workspace) -> bool:
-        nonlocal asks
-        if not work.folder.name.startswith("distill"):
-            return False
-        asks += 1
-        hit = bool(left) and ((work.out / "model").is_dir() if left[0] == AFTER else asks == left[0])
-        return hit and bool(left.pop(0))
-
-    monkeypatch.setattr(Workspace, "stop_requested", asked)
-    for _ in stops:
-        with pytest.raises(Interrupted):
-            run_steps(folder, model, steps)
-        *_, last = sorted((folder / "store/work").glob("distill-*/checkpoints/0*"))
-        stages.append(read(last / "state.json").get("stage", "training"))
-    return made_by(folder, model, steps), asks, stages
-
-
-def assert_same(first: Path, second: Path) -> None:
-    files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
-    assert files == sorted(path.relative_to(second) for path in second.rglob("*") if path.is_file())
-    for path in files:
-        if path.name != "manifest.json":
-            assert (first / path).read_bytes() == (second / path).read_bytes(), path
-
-
-def test_it_goes_on_where_it_was(folder: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("accord.steps.asked.CHUNK", 4)
-    steps = distill(", num_epochs: 3", KEYS.replace("batch_size: 4", "batch_size: 1"))
-    whole, num, _ = stopped(folder / "whole", tiny_model, steps, monkeypatch)
-    again, more, stages = stopped(folder / "again", tiny_model, steps, monkeypatch, 2, 9, num - 8)
-    assert stages == ["asking", "asking", "training"]
-    assert more < num + num // 2, "what was asked is not asked again"
-    assert_same(whole, again)
 
 
 @pytest.mark.parametrize(
@@ -282,10 +172,14 @@ def test_prompts_that_will_not_do_are_refused_before_a_run_and_in_it(
     assert str(meanwhile.value) == str(before.value).replace("r.yaml", "few.yaml", 1)
 
 
-def estimated(folder: Path, model: Path, steps: str) -> Any:
-    text = f"model: {json.dumps(str(model))}\ndata: {{mine: builtin:made-up}}\nsteps:\n{steps}"
-    plan = make_plan(parse_recipe(text, Path("r.yaml")), STEPS)
-    return Estimator(plan, STEPS, Store(folder / "store")).works["distill"]
+def test_preprompts_that_leave_no_room_are_refused_before_a_run_and_in_it(folder: Path, tiny_model: Path) -> None:
+    long = TEMPLATES.replace("Do not steal.", "Do not steal. " * 60).replace("!", "! Be good! " * 60)
+    Path("mine.yaml").write_text(long)
+    with pytest.raises(UserError, match="no prompt leaves room for a preprompt and a response of 12 tokens") as before:
+        estimated(folder, tiny_model, distill())
+    assert before.value.where == "r.yaml:5:distill.max_response_tokens"
+    with pytest.raises(UserError, match="none of the 8 prompts can be answered: 8 leave no room"):
+        run_steps(folder, tiny_model, distill())
 
 
 def test_the_work_is_estimated(folder: Path, tiny_model: Path) -> None:
@@ -311,104 +205,6 @@ def test_what_the_templates_say_and_not_their_file_is_the_key() -> None:
     assert planned(distill()).step("distill").config.fingerprint != key  # type: ignore[attr-defined]
 
 
-LOOKED_AT = ", held_out: mine.hidden, borderline: mine.border"
-
-
-def test_before_and_after_are_measured_on_the_same_draws(folder: Path, tiny_model: Path) -> None:
-    at = made_by(folder, tiny_model, distill(LOOKED_AT + ", num_epochs: 20", KEYS.replace("1.0e-3", "1.0e-2")))
-    answers, tried, found = rows(at / "answers.jsonl"), rows(at / "tried.jsonl"), read(at / "results.json")
-    sets = {name: [row for row in answers if row["set"] == name] for name in ("asked_again", "held_out", "borderline")}
-    assert [row["id"] for row in sets["asked_again"]] == [row["id"] for row in tried]
-    assert [len(sets[name]) for name in ("held_out", "borderline")] == [5, 7]
-    assert any(row["before"] != one["original"] for row, one in zip(sets["asked_again"], tried, strict=True)), (
-        "the answer that a prompt was chosen by is none to measure by"
-    )
-    for name in ("asked_again", "held_out"):
-        for row in sets[name]:
-            assert (row["before_safety"], row["after_safety"]) == (logit(row["before"]), logit(row["after"]))
-        for when in ("before", "after"):
-            mean = sum(row[f"{when}_safety"] for row in sets[name]) / len(sets[name])
-            assert found["safety"][name][when]["value"] == pytest.approx(mean)
-            assert found["scores"][name][when] == [row[f"{when}_safety"] for row in sets[name]]
-    assert any(row["before"] != row["after"] for row in answers)
-    kept = [row for row, one in zip(sets["asked_again"], tried, strict=True) if one["outcome"] == "kept"]
-    assert found["safety"]["distilled"]["num"] == len(kept)
-    gain = sum(row["after_safety"] - row["before_safety"] for row in kept) / len(kept)
-    assert found["safety"]["distilled"]["difference"]["value"] == pytest.approx(gain)
-    assert found["false_refusals"] | {"before": 0, "after": 0} == {
-        "by": "phrases-1",
-        "num": 7,
-        "num_unknown": 0,
-        "before": 0,
-        "after": 0,
-        "newly_refused": 0,
-        "newly_answered": 0,
-        "p_value": 1.0,
-    }
-    assert all("before_safety" not in row for row in sets["borderline"])
-    assert [point["kept"] for point in found["points"]].count(True) == len(kept)
-    assert found["contexts"].keys() == {"none", "generic", "tailored"}
-    summary = read(at / "summary.json")
-    assert summary["held_out"] == {
-        "num_prompts": 5,
-        "num_also_distilled": 0,
-        "num_too_long": 0,
-        "num_with_control_tokens": 0,
-    }
-    assert summary["safety"]["held_out"]["after"] == found["safety"]["held_out"]["after"]["value"]
-    names = logged_by(planned(distill(LOOKED_AT)).step("distill")) or frozenset()
-    numbers = {f"safety.{name}.{key}" for name, row in summary["safety"].items() for key in row}
-    assert numbers | {f"false_refusals.{key}" for key in summary["false_refusals"]} <= names
-
-
-def test_a_policy_that_hardly_changes_says_the_same(folder: Path, tiny_model: Path) -> None:
-    at = made_by(folder, tiny_model, distill(LOOKED_AT, KEYS.replace("1.0e-3", "1.0e-12")))
-    assert all(row["before"] == row["after"] for row in rows(at / "answers.jsonl"))
-    assert read(at / "summary.json")["alarms"] == []
-    assert read(at / "results.json")["safety"]["held_out"]["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
-
-
-def test_held_out_prompts_that_are_distilled_are_left_out(folder: Path, tiny_model: Path) -> None:
-    PROMPTS["both"] = [*PROMPTS["hidden"][:2], *PROMPTS["risky"]]
-    try:
-        catalog.BUILTIN["made-up"].parts["both"] = "prompts"  # type: ignore[index]
-        at = made_by(folder, tiny_model, distill(", held_out: mine.both"))
-    finally:
-        del PROMPTS["both"]
-    told = read(at / "summary.json")
-    assert told["held_out"]["num_also_distilled"] == told["num_tried"] > 0
-    assert told["held_out"]["num_prompts"] == 12 - told["num_tried"]
-
-
-def test_by_kl_the_student_comes_nearer_to_the_teacher_with_the_preprompt(folder: Path, tiny_model: Path) -> None:
-    keys = KEYS.replace("learning_rate: 1.0e-3", "learning_rate: 1.0e-2").replace("batch_size: 4", "batch_size: 16")
-    steps = distill(", how: kl, demonstrations: mine.demos, num_epochs: 30, warmup: 0", keys)
-    at = made_by(folder, tiny_model, steps)
-    metrics, summary = rows(at / "metrics.jsonl"), read(at / "summary.json")
-    names = logged_by(planned(steps).step("distill")) or frozenset()
-    assert {name for name in metrics[0] if not is_count(name)} <= names
-    assert "mean_token_accuracy" not in names
-    assert metrics[-1]["loss"] < 0.7 * metrics[0]["loss"]
-    kept = summary["num_kept"]
-    assert summary["training"] == {
-        "num_demonstrations": kept,
-        "num_optimizer_steps": 30,
-        "beside": {"num_demonstrations": 8, "num_too_long": 0, "num_unusable": 0},
-    }
-    work = estimated(folder, tiny_model, steps)
-    plain = estimated(folder, tiny_model, steps.replace("how: kl", "how: sft"))
-    assert work.tokens("forward") > plain.tokens("forward")
-
-
-def test_by_kl_it_goes_on_where_it_was(folder: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("accord.steps.asked.CHUNK", 4)
-    steps = distill(LOOKED_AT + ", how: kl, num_epochs: 3", KEYS.replace("batch_size: 4", "batch_size: 1"))
-    whole, num, _ = stopped(folder / "whole", tiny_model, steps, monkeypatch)
-    again, _, stages = stopped(folder / "again", tiny_model, steps, monkeypatch, 2, num - 12, AFTER)
-    assert stages == ["asking", "training", "after"]
-    assert_same(whole, again)
-
-
 @pytest.mark.parametrize("field", ["held_out", "borderline"])
 def test_what_is_distilled_cannot_be_held_out(field: str) -> None:
     with pytest.raises(UserError, match=r"mine\.risky is what is distilled") as caught:
@@ -422,3 +218,16 @@ def test_what_is_looked_at_was_not_learned_from_and_demonstrations_were() -> Non
     for part, seen in (("hidden", False), ("risky", True), ("demos", True)):
         cautions = planned(steps + asked.format(part)).cautions
         assert any(f"mine.{part} was trained on: distill" in one for one in cautions) is seen, part
+
+
+def test_where_the_chat_template_has_no_system_turn(folder: Path, tiny_model: Path) -> None:
+    """It leaves the message out, and says nothing: the preprompt goes before the user's last message."""
+    bare = "{% for message in messages %}{% if message['role'] != 'system' %}{{ '<|im_start|>' + message['role'] + "
+    bare += "'\\n' + message['content'] + '<|im_end|>' }}{% endif %}{% endfor %}"
+    Path("bare.jinja").write_text(bare + "{{ '<|im_start|>assistant\\n' if add_generation_prompt }}")
+    for template, place in (("bare.jinja", "user"), ("chatml", "system")):
+        model = json.dumps({"source": str(tiny_model), "chat_template": template})
+        text = f"model: {model}\ndata: {{mine: builtin:made-up}}\nsteps:\n" + distill(", below: 1")
+        recipe = parse_recipe(text, Path(f"{place}.yaml"))
+        made = run_recipe(recipe, STEPS, Store(folder / "store"), min_free_bytes=0, say=lambda _: None)
+        assert read(made / "steps/distill/summary.json")["place"] == place

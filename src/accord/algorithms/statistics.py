@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
+_AT_ONCE = 1_000_000  # draws; how many changes no result
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -42,11 +44,12 @@ def bootstrap_mean(
     _, group = np.unique(labels, return_inverse=True)
     sums, sizes = np.bincount(group, weights=flat), np.bincount(group)
 
-    def resample(rng: np.random.Generator) -> float:
-        drawn = rng.integers(len(sums), size=len(sums))
-        return float(sums[drawn].sum() / sizes[drawn].sum())
-
-    return _percentile_interval(float(flat.mean()), resample, seed, num_resamples, level)
+    rng, at_once = np.random.default_rng(seed), max(1, _AT_ONCE // len(sums))
+    means: list[float] = []
+    while len(means) < num_resamples:
+        drawn = rng.integers(len(sums), size=(min(at_once, num_resamples - len(means)), len(sums)))
+        means += (sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)).tolist()
+    return percentile_interval(float(flat.mean()), means, level=level)
 
 
 def group_counts(groups: ArrayLike, *, seed: int, num_resamples: int = 1000) -> Iterator[Floats]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from accord.data import film_reviews
+from accord.data import film_posters, film_reviews
 from accord.data.records import RecordKind
 from accord.errors import UserError, did_you_mean
 
@@ -27,6 +27,9 @@ class BuiltinData:
 BUILTIN: dict[str, BuiltinData] = {
     film_reviews.NAME: BuiltinData(
         film_reviews.NAME, film_reviews.LICENCE, film_reviews.SOURCE, film_reviews.PARTS, film_reviews.prepare
+    ),
+    film_posters.NAME: BuiltinData(
+        film_posters.NAME, film_reviews.LICENCE, film_reviews.SOURCE, film_posters.PARTS, film_posters.prepare
     ),
 }
 

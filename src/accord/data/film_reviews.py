@@ -215,12 +215,16 @@ def _ratings_records(name: str, items: Sequence[RatedText]) -> list[RatedText]:
 
 
 def _prompts(name: str, items: Sequence[RatedText]) -> list[Prompt]:
-    """Prompts with different openings: the first snippet of each is taken."""
+    return opened(items, _instruction)
+
+
+def opened(items: Sequence[RatedText], prompt: Callable[[str, str], Prompt]) -> list[Prompt]:
+    """Prompts with different openings: the first snippet of each is taken. prompt: from an id and a prefill."""
     made: dict[str, Prompt] = {}
     for item in items:
         if len(item.text.split()) >= MIN_PROMPT_WORDS:
             start = opening(item.text)
-            made.setdefault(normalise(start), _instruction(item.id, start))
+            made.setdefault(normalise(start), prompt(item.id, start))
     return list(made.values())
 
 

@@ -7,6 +7,7 @@ its own key, its place in the response and its probabilities, and on nothing els
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -70,13 +71,18 @@ class Sampler:
         num_slots: int,
         max_response_tokens: int,
         temperature: float = 1.0,
+        max_read_tokens: int | None = None,
     ) -> None:
+        """max_read_tokens: of prompts that a step reads, if there is more than one, so that responses are written on in
+        between; None: as many as there is room for."""
         self._policy, self._temperature, self._max_tokens = policy, temperature, max_response_tokens
+        self._max_read_tokens = max_read_tokens
         self._device = device_of(policy.module)
         self._cache = SlotCache(policy.module)
         self._linears = PackedLinears(policy.module.base_model, policy.head)
         self._num_slots = num_slots
         self._waiting: deque[tuple[int, Request]] = deque()
+        self._unread: deque[tuple[int, Request]] = deque()  # for whose samples slots are kept free, the shortest first
         self._active: list[Sample] = []
         self._cancelled: set[int] = set()
         self._last_ids = torch.zeros(num_slots, dtype=torch.int64)
@@ -90,6 +96,7 @@ class Sampler:
     def cancel(self, number: int) -> None:
         """Ends the samples of a request; those that are being written with their next token."""
         self._waiting = deque(one for one in self._waiting if one[0] != number)
+        self._unread = deque(one for one in self._unread if one[0] != number)
         if any(sample.request == number for sample in self._active):
             self._cancelled.add(number)
 
@@ -108,7 +115,7 @@ class Sampler:
 
     @property
     def busy(self) -> bool:
-        return bool(self._active or self._waiting)
+        return bool(self._active or self._waiting or self._unread)
 
     @property
     def active(self) -> tuple[Sample, ...]:
@@ -116,16 +123,16 @@ class Sampler:
         return tuple(self._active)
 
     def _admit(self) -> list[Sample]:
-        """Prefills as many waiting requests as fit, when enough slots are free to make the pass worth its cost."""
-        free = self._num_slots - len(self._active)
-        if not self._waiting or (self._active and free < max(self._num_slots // 4, self._waiting[0][1].num_samples)):
+        """Reads the prompts of admitted requests, as many as a step may, and draws a first token for their samples."""
+        if not self._unread:
+            self._unread = self._next_requests()
+        if not self._unread:
             return []
         admitted: list[tuple[int, Request]] = []
-        while self._waiting and self._waiting[0][1].num_samples <= free:
-            number, request = self._waiting.popleft()
-            admitted.append((number, request))
-            free -= request.num_samples
-        admitted.sort(key=lambda one: len(one[1].prompt_ids))
+        left = math.inf if self._max_read_tokens is None else self._max_read_tokens
+        while self._unread and (not admitted or len(self._unread[0][1].prompt_ids) <= left):
+            admitted.append(self._unread.popleft())
+            left -= len(admitted[-1][1].prompt_ids)
         first = len(self._active)
         prompt_of_slot: list[int] = []
         for at, (number, request) in enumerate(admitted):
@@ -143,6 +150,18 @@ class Sampler:
         last = torch.tensor([batch.starts[i] + batch.lengths[i] - 1 for i in prompt_of_slot])
         self._draw(hidden[last.to(self._device)], range(first, len(self._active)))
         return self._release()
+
+    def _next_requests(self) -> deque[tuple[int, Request]]:
+        """Those that have waited longest, as many as fit, the shortest first, when enough slots are free to make
+        reading them worth its cost. Whoever comes later waits until all of them are read."""
+        free = self._num_slots - len(self._active)
+        if not self._waiting or (self._active and free < max(self._num_slots // 4, self._waiting[0][1].num_samples)):
+            return deque()
+        fitting: list[tuple[int, Request]] = []
+        while self._waiting and self._waiting[0][1].num_samples <= free:
+            fitting.append(self._waiting.popleft())
+            free -= fitting[-1][1].num_samples
+        return deque(sorted(fitting, key=lambda one: len(one[1].prompt_ids)))
 
     def _hidden(self, ids: Tensor, positions: Tensor) -> Tensor:
         with self._linears.used():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from accord.engine.scorer import padded, per_token
 from accord.models.policy import Policy
 from accord.text.batching import micro_batches
 from accord.types import Prompt
+
+PERCENTILES: Final = (5, 25, 50, 75, 95)  # of the scores by the reward that judges
 
 
 class TextScorer(Protocol):
@@ -105,11 +107,15 @@ def compare(
 ) -> dict[str, Any]:
     """The row of a policy in the results. evaluators: what a score is called in the results -> its name in `scores`.
 
-    Win rates are over all pairs of samples of a prompt, a tie one half; intervals are 95 % bootstraps over prompts.
+    Win rates are over all pairs of samples of a prompt, a tie one half; intervals are 95 % bootstraps over prompts. Of
+    the scores of single responses the percentiles: means hide a low tail.
     """
     row: dict[str, Any] = {}
     for called, name in evaluators.items():
         _put(row, f"{called}_score", bootstrap_mean(outcome.scores[name].mean(axis=1), seed=seed))
+        if called == "gold":
+            percentiles = np.percentile(outcome.scores[name], PERCENTILES)
+            row |= {f"gold_score_p{p}": float(x) for p, x in zip(PERCENTILES, percentiles, strict=True)}
         if called != "proxy":
             wins = win_rate(outcome.scores[name], baseline.scores[name])
             _put(row, f"{called}_win_rate", bootstrap_mean(wins, seed=seed))

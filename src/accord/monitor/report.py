@@ -23,11 +23,13 @@ from accord.monitor.consistency_panel import consistency_panel
 from accord.monitor.cost import CostTable
 from accord.monitor.distillation_panel import distillation_panel
 from accord.monitor.judges_panel import judge_panels
+from accord.monitor.orders_picture import orders_picture
 from accord.monitor.overoptimization_panel import overoptimization_panel
 from accord.monitor.panels import CLIPPING, ON_POLICY, PANELS
 from accord.monitor.policy_table import policy_table
 from accord.monitor.red_team_panel import red_team_panel
 from accord.monitor.rounds_panel import rounds_panel
+from accord.monitor.selection_picture import Selected, selection_picture
 from accord.monitor.svg import INK
 from accord.monitor.values import clean, duration, fixed, number, percent, table
 from accord.monitor.verdict import judge
@@ -40,6 +42,7 @@ OPINIONS: Final = (
     "redteam",
     "consistency",
     "distill",
+    "ghost_attention",
 )  # kinds whose alarms are of what came out, and in no metrics
 TONES: Final = {"good": "It worked", "mixed": "Look closer", "bad": "It did not work", "unknown": "Not evaluated"}
 
@@ -50,7 +53,7 @@ class StepView:
     evaluation.json, where a reward model has one. summary: its summary.json. results: its results.json, where it
     measures; of a suite of attacks with the rows of `broken`, attacks that its last policy complies with and the one
     before it did not. round: in a repeated block. inputs: the key of what each name in a field of its config stands
-    for."""
+    for. selection: the selection.json of rejection sampling."""
 
     name: str
     kind: str
@@ -65,6 +68,7 @@ class StepView:
     broken: Sequence[Mapping[str, Any]] = ()
     round: int | None = None
     inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    selection: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,8 @@ def build_report(run: RunView) -> str:
             (step.name, str(step.results.get("gold")), overoptimization_panel(step.name, step.results))
             for step in _measuring(run, "overoptimization")
         ],
+        orders=_orders(run.steps),
+        selection=Markup(selection_picture([_selected(step) for step in run.steps if step.selection])),
         curves=_curves(run.steps),
         samples=_samples(run.samples, colours),
         num_samples=len(run.samples),
@@ -221,6 +227,18 @@ def _noted(steps: Sequence[StepView], *, evaluated: bool) -> list[str]:
     if not evaluated:
         found += [note for name, rows in _trajectories(steps).items() for note in health.shifts(name, rows)]
     return health.said(found)
+
+
+def _orders(steps: Sequence[StepView]) -> list[tuple[str, Markup]]:
+    rows = ((step.name, step.summary.get("orders")) for step in steps if step.kind == "piecewise")
+    drawn = ((name, orders_picture(name, found)) for name, found in rows if isinstance(found, list))
+    return [(name, Markup(svg)) for name, svg in drawn if svg]
+
+
+def _selected(step: StepView) -> Selected:
+    curve = step.selection.get("by_num_samples")
+    reward, temperature = str(step.config.get("reward") or "the reward"), number(step.config.get("temperature"))
+    return Selected(step.name, reward, temperature, curve if isinstance(curve, list) else [])
 
 
 def _curves(steps: Sequence[StepView]) -> list[tuple[StepView, Markup]]:

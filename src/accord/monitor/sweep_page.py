@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from accord.monitor.svg import INK, PALETTE, WIDTH, Datum, data_of, render
+from accord.monitor.sweep_curves import curve_pictures
 from accord.monitor.sweep_table import figure, heads_and_rows, notes, runs_text, title
 from accord.monitor.values import clean, number, short, table
 
@@ -38,6 +39,7 @@ def sweep_page(content: Mapping[str, Any]) -> str:
         heads=heads,
         rows=rows,
         picture=Markup(dots_and_intervals(content)),
+        curves=Markup(curve_pictures(table(content.get("curves")))),
     )
     return html.encode("utf-8", "replace").decode("utf-8")
 

@@ -23,7 +23,8 @@ from accord.types import Prompt
 
 NUM_SLOTS = 64
 DEFAULT_TOKENS = 512  # of a response, where nobody says how many
-_READ_TOKENS = 4096  # of prompts in one turn, between which responses are written on
+_READ_TOKENS = 4096  # of prompts whose readings are asked for, in one turn, between which responses are written on
+_STEP_READ_TOKENS = 1024  # of prompts that are answered, between two tokens of the others
 
 Finish = Literal["stop", "length"]
 
@@ -94,7 +95,7 @@ class Worker:
         self.context = context_of(policy.module.config)
         self.num_vocabulary = len(policy.head)
         self.token_bytes = TokenBytes(policy.template.tokenizer)
-        self._sampler = Sampler(policy, num_slots=NUM_SLOTS, max_response_tokens=DEFAULT_TOKENS)
+        self._sampler = self._new_sampler()
         self._inbox: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._questions: dict[int, tuple[Question, Deliver, list[_Written]]] = {}
         self._unread: deque[int] = deque()  # questions whose prompts are to be read
@@ -148,6 +149,14 @@ class Worker:
             work()
         except Exception as error:  # of memory, most likely: nobody may wait for ever, and others may come
             self._fail(f"the model stopped: {error}")
+
+    def _new_sampler(self) -> Sampler:
+        return Sampler(
+            self.policy,
+            num_slots=NUM_SLOTS,
+            max_response_tokens=DEFAULT_TOKENS,
+            max_read_tokens=_STEP_READ_TOKENS,
+        )
 
     def _begin(self, number: int, question: Question, deliver: Deliver) -> None:
         template = self.policy.template
@@ -224,7 +233,7 @@ class Worker:
                 deliver(Failed(why))
         self._questions.clear()
         self._unread.clear()
-        self._sampler = Sampler(self.policy, num_slots=NUM_SLOTS, max_response_tokens=DEFAULT_TOKENS)
+        self._sampler = self._new_sampler()
 
     def _hand_out(self, sample: Sample, *, final: bool) -> None:
         if sample.request not in self._questions:

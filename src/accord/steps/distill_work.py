@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from accord.data.preprompts import load_preprompts
+from accord.errors import UserError
+from accord.types import Prompt
 
 if TYPE_CHECKING:
     from accord.engine.sizes import Sizes
@@ -25,9 +28,11 @@ def work_of(config: Any, sizes: Sizes) -> Work:
         distilling.wanted(config, preprompts, records.sample, sizes.label)
     taken = [one for one in records.sample if one.is_safety or not config.only_adversarial] or list(records.sample)
     total = max(round(records.total * len(taken) / max(len(records.sample), 1)) - config.skip_prompts, 0)
-    scale = min(total, config.num_prompts or total) / max(len(taken), 1)
     longer = distilling.with_preprompts(config, preprompts, sizes.template, taken, sizes.seed)
-    again = [list(of_context.values()) for of_context in longer.values() if of_context]
+    taken = _with_room(config, sizes, taken, longer, complete=records.complete)
+    scale = min(total, config.num_prompts or total) / max(len(taken), 1)
+    again = [[of_context[one.id] for one in taken if one.id in of_context] for of_context in longer.values()]
+    again = [prompts for prompts in again if prompts]
     looked_at = [(taken, scale)] + [
         (list(one.sample), one.scale)
         for name in ("held_out", "borderline")
@@ -66,4 +71,27 @@ def work_of(config: Any, sizes: Sizes) -> Work:
         saved=[sizes.policy],
         checkpointed=trained,
         lengths=lengths,
+    )
+
+
+def _with_room(
+    config: Any, sizes: Sizes, prompts: list[Prompt], longer: Mapping[str, Mapping[str, Prompt]], *, complete: bool
+) -> list[Prompt]:
+    """Those that leave room for a response also with their preprompts; all where the model does not say. Raises
+    UserError where there are none among all prompts."""
+    context, tokens = sizes.dimensions.context, config.max_response_tokens
+    if context is None:
+        return prompts
+    lengths = [
+        max(len(sizes.template.prompt_ids(of_context.get(prompt.id, prompt))) for of_context in longer.values())
+        for prompt in prompts
+    ]
+    fitting = [prompt for prompt, length in zip(prompts, lengths, strict=True) if length + tokens <= context]
+    if fitting or not complete:
+        return fitting or prompts
+    raise UserError(
+        f"no prompt leaves room for a preprompt and a response of {tokens} tokens: the model reads and writes at most "
+        f"{context} in all, and the shortest has {min(lengths)} with its preprompt",
+        where=f"{sizes.label}.max_response_tokens",
+        remedy="Lower it, set `context: generic`, or give shorter `templates`.",
     )

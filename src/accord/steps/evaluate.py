@@ -292,4 +292,4 @@ def settled(artifact: Artifact) -> str | None:
     return f"{whom}, not clearly above one half"
 
 
-STEP = StepKind(produces="results", version=5, config=Config, run=run, work=work, check=check, settled=settled)
+STEP = StepKind(produces="results", version=6, config=Config, run=run, work=work, check=check, settled=settled)

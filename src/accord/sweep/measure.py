@@ -19,13 +19,15 @@ DEFAULT = "gold_win_rate"
 _BESIDE = ("kl", "proxy_score", "gold_score")  # of a policy, shown beside the metric
 _BESIDE_LOGGED = ("objective/kl", "objective/scores")  # of a step
 _NEARLY = 0.6  # as did_you_mean has it
+RESULTS = "results.json"
 _REMEDY = "Add an evaluate step, or name a number that a step logs: --metric STEP:KEY, as in ppo:objective/scores."
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """key: of the evaluated policy's row in results.json, or a dotted path in it; with `step`, of that step's last row
-    of metrics that has it, or of its summary. policy: None stands for the last one that is not the baseline."""
+    """key: of the evaluated policy's row in results.json, or a dotted path in it; with `step`, of that step's
+    evaluation, its last row of metrics that has it, or its summary. policy: None stands for the last one that is not
+    the baseline."""
 
     key: str
     step: str | None = None
@@ -62,7 +64,7 @@ def choose(metric: str | None, policy: str | None, plan: Plan) -> Metric:
         except UserError as error:
             raise UserError(error.what, where=f"--metric {metric}", remedy=error.remedy) from error
         _refuse_unknown(metric, logged_by(step), head=f"{name}:")
-        return Metric(key, name)
+        return Metric(key, step.name)
     if not evaluations:
         what = "the recipe has no evaluate step" + ("" if metric is None else f", so no run has a {metric!r}")
         raise UserError(what, where=str(plan.recipe.path), remedy=_REMEDY)
@@ -116,7 +118,11 @@ def read(metric: Metric, run_dir: Path) -> Reading:
 
 
 def _evaluated(metric: Metric, run_dir: Path) -> Reading:
-    results = json.loads((run_dir / "results.json").read_text(encoding="utf-8"))
+    return of_results(_json(run_dir / RESULTS), metric, run_dir)
+
+
+def of_results(results: Mapping[str, Any], metric: Metric, run_dir: Path) -> Reading:
+    """A number of an evaluation: of the policy that the metric names, else of the last one that is not the baseline."""
     policies = results.get("policies", {})
     compared = [name for name in policies if name != results.get("baseline")]
     policy = metric.policy or next(reversed(compared or list(policies)), "")
@@ -133,15 +139,22 @@ def _evaluated(metric: Metric, run_dir: Path) -> Reading:
 def _logged(metric: Metric, run_dir: Path) -> Reading:
     assert metric.step is not None
     folder = run_dir / "steps" / metric.step
+    if (folder / RESULTS).is_file() and "baseline" in (results := _json(folder / RESULTS)):
+        return of_results(results, metric, run_dir)
     last: dict[str, float] = {}
     if (folder / METRICS).is_file():
         for row in MetricsLog(folder / METRICS).read():
             last |= _numbers(row)  # some numbers are logged now and then only
-    if (folder / "summary.json").is_file():
-        last = dict(_flat(json.loads((folder / "summary.json").read_text(encoding="utf-8")))) | last
+    for name in ("summary.json", "selection.json"):
+        if (folder / name).is_file():
+            last = dict(_flat(_json(folder / name))) | last
     if metric.key not in last:
         raise _missing(metric, run_dir, [f"{metric.step}:{key}" for key in last])
     return Reading(last[metric.key], metric.step, beside=_beside(last, _BESIDE_LOGGED, metric))
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _beside(row: Mapping[str, float], names: Sequence[str], metric: Metric) -> dict[str, float]:

@@ -77,6 +77,7 @@ _OF_DEMONSTRATIONS: Final[Names] = (
 _SUMMARY: Final[dict[str, Names]] = {
     "sft": ("share_filled",),
     "sample": ("finished",),
+    "reject": ("mean_score", "best_score", "finished"),  # of selection.json
     "ghost_attention": ("kept", "finished"),
     "mix": ("others_share", *(f"quality.{side}.{name}" for side in ("main", "others") for name in _OF_DEMONSTRATIONS)),
     "reward": ("score_offset", "score_gain", *(f"validation.{name}" for name in _OF_REWARD)),
@@ -87,6 +88,7 @@ _SUMMARY: Final[dict[str, Names]] = {
     **dict.fromkeys(("ppo", "rloo", "grpo", "online_dpo"), ("stopped_at_kl",)),
 }
 _OF_POLICY: Final[Names] = ("kl", "kl_low", "kl_high", "mean_tokens", "distinct_2", "entropy", "finished")
+_PERCENTILES: Final = (5, 25, 50, 75, 95)
 _OF_ATTACKED: Final[Names] = ("violation_rate", "false_refusal_rate")
 _OF_PROXY: Final[Names] = (
     *("accuracy", "accuracy_low", "accuracy_high", "accuracy_openings_cut", "correlation"),
@@ -108,6 +110,8 @@ def logged_by(step: PlannedStep) -> frozenset[str] | None:
     if step.kind not in LOGGED:
         return None
     names = {*LOGGED[step.kind], *_SUMMARY.get(step.kind, ())}
+    if step.kind == "evaluate":
+        names |= _of_policies(step)
     if step.kind == "distill":
         names = _distilled(step, names)
     if step.kind == "redteam":
@@ -148,16 +152,22 @@ def evaluated_by(step: PlannedStep, steps: Collection[str]) -> frozenset[str] | 
     aside. None for a kind that is unknown here. steps: the names of all steps of the run."""
     if step.kind != "evaluate":
         return None
-    fields = {"gold": "by", "proxy": "proxy", "second": "second"}
-    by = {name for name, field in fields.items() if step.parents.get(field)}
-    measured = {f"{name}_score" for name in by} | {f"{name}_win_rate" for name in by - {"proxy"}}
-    if getattr(step.config, "judge", None) is not None or step.parents.get("judged"):
-        measured.add("judge_win_rate")
-    names = {f"{name}{end}" for name in measured for end in ("", "_low", "_high")} | set(_OF_POLICY)
-    if {"proxy", "gold"} <= by:
+    names = _of_policies(step)
+    if step.parents.get("proxy") and step.parents.get("by"):
         names.add("reward_model.agreement_on_samples")
     if step.parents.get("pairs"):
         names |= {f"reward_model.{name}" for name in _OF_PROXY}
     if not step.parents.get("proxy_data"):
         names.discard("reward_model.bag_of_words")
     return frozenset(names | {f"seconds.{name}" for name in (*steps, "total")} | {"samples_per_prompt", "gemm_gflops"})
+
+
+def _of_policies(step: PlannedStep) -> set[str]:
+    """In the row of a policy."""
+    fields = {"gold": "by", "proxy": "proxy", "second": "second"}
+    by = {name for name, field in fields.items() if step.parents.get(field)}
+    measured = {f"{name}_score" for name in by} | {f"{name}_win_rate" for name in by - {"proxy"}}
+    if getattr(step.config, "judge", None) is not None or step.parents.get("judged"):
+        measured.add("judge_win_rate")
+    percentiles = {f"gold_score_p{one}" for one in _PERCENTILES} if "gold" in by else set()
+    return {f"{name}{end}" for name in measured for end in ("", "_low", "_high")} | percentiles | set(_OF_POLICY)

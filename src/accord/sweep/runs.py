@@ -27,6 +27,7 @@ from accord.steps.base import Registry
 from accord.store import atomic
 from accord.store.artifacts import Store
 from accord.store.lock import lock
+from accord.sweep.curves import curves
 from accord.sweep.grid import Axis, PlannedRun, check_axes, check_name, check_seeds, parse_seeds, plan_runs, seed_of
 from accord.sweep.measure import Metric, Reading, choose, depends_on, read
 from accord.sweep.spent import spent
@@ -137,10 +138,10 @@ def run_sweep(sweep: Sweep, store: Store, bring: Bring, *, retry: bool = False, 
             for number, run in enumerate(sweep.runs, start=1):
                 head = f"run {number} of {len(sweep.runs)}: {run.label}"
                 outcomes[run.name] = _make(run, outcomes, sweep.metric, store, bring, head, say)
-                _write(folder, {**content(sweep, outcomes), "cost": spent(sweep.runs, store)})
+                _write(folder, _found(sweep, outcomes, store))
         except (Interrupted, KeyboardInterrupt):
             outcomes[run.name] = Outcome("interrupted")
-            _write(folder, {**content(sweep, outcomes), "cost": spent(sweep.runs, store)})
+            _write(folder, _found(sweep, outcomes, store))
             raise
         finally:
             if (folder / FILE).exists():
@@ -237,6 +238,12 @@ def _write(folder: Path, found: Mapping[str, Any]) -> None:
     atomic.write_json(folder / FILE, found)
     atomic.write_text(folder / "table.txt", "\n".join(text_lines(found)) + "\n")
     atomic.write_text(folder / "table.md", markdown(found))
+
+
+def _found(sweep: Sweep, outcomes: Mapping[str, Outcome], store: Store) -> dict[str, Any]:
+    """What is known of a sweep, with what is read from the artifacts of its runs."""
+    drawn = curves(sweep.runs, outcomes, sweep.axes, store.root / "runs")
+    return {**content(sweep, outcomes), "cost": spent(sweep.runs, store), "curves": drawn}
 
 
 def content(sweep: Sweep, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
