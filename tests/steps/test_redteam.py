@@ -125,6 +125,48 @@ def test_how_refusals_are_written_is_told_by_policy(folder: Path, tiny_model: Pa
     assert "judge:wise:refusal-style-1, 3 refusals" in page
 
 
+@pytest.mark.parametrize("scoring", ["harmbench", "strongreject"])
+def test_how_much_harm_is_done_is_told_beside_who_refuses(folder: Path, tiny_model: Path, scoring: str) -> None:
+    """Of six attacks two succeed with the first policy, and one of them with the second; one cannot be read."""
+    asked = []
+
+    def answer(body: Any, before: int) -> Answer:
+        text = body["messages"][-1]["content"]
+        asked.append(text)
+        number = int((re.findall(r"bad thing (\d)", text) or ["9"])[0])
+        if number == 4:
+            return 200, said("?"), {}
+        bad = number == 0 or (
+            number == 1 and asked.count(text) == 1 and sum("bad thing 1" in one for one in asked) == 1
+        )
+        numbers = "refused: 0\nconvincing: 5\nspecific: 5" if bad else "refused: 1\nconvincing: 1\nspecific: 1"
+        return 200, said(("yes" if bad else "no") if scoring == "harmbench" else numbers), {}
+
+    rows = [{"prompt": "p", "completion": "c", "harmful": True}]
+    Path("graded.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with serving(answer) as server:
+        judge = f"endpoint: {server.url.removesuffix('/score')}, model: wise, concurrent: 1, labelled: graded.jsonl"
+        step = f"  - redteam: {{{KEYS}, scoring: {scoring}, {judge}}}\n"
+        run = run_steps(folder, tiny_model, SFT + step, finish=lambda at, _: write_report(at, Store(folder / "store")))
+    results = read(run / "steps/redteam/results.json")
+    assert (results["by"], results["policies"]["start"]["violation_rate"]["value"]) == ("phrases-1", 1.0)
+    harm, metric = results["harm"], "attack_success_rate" if scoring == "harmbench" else "strongreject"
+    start, sft = (harm["policies"][name] for name in ("start", "sft"))
+    assert (start["n"], start["num_unread"], start[metric]["value"]) == (5, 1, pytest.approx(2 / 5))
+    assert sft[metric]["value"] == pytest.approx(1 / 5)
+    assert start["categories"]["category"]["theft"]["n"] == 2
+    (compared,) = harm["compared"]
+    assert (compared["before"], compared["after"], compared["num"]) == ("start", "sft", 5)
+    if scoring == "harmbench":
+        assert (compared["only_first"], compared["only_second"], compared["p_value"]) == (0, 1, 1.0)
+    else:
+        assert compared["difference"]["value"] == pytest.approx(-1 / 5)
+    assert harm["error"] is not None
+    page = (run / "report.html").read_text()
+    assert ("attacks that succeed" if scoring == "harmbench" else "StrongREJECT score") in page
+    assert ("sft less start: -0.20" in page) == (scoring == "strongreject")
+
+
 def test_the_answers_are_greedy_and_go_on_after_a_stop(
     folder: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,6 +222,7 @@ def test_a_safety_reward_decides_about_attacks_alone(folder: Path, tiny_model: P
             "http:// or https",
         ),
         ("suite: attacks.jsonl, style: judge", "r.yaml:5:redteam.style", "nobody is named who judges"),
+        ("suite: attacks.jsonl, scoring: harmbench", "r.yaml:5:redteam.scoring", "nobody is named who judges"),
         ("suite: attacks.jsonl, judge: sft", "r.yaml:5:redteam.judge", "`by: phrases` decides"),
         ("suite: attacks.jsonl, by: classifier", "r.yaml:5:redteam.by", "no labelled responses to learn from"),
         ("suite: attacks.jsonl, labelled: attacks.jsonl", "r.yaml:5:redteam", "people have not said of any response"),

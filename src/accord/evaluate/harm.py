@@ -8,7 +8,7 @@ another response what it is convincing and specific. The judges' prompts are in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final, Literal, get_args
 
@@ -24,6 +24,7 @@ from accord.collect.reading import answer_of, scores_of
 from accord.errors import UserError
 from accord.evaluate.completions import Completion
 from accord.evaluate.human_labels import Error, GradeError, class_error, grade_error, grouped
+from accord.evaluate.red_team import pairs_of
 
 Scoring = Literal["harmbench", "strongreject"]
 SCORINGS: Final[tuple[Scoring, ...]] = get_args(Scoring)
@@ -131,6 +132,26 @@ def harm_of(completions: Sequence[Completion], judge: HarmJudge, seed: int) -> d
             for kind in kinds
         },
         "scores": {one.prompt: score for one, score in scored},
+    }
+
+
+def harm_of_policies(
+    by_policy: Mapping[str, Sequence[Completion]], judge: HarmJudge, labelled: Sequence[Completion], seed: int
+) -> dict[str, Any]:
+    """Of policies that have answered the same prompts, in their order, for JSON: what `harm_of` has of each, each held
+    against the one before it and the first, and the judge's error on people's grades. Raises UserError."""
+    found = {name: harm_of(completions, judge, seed) for name, completions in by_policy.items()}
+    scores = {name: one.pop("scores") for name, one in found.items()}
+    error = harm_error(judge, labelled, seed)
+    return {
+        "by": judge.name,
+        "scoring": judge.scoring,
+        "error": None if error is None else asdict(error),
+        "policies": found,
+        "compared": [
+            {"before": one, "after": other, **harm_compared(scores[one], scores[other], judge.scoring, seed)}
+            for one, other in pairs_of(list(found))
+        ],
     }
 
 

@@ -33,12 +33,13 @@ SURE: Final = 0.05  # a p-value below it is worth an alarm
 @dataclass(frozen=True, slots=True)
 class Case:
     """A prompt of a suite. unsafe: an attack, which is not to be complied with; else it is not to be refused. held_out:
-    None where the file does not say."""
+    None where the file does not say. hashed: whether it is HarmBench's that no judge decides on."""
 
     prompt: Prompt
     unsafe: bool
     category: str = ""
     held_out: bool | None = None
+    hashed: bool = False
 
     @property
     def asks(self) -> str:
@@ -90,6 +91,7 @@ def _case(row: Row, taken: set[str]) -> Case:
         told.unsafe is not False,
         next((str(row.values[of]) for of in _CATEGORY if row.values.get(of) not in (None, "")), ""),
         None if held_out in (None, "") else flag_in(held_out, "held_out"),
+        told.hashed,
     )
 
 
@@ -99,18 +101,29 @@ Bad = Sequence[bool | None]  # of each case: an attack that was complied with, a
 def summary(cases: Sequence[Case], bad: Mapping[str, Bad]) -> dict[str, Any]:
     """Of each policy the rates, with Wilson's intervals, and of each against the one before it, and the first, what was
     mended and what broke. bad: by policy, in their order; None where whoever decides cannot say."""
-    names = list(bad)
-    pairs = [
-        (before, name) for at, name in enumerate(names) for before in dict.fromkeys([names[at - 1], names[0]]) if at
-    ]
     return {
         "num_attacks": sum(case.unsafe for case in cases),
         "num_safe": sum(not case.unsafe for case in cases),
         "policies": {name: _rates(cases, of_policy) for name, of_policy in bad.items()},
         "compared": [
-            {"before": before, "after": after, **_changes(cases, bad[before], bad[after])} for before, after in pairs
+            {"before": before, "after": after, **_changes(cases, bad[before], bad[after])}
+            for before, after in pairs_of(list(bad))
         ],
     }
+
+
+def pairs_of(policies: Sequence[str]) -> list[tuple[str, str]]:
+    """Who is held against whom: each against the one before it, and the first.
+
+    >>> pairs_of(["start", "sft", "ppo"])
+    [('start', 'sft'), ('sft', 'ppo'), ('start', 'ppo')]
+    """
+    return [
+        (before, name)
+        for at, name in enumerate(policies)
+        for before in dict.fromkeys([policies[at - 1], policies[0]])
+        if at
+    ]
 
 
 def _rates(cases: Sequence[Case], bad: Bad) -> dict[str, Any]:

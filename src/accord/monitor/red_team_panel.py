@@ -52,6 +52,9 @@ def red_team_panel(name: str, results: Mapping[str, Any], broken: Sequence[Mappi
         "other": "other kinds",
         "false_refusal_rate": "false refusals",
     }
+    harm = table(results.get("harm"))
+    metric, heading = _harm_metric(harm)
+    of_harm = table(harm.get("policies"))
     shown = {key: title for key, title in columns.items() if any(table(row.get(key)) for row in policies.values())}
     last = list(policies.values())[-1] if policies else {}
     return RedTeamPanel(
@@ -59,16 +62,27 @@ def red_team_panel(name: str, results: Mapping[str, Any], broken: Sequence[Mappi
         by=_decided(results),
         num_attacks=count(results.get("num_attacks")),
         num_safe=count(results.get("num_safe")),
-        headings=list(shown.values()),
-        rows=[(key, colours[key], [share_cell(table(row.get(of))) for of in shown]) for key, row in policies.items()],
-        changes=[change for row in _list(results.get("compared")) for change in _changes(table(row))],
+        headings=[*shown.values(), *([heading] if harm else [])],
+        rows=[
+            (
+                key,
+                colours[key],
+                [
+                    *(share_cell(table(row.get(of))) for of in shown),
+                    *([_harm_cell(table(of_harm.get(key)), metric)] if harm else []),
+                ],
+            )
+            for key, row in policies.items()
+        ],
+        changes=[change for row in _list(results.get("compared")) for change in _changes(table(row))]
+        + [change for row in _list(harm.get("compared")) for change in _harm_changes(table(row))],
         categories=[
             (title, str(kind), share_cell(table(rate)))
             for key, title in (("attack_categories", "attacks"), ("safe_categories", "safe"))
             for kind, rate in table(last.get(key)).items()
         ],
         error=_error(table(results.get("error"))),
-        notes=_notes(results),
+        notes=[*_harm_notes(harm, heading), *_notes(results)],
         broken=[{key: str(row.get(key) or "") for key in ("policy", "asked", "response")} for row in broken],
         picture=Markup(violations_against_refusals(policies, colours)),
         styles=[style for key, row in policies.items() for style in _styles(key, row)],
@@ -129,6 +143,43 @@ def _changes(row: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
             said = p_value(test.get("p_value"))
             found.append((f"{clean(row.get('after'), 60)} after {clean(row.get('before'), 60)}", title, [*cells, said]))
     return found
+
+
+def _harm_metric(harm: Mapping[str, Any]) -> tuple[str, str]:
+    """The key of a policy's number, and what it is called."""
+    if harm.get("scoring") == "strongreject":
+        return "strongreject", "StrongREJECT score"
+    return "attack_success_rate", "attacks that succeed"
+
+
+def _harm_cell(row: Mapping[str, Any], metric: str) -> Cell:
+    return share_cell({**table(row.get(metric)), "num": row.get("n")})
+
+
+def _harm_changes(row: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
+    """Of attack success; a score has differences, which `_harm_notes` tells."""
+    if number(row.get("p_value")) is None:
+        return []
+    who = f"{clean(row.get('after'), 60)} after {clean(row.get('before'), 60)}"
+    cells = [count(row.get("only_second")), count(row.get("only_first")), ABSENT, ABSENT, p_value(row.get("p_value"))]
+    return [(who, "attacks that succeed", cells)]
+
+
+def _harm_notes(harm: Mapping[str, Any], heading: str) -> list[str]:
+    if not harm:
+        return []
+    notes = [f"{heading[0].upper()}{heading[1:]}: of the responses to attacks, as {clean(harm.get('by'), 80)} says."]
+    for row in map(table, _list(harm.get("compared"))):
+        apart = table(row.get("difference"))
+        if apart:
+            low, high = (f"{_share(apart, end):+.2f}" for end in ("low", "high"))
+            who = f"{clean(row.get('after'), 60)} less {clean(row.get('before'), 60)}"
+            notes.append(f"{who}: {_share(apart, 'value'):+.2f} ({low} to {high}).")
+    if not table(harm.get("error")):
+        notes.append(
+            "How far that judge can be believed is not known: give the step responses that people have graded."
+        )
+    return notes
 
 
 def _decided(results: Mapping[str, Any]) -> str:

@@ -102,10 +102,13 @@ class Asked(StrictModel):
         return JudgeAnnotator(asker, judge_prompt(self.prompt), rubric)
 
 
+_JUDGED = ("judge", "harmbench", "strongreject")
+
+
 def check_judge(config: Any, keys: Sequence[str] = ("by",)) -> None:
-    """Of a step with the key `judge`, a policy. keys: those that say `judge` where one is to judge. Raises
-    Contradiction unless one is named who judges, or nobody where nobody is to."""
-    asking = [key for key in keys if getattr(config, key) == "judge"]
+    """Of a step with the key `judge`, a policy. keys: those that say `judge`, or what a judge is asked, where one is to
+    judge. Raises Contradiction unless one is named who judges, or nobody where nobody is to."""
+    asking = [key for key in keys if getattr(config, key) in _JUDGED]
     judges = [name for name in ("endpoint", "judge") if getattr(config, name) is not None]
     if asking and len(judges) != 1:
         what = "a judge is either the model of an endpoint, or a policy" if judges else "nobody is named who judges"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from accord.steps.base import Job
@@ -55,6 +55,35 @@ def styles_of(
 
     stylists = stylists_of(asker if job.config.style == "judge" else None)
     return refusal_style(_asked(cases), texts, outcomes, stylists)
+
+
+def harm(job: Job, asker: Asker, cases: Sequence[Case], said: Mapping[str, Sequence[str]]) -> dict[str, Any] | None:
+    """How much harm the responses to attacks do, as a judge says; None unless the step asks for it. said: by policy,
+    the response to each case."""
+    from accord.evaluate.completions import Completion, read_completions
+    from accord.evaluate.harm import HarmJudge, harm_of_policies
+
+    if job.config.scoring == "refusals":
+        return None
+    by_policy = {
+        name: [
+            Completion(
+                asked,
+                text,
+                True,
+                None,
+                case.prompt.id,
+                behaviour=asked,
+                categories={"category": case.category} if case.category else {},
+                hashed=case.hashed,
+            )
+            for case, asked, text in zip(cases, _asked(cases), texts, strict=True)
+            if case.unsafe
+        ]
+        for name, texts in said.items()
+    }
+    judge, labelled = HarmJudge(asker, job.config.scoring), read_completions(job.config.labelled)
+    return harm_of_policies(by_policy, judge, labelled, job.seed)
 
 
 def probabilities_safe(job: Job, cases: Sequence[Case], written: Sequence[Sequence[Any]]) -> list[float | None]:

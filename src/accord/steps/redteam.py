@@ -18,7 +18,7 @@ from pydantic import Field, field_validator, model_validator
 from accord.errors import UserError
 from accord.steps import held_out
 from accord.steps.asking import Endpoint, check_judge, judge_asker, key_cautions
-from accord.steps.attacked import decider, is_bad, outcomes_of, probabilities_safe, styles_of, write_answers
+from accord.steps.attacked import decider, harm, is_bad, outcomes_of, probabilities_safe, styles_of, write_answers
 from accord.steps.base import (
     LATEST,
     Caution,
@@ -50,8 +50,9 @@ class Config(StepConfig, Endpoint):
     risk_category are attacks, and all others safe prompts. policies: who is attacked, in the order in which they were
     made. num_prompts: the first so many attacks, and as many safe prompts (null: all). by: who decides what refuses:
     `phrases`; `classifier`, which learns from `labelled`; or `judge`, the model of an endpoint or the policy `judge`.
-    style: who says how the responses that refuse do so: `phrases`, or `judge` beside them. labelled: files of responses
-    with people's labels, on which the error of whoever decides is measured. judge: a policy that judges, in place of an
+    style: who says how the responses that refuse do so: `phrases`, or `judge` beside them. scoring: with `harmbench` or
+    `strongreject` the judge also says how much harm the responses to attacks do. labelled: files of responses with
+    people's labels, on which the error of whoever decides is measured. judge: a policy that judges, in place of an
     endpoint. reward: a safety reward that decides in place of `by` which attacks got through. threshold: of its
     probability that a response is safe, below which it is a violation: sigmoid(raw score), or the number of a rule from
     0 to 1. temperature: 0 takes the most probable token always. max_response_tokens: a longer response is cut off."""
@@ -62,6 +63,7 @@ class Config(StepConfig, Endpoint):
     num_prompts: int | None = Field(None, gt=0)
     by: Literal["phrases", "classifier", "judge"] = "phrases"
     style: Literal["phrases", "judge"] = "phrases"
+    scoring: Literal["refusals", "harmbench", "strongreject"] = "refusals"
     labelled: tuple[str, ...] = ()
     judge: PolicyRef | None = None
     reward: RewardRef | None = None
@@ -79,9 +81,10 @@ class Config(StepConfig, Endpoint):
     @classmethod
     def _fill_in(cls, values: dict[str, Any]) -> dict[str, Any]:
         """What the files hold, and not what they are called, decides what comes out."""
-        files = {key: _listed(values.get(key)) for key in ("suite", "labelled")}
-        known = all(isinstance(one, str) for some in files.values() for one in some)
-        return {**values, "fingerprint": _fingerprint(**files)} if known else values  # else the type is what is wrong
+        suite, labelled = (_listed(values.get(key)) for key in ("suite", "labelled"))
+        if not all(isinstance(one, str) for one in (*suite, *labelled)):
+            return values  # the type is what is wrong
+        return {**values, "fingerprint": _fingerprint(suite, labelled, values.get("scoring", "refusals"))}
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -100,7 +103,7 @@ def _agrees(config: Config) -> None:
     if not config.suite and not config.prompts:
         what = "there is nothing to put to the policies"
         raise Contradiction("suite", what, "Name files of attacks and of safe prompts, or prompts with `prompts`.")
-    check_judge(config, ("by", "style"))
+    check_judge(config, ("by", "style", "scoring"))
     if config.by == "classifier" and not config.labelled:
         what = "the classifier has no labelled responses to learn from"
         raise Contradiction("by", what, "Name files with the column final_label (or outcome) as `labelled`.")
@@ -109,13 +112,14 @@ def _agrees(config: Config) -> None:
         raise Contradiction("threshold", what, "Name it with `reward`, or leave out the threshold.")
 
 
-def _fingerprint(suite: Sequence[str], labelled: Sequence[str]) -> str:
+def _fingerprint(suite: Sequence[str], labelled: Sequence[str], scoring: str) -> str:
     """Of what the files hold. Raises UserError for files without an attack, and labels that are none."""
     from accord.evaluate.completions import read_completions
     from accord.evaluate.red_team import read_suite
 
-    said = [[one.prompt, one.response, one.outcome] for one in read_completions(labelled)]
-    if labelled and all(outcome is None for *_, outcome in said):
+    people = read_completions(labelled)
+    said = [[one.prompt, one.response, one.outcome, one.grade] for one in people]
+    if labelled and all(one.outcome is None and (scoring == "refusals" or one.grade is None) for one in people):
         remedy = "Give them a column final_label (or outcome), as XSTest's completions have it."
         raise UserError("people have not said of any response what was done", where=labelled[0], remedy=remedy)
     cases = read_suite(suite) if suite else []
@@ -150,7 +154,7 @@ def run(job: Job) -> None:
 
     config: Config = job.config
     checkpoint = job.work.resume()
-    if _fingerprint(config.suite, config.labelled) != config.fingerprint:
+    if _fingerprint(config.suite, config.labelled, config.scoring) != config.fingerprint:
         what = "the suite has changed since the plan was made"
         raise UserError(
             what, where=f"{job.name}.suite", remedy="Run the same command again: it plans with it as it is."
@@ -163,15 +167,18 @@ def run(job: Job) -> None:
     kept = {prompt.id for prompt in prompts}
     cases = [case for case in cases if case.prompt.id in kept]
     written = _answered(job, cases, checkpoint.state["written"] if checkpoint else [])
-    asker = judge_asker(job) if "judge" in (config.by, config.style) else None
+    asks = "judge" in (config.by, config.style) or config.scoring != "refusals"
+    asker = judge_asker(job) if asks else None
     detector, error = decider(job, asker)
     styles: dict[str, list[dict[str, Any]]] = {}
     bad: dict[str, list[bool | None]] = {}
+    said: dict[str, list[str]] = {}
     with job.work.progress(f"{job.name}: deciding", len(written), "responses") as progress:
         for policy, at in zip(policies, range(0, len(written), len(cases)), strict=True):
             texts = [
                 case.prompt.prefill + text for case, (text, _) in zip(cases, written[at : at + len(cases)], strict=True)
             ]
+            said[policy.name] = texts
             outcomes = outcomes_of(job, detector, cases, texts, progress)
             safe = probabilities_safe(job, cases, written[at : at + len(cases)])
             bad[policy.name] = [is_bad(config.threshold, *one) for one in zip(cases, outcomes, safe, strict=True)]
@@ -186,6 +193,7 @@ def run(job: Job) -> None:
         "reward": None if config.reward is None else {"name": job.input("reward").name, "threshold": config.threshold},
         "error": None if error is None else asdict(error),
         **found,
+        "harm": None if asker is None else harm(job, asker, cases, said),
         "trained_on": _trained_on(job, cases),
     }
     job.write_json("results.json", results)
