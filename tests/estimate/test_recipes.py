@@ -15,8 +15,8 @@ from accord.store.artifacts import Store
 from tests.estimate.test_rows import RATES
 from tests.fixtures.tiny_run import RECIPES, made_up_ratings, tiny_recipe
 
-TRAINING = ("sft", "reward", "reject", "ppo", "rloo", "grpo", "dpo", "kto", "online_dpo")
-SAMPLING = ("sample", "reject", "ppo", "rloo", "grpo", "online_dpo", "evaluate")
+TRAINING = ("sft", "reward", "reject", "distill", "ppo", "rloo", "grpo", "dpo", "kto", "online_dpo")
+SAMPLING = ("sample", "reject", "distill", "ppo", "rloo", "grpo", "online_dpo", "evaluate")
 SCORING = ("collect", *SAMPLING[1:])
 PLENTY = Memory(1 << 40, 1 << 40, 1 << 40)
 
