@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import accord
 from accord.models import compute
 from accord.models.scalar import Normalisation, ScalarModel
+from accord.models.sources import locate
 
 MESSAGES = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "Hello."}]
 
@@ -192,6 +193,11 @@ def test_what_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     Path("empty").mkdir()
     with pytest.raises(accord.UserError, match="'empty' holds no model"):
         accord.load_policy("empty")
+    Path("lora").mkdir()
+    Path("lora/adapter_config.json").write_text("{}")
+    for refused in (lambda: accord.load_policy("lora"), lambda: locate("lora")):
+        with pytest.raises(accord.UserError, match="'lora' holds an adapter, and no whole model"):
+            refused()
     with pytest.raises(accord.UserError, match="Did you mean 'smollm2-135m-instruct'"):
         accord.load_policy("smollm2-135m-instrct")
     for name in ("empty", "nothing"):

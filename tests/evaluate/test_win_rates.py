@@ -96,7 +96,10 @@ def test_several_judges_and_their_agreement_by_hand(tmp_path: Path) -> None:
     found = found_in(tmp_path, [*rows, row(9, "a", judge="ann")])
     assert list(found["judges"]) == ["ann", "ben"]
     assert found["agreement"]["n"] == 4
-    assert found["agreement"]["kappa"] == pytest.approx((3 / 4 - 5 / 16) / (1 - 5 / 16))
+    kappa = found["agreement"]["kappa"]
+    assert kappa["value"] == pytest.approx((3 / 4 - 5 / 16) / (1 - 5 / 16))
+    assert kappa["low"] < kappa["value"] < kappa["high"] == 1.0
+    assert {*found["agreement"]} == {"n", "alpha", "ac1", "kappa"}
     assert found["judges"]["ann"]["n"] == 5
 
 

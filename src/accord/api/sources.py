@@ -98,6 +98,9 @@ def _model_in(folder: Path, source: str) -> Path:
     for path in (folder, folder / MODEL):
         if (path / "config.json").is_file():
             return path
+    from accord.models.sources import refuse_adapter
+
+    refuse_adapter(folder, source)
     what = f"{source!r} holds no model (there is no config.json in it)"
     raise UserError(what, where=str(folder), remedy="Name a Hugging Face folder, or a step that makes a policy.")
 

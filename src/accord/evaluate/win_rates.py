@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
@@ -17,6 +17,7 @@ from accord.algorithms.ratings import Ratings, rate, style_difference
 from accord.algorithms.statistics import Interval
 from accord.algorithms.win_rates import both_orders, first_place_share, flip_rate, win_rate_of
 from accord.errors import UserError, did_you_mean
+from accord.evaluate.human_labels import Floats, grouped, statistic_interval
 from accord.evaluate.judged_pairs import Verdict, read_verdicts
 from accord.evaluate.preferences import interval
 from accord.evaluate.style import style_of
@@ -57,7 +58,8 @@ def evaluate_judged(
             ratings             by policy, best first; style_ratings: at equal style; style: what each mark of style
                                 adds to the log-odds, for a standard deviation
             one_sided           policies that won or lost everything
-        agreement     of several judges on what they both judged: alpha, ac1, and kappa of two
+        agreement     of several judges on what they both judged: alpha, ac1, and kappa of two; null where nothing can
+                      be said
 
     Raises UserError.
     """
@@ -78,7 +80,7 @@ def evaluate_judged(
         "baseline": anchor,
         "judges": {judge: _of_judge(own, by_judge[judge], anchor, source, seed) for judge, own in joined.items()},
     }
-    return found | ({"agreement": _agreement(joined)} if len(joined) > 1 else {})
+    return found | ({"agreement": _agreement(joined, seed)} if len(joined) > 1 else {})
 
 
 def join_orders(rows: Sequence[Verdict]) -> list[Judged]:
@@ -171,24 +173,26 @@ def _ratings(
         raise UserError(str(error), where=source, remedy=remedy) from error
 
 
-def _agreement(joined: Mapping[str, Sequence[Judged]]) -> dict[str, Any]:
-    """On pairs of responses that more than one judge has seen; the first verdict of each."""
+def _agreement(joined: Mapping[str, Sequence[Judged]], seed: int) -> dict[str, Any]:
+    """On pairs of responses that more than one judge has seen; the first verdict of each. Intervals are by prompt."""
     units: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
     for judge, own in joined.items():
         for one in own:
             of = one.of
             key = (of.prompt, of.policy_a, of.response_a, of.policy_b, of.response_b)
             units[key].setdefault(judge, _hard(one.a_wins))
-    ratings = np.array([[said.get(judge, np.nan) for judge in joined] for said in units.values() if len(said) > 1])
-    if not len(ratings):
+    shared = {key: said for key, said in units.items() if len(said) > 1}
+    if not shared:
         return {"n": 0, "alpha": None, "ac1": None, "kappa": None}
-    categories = 2 * ratings  # 0, 1 and 2
-    numbers = {
-        "alpha": krippendorff_alpha(categories),
-        "ac1": gwet_ac(categories, num_categories=3),
-        "kappa": cohen_kappa(categories) if len(joined) == 2 else np.nan,
+    categories = 2 * np.array([[said.get(judge, np.nan) for judge in joined] for said in shared.values()])  # 0, 1 and 2
+    statistics: dict[str, Callable[[Floats], float]] = {
+        "alpha": krippendorff_alpha,
+        "ac1": lambda rows: gwet_ac(rows, num_categories=3),
+        **({"kappa": cohen_kappa} if len(joined) == 2 else {}),
     }
-    return {"n": len(ratings), **{name: None if np.isnan(one) else float(one) for name, one in numbers.items()}}
+    prompts = grouped([key[0] for key in shared])
+    found = {name: statistic_interval(categories, one, prompts, seed) for name, one in statistics.items()}
+    return {"n": len(shared), "kappa": None, **{name: _or_none(one) for name, one in found.items()}}
 
 
 def _hard(verdict: float | None) -> float:

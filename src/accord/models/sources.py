@@ -59,11 +59,22 @@ def locate(source: str) -> Place:
     if path.is_dir():
         if (path / "config.json").is_file():
             return Place("folder", str(path))
+        refuse_adapter(path, source)
         raise UserError(f"the model {source!r} is not a Hugging Face folder (it has no config.json)", remedy=FORMS)
     if hub.is_id(source) and not path.exists():
         return Place("hub", source)
     what = "is not a model" if path.exists() else "is not there"
     raise UserError(f"the model {source!r} {what}", remedy=f"{FORMS} {did_you_mean(source, BUILTIN)}")
+
+
+def refuse_adapter(folder: Path, source: str) -> None:
+    """Raises UserError for PEFT's folder of an adapter alone."""
+    if (folder / "adapter_config.json").is_file():
+        what = f"{source!r} holds an adapter, and no whole model"
+        remedy = (
+            "Name the model that it was merged into: Accord's steps keep it beside the adapter, in the folder model."
+        )
+        raise UserError(what, where=str(folder), remedy=remedy)
 
 
 def fingerprint(source: str) -> str:

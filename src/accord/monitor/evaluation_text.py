@@ -25,7 +25,7 @@ def reward_lines(found: Mapping[str, Any]) -> Iterator[str]:
     difference = found["score_difference"]
     deviations = f", {fixed(difference['in_deviations'])} standard deviations of the scores"
     deviations = deviations if difference["in_deviations"] is not None else ""
-    yield f"chosen less rejected, mean score {fixed(difference['value'], 3)}{deviations}"
+    yield f"chosen less rejected, mean score {interval_text(difference)}{deviations}"
     if found["subsets"]:
         parts = [(name, part) for name, part in found["subsets"].items()]
         yield from _parts(f"by {clean(found['column'])}", parts)

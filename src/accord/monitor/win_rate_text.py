@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from accord.monitor.evaluation_text import baseline_lines, interval_text, table_lines
-from accord.monitor.values import ABSENT, clean, fixed, short
+from accord.monitor.values import ABSENT, clean, short
 
 
 def win_rate_lines(found: Mapping[str, Any]) -> Iterator[str]:
@@ -29,7 +29,7 @@ def win_rate_lines(found: Mapping[str, Any]) -> Iterator[str]:
     if "agreement" in found:
         yield ""
         agreement = found["agreement"]
-        numbers = ", ".join(f"{name} {fixed(agreement[name])}" for name in ("alpha", "ac1", "kappa"))
+        numbers = ", ".join(f"{name} {interval_text(agreement[name], 2)}" for name in ("alpha", "ac1", "kappa"))
         yield f"the judges on {agreement['n']:,} pairs that several judged: {numbers}"
 
 
@@ -43,7 +43,7 @@ def _policies(policies: Mapping[str, Any]) -> Iterator[str]:
             short(name),
             f"{one['n']:,}",
             interval_text(one["win_rate"]),
-            fixed(one["ties"]["value"], 3),
+            interval_text(one["ties"]),
             interval_text(one["length_controlled"]),
         )
         for name, one in policies.items()
@@ -59,8 +59,9 @@ def _ratings(one: Mapping[str, Any]) -> Iterator[str]:
         for name, rating in one["ratings"].items()
     ]
     yield from table_lines(rows)
-    style = ", ".join(f"{name} {fixed(effect['value'])}" for name, effect in one["style"].items())
-    yield f"  style, in log-odds for a standard deviation: {style or ABSENT}"
+    yield f"  style, in log-odds for a standard deviation{'' if one['style'] else f': {ABSENT}'}"
+    for name, effect in one["style"].items():
+        yield f"    {name:<9} {interval_text(effect, 2)}"
     if one["one_sided"]:
         names = ", ".join(map(clean, one["one_sided"]))
         yield f"  {names} won or lost everything: how far off, the data do not say"
