@@ -16,8 +16,8 @@ from tests.estimate.test_rows import RATES
 from tests.fixtures.tiny_run import RECIPES, made_up_ratings, tiny_recipe
 
 TRAINING = ("sft", "reward", "reject", "distill", "ppo", "rloo", "grpo", "dpo", "kto", "online_dpo")
-SAMPLING = ("sample", "reject", "distill", "ppo", "rloo", "grpo", "online_dpo", "evaluate")
-SCORING = ("collect", *SAMPLING[1:])
+SAMPLING = ("redteam", "sample", "reject", "distill", "ppo", "rloo", "grpo", "online_dpo", "evaluate")
+SCORING = ("collect", *SAMPLING[2:])
 PLENTY = Memory(1 << 40, 1 << 40, 1 << 40)
 
 
