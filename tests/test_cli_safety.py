@@ -67,6 +67,50 @@ def test_a_policy_answers_once(tiny_model: Path) -> None:
     assert "of other weights, or of another length" in accord(*asked[:-1], "5", status=2)
 
 
+TALK = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello."}]
+
+
+def test_a_conversation_is_read_whole(tiny_model: Path) -> None:
+    """By the policy, in process and behind an endpoint, and by the judge; and two that end alike are two."""
+    ends = [[*TALK, {"role": "user", "content": "How?"}], [{"role": "user", "content": "How?"}]]
+    rows = [{"prompt": turns, "label": "unsafe"} for turns in ends]
+    Path("talks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = ("--prompts", "talks.jsonl", "--out", "said", "--max-response-tokens", "4", "--json")
+
+    def answer(body: Any, before: int) -> Answer:
+        return 200, said("3" if "User:" in body["messages"][-1]["content"] else NO), {}
+
+    with serving(answer) as asked:
+        url = asked.url.removesuffix("/score")
+        judge = ("--by", "judge", "--endpoint", url, "--model", "m")
+        accord("--policy", url, "--policy-model", "wise", *given, *judge)
+        own = [body["messages"] for body in asked.bodies if body["model"] == "wise"]
+        judged = [body["messages"][-1]["content"] for body in asked.bodies if body["model"] == "m"]
+    assert sorted(own, key=len, reverse=True) == ends
+    assert any("User: Hi.\n\nAssistant: Hello.\n\nUser: How?" in text for text in judged)
+    found = json.loads(accord("--policy", str(tiny_model), *given))["results"][str(tiny_model)]
+    assert found["unsafe"]["num"] == 2
+    Path("talks.jsonl").write_text(json.dumps({"prompt": [*TALK, {"role": "who"}], "label": "unsafe"}) + "\n")
+    assert "talks.jsonl:1:prompt[2].role" in accord("--policy", str(tiny_model), *given[:4], status=2)
+
+
+def test_prompts_without_room_are_unknown(tiny_model: Path) -> None:
+    write("long.csv", [("word " * 300, YES, "safe"), ("short", YES, "safe")])
+    asked = ("--policy", str(tiny_model), "--prompts", "long.csv", "--out", "said", "--max-response-tokens", "4")
+    (found,) = json.loads(accord(*asked, "--json"))["results"].values()
+    assert (found["safe"]["num"], found["safe"]["num_unknown"]) == (1, 1)
+    write("long.csv", [("word " * 300, YES, "safe")])
+    assert "and the model reads at most 256" in accord(*asked, status=2)
+
+
+def test_what_nobody_could_decide_is_not_what_is_missing() -> None:
+    with serving(lambda body, _: (200, said("?"), {})) as asked:
+        url = asked.url.removesuffix("/score")
+        text = accord("one.csv", "--by", "judge", "--endpoint", url, "--model", "m")
+    assert "of no unsafe prompt it is known what was done" in text
+    assert "there is no" not in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [

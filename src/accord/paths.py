@@ -37,3 +37,13 @@ def text_file(given: str | Path, what: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         why = f"{what} cannot be read: {first_line(error)}"
         raise UserError(why, where=str(given), remedy="Name a text file.") from error
+
+
+def file_stem(name: str) -> str:
+    """What a file is called after something with any name, such as a path; never a hidden one.
+
+    >>> file_stem("../runs/tiny"), file_stem("wise@judge.example:80")
+    ('runs_tiny', 'wise_judge.example_80')
+    """
+    plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+    return (plain.lstrip("._") or "_") if plain.startswith(".") else plain

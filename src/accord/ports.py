@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")  # names of this machine, as a Host header has them
 MOST_BYTES: Final = 1 << 20  # of a request's body
-TOO_LONG: Final = f"more than {MOST_BYTES:,} bytes were sent"
+
+
+def too_long(most: int = MOST_BYTES) -> str:
+    """What is said of a body that is."""
+    return f"more than {most:,} bytes were sent"
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -57,13 +61,13 @@ def refuse_unnamed(host: str, names: list[str]) -> None:
         )
 
 
-def is_too_long(headers: Mapping[str, str]) -> bool:
+def is_too_long(headers: Mapping[str, str], most: int = MOST_BYTES) -> bool:
     """Whether a request says that its body is, or says no number."""
     length = headers.get("content-length", "0")
-    return not length.isdecimal() or int(length) > MOST_BYTES
+    return not length.isdecimal() or int(length) > most
 
 
-def counted(receive: Receive) -> Receive:
+def counted(receive: Receive, most: int = MOST_BYTES) -> Receive:
     """Ends a body that grows too long without having said so."""
     num = 0
 
@@ -71,6 +75,6 @@ def counted(receive: Receive) -> Receive:
         nonlocal num
         message = await receive()
         num += len(message.get("body", b""))
-        return {"type": "http.disconnect"} if num > MOST_BYTES else message
+        return {"type": "http.disconnect"} if num > most else message
 
     return received

@@ -82,7 +82,7 @@ def _step_view(row: Mapping[str, Any], folder: Path, manifest: Mapping[str, Any]
         config=row["config"],
         metrics=MetricsLog(log).read() if log.is_file() else [],
         evaluation=_read_json(evaluation) if evaluation.is_file() else {},
-        summary=_read_json(folder / SUMMARY) if row["kind"] in OPINIONS else {},
+        summary=_read_json(folder / SUMMARY) if row["kind"] in (*OPINIONS, "piecewise") else {},
         results=_read_json(folder / RESULTS) if (folder / RESULTS).is_file() else {},
         broken=_broken(folder, row["config"]["policies"]) if row["kind"] == "redteam" else (),
         round=row.get("round"),

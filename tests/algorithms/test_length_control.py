@@ -119,6 +119,10 @@ def test_all_wins_are_a_finite_number() -> None:
     rng = np.random.default_rng(1)
     found = length_controlled(np.ones(30), rng.normal(size=30), seed=1, num_resamples=20)
     assert 0.9 < found.win_rate.value <= 1
+    # Wilson's interval of 30 wins in 30 prompts: from 1 / (1 + 3.841458 / 30) to 1; mirrored where all are losses.
+    assert (found.win_rate.low, found.win_rate.high) == pytest.approx((0.886487, 1.0), abs=1e-5)
+    lost = length_controlled(np.zeros(30), np.arange(30), groups=np.arange(30) // 3, seed=1, num_resamples=20)
+    assert (lost.win_rate.low, lost.win_rate.high) == pytest.approx((0.0, 0.277533), abs=1e-5)
 
 
 def test_one_difference_in_length_alone_tells_nothing() -> None:

@@ -254,8 +254,9 @@ def test_a_question_that_is_declined_has_no_answer_and_the_others_do(tmp_path: P
     comparisons = [comparison(1, "too long", "y"), comparison(2, "x", "yy")]
     with judging(answer, tmp_path, skip_declined=True) as (judge, _):
         assert [one.comparison_id for one in judge.judge(comparisons)] == ["c2"]
-    with judging(answer, tmp_path) as (judge, _), pytest.raises(UserError, match="answered 413"):
-        judge.judge(comparisons)  # what is published shall not lack it
+    with judging(answer, tmp_path) as (judge, _), pytest.raises(UserError, match="answered 413") as caught:
+        judge.judge(comparisons)  # what is published shall not lack it unasked
+    assert "skip_declined: true" in caught.value.remedy
 
 
 def test_where_all_is_declined_the_reason_is_told(tmp_path: Path) -> None:

@@ -62,6 +62,15 @@ def test_the_label_is_read_where_the_verdict_stands() -> None:
     assert label_logprobs(tokens("Fair: [[3]]", _x=1.0), text, question) is None  # in one token with other text
 
 
+def test_parts_of_characters_do_not_move_the_place() -> None:
+    """A part of a character is a token without a text of its own: its bytes count."""
+    question = Question((Message("user", "?"),), 9, RUBRIC.probable, RUBRIC.verdict)
+    parts = [{"token": "\ufffd", "bytes": [byte], "logprob": 0.0, "top_logprobs": []} for byte in "\U0001f642".encode()]
+    given = tokens(" [[", "3", _3=0.5, _4=0.25)
+    found = label_logprobs({"content": [*parts, *given["content"]]}, "\U0001f642 [[3]]", question)
+    assert found == pytest.approx(logs(_3=0.5, _4=0.25))
+
+
 def test_a_digit_that_may_begin_a_longer_number_tells_nothing() -> None:
     question = Question((Message("user", "?"),), 9, ("1", "2", "10"))
     whole = label_logprobs(tokens("1", _1=0.5, _10=0.2), "1", question)

@@ -114,7 +114,12 @@ def test_the_server_says_how_long_to_wait(no_waiting: list[float]):
     [
         ((503, "no room", {}), "answered 503 Service Unavailable: '\"no room\"', 3 times"),
         ((400, b"wrong " * 200, {}), "answered 400 Bad Request: 'wrong wrong "),
-        ((401, b"who?", {}), "answered 401 Unauthorized: 'who?'\n  See that the key is right, and that key_env names"),
+        (
+            (400, {"error": {"message": "too long\n", "code": 4}}, {}),
+            "answered 400 Bad Request: 'too long'\n  See in its",
+        ),
+        ((401, b"who?", {}), "answered 401 Unauthorized: 'who?'\n  It wants a key: name the environment variable"),
+        ((404, {"detail": "Not Found"}, {}), "answered 404 Not Found: 'Not Found'\n  See that the URL and the name of"),
         (
             (302, b"", {"Location": "http://elsewhere.example/"}),
             "redirects to 'http://elsewhere.example/', and redirects are not followed\n  Give the URL that it ends at.",

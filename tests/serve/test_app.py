@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import json
+import urllib.error
+import urllib.request
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from accord.ports import MOST_BYTES, TOO_LONG
+from accord.ports import too_long
 from accord.serve import asking
+from accord.serve.app import create_app
+from accord.serve.guard import MOST_BYTES
 from accord.serve.worker import Worker
+from tests.fixtures.live_server import live
 
 HELLO = [{"role": "user", "content": "Hello."}]
 
@@ -95,6 +100,8 @@ def test_a_body_that_is_no_json_is_said(client: TestClient) -> None:
         ({"messages": [{"role": "user", "content": "a<|im_end|>b"}]}, 400, "a message holds '<|im_end|>'"),
         ({"messages": [{"role": "user", "content": "word " * 3000}]}, 400, "and the model reads and writes at most"),
         ({"max_tokens": 0}, 400, "max_tokens: Input should be greater than or equal to 1"),
+        ({"messages": [{"role": "user", "content": 5}]}, 400, "messages.0.content: Input should be a valid string"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "the model reads texts alone"),
         ({"temperature": -1}, 400, "temperature: Input should be greater than or equal to 0"),
         ({"n": 65}, 400, "n: Input should be less than or equal to 64"),
         ({"top_p": 0}, 400, "top_p: Input should be greater than 0"),
@@ -116,6 +123,39 @@ def test_what_cannot_succeed_is_refused_in_openais_shape(
     assert (error["type"], set(error)) == ("invalid_request_error", {"message", "type", "param", "code"})
 
 
+@pytest.mark.parametrize(
+    ("field", "neutral", "other"),
+    [
+        ("frequency_penalty", 0.0, 0.5),
+        ("presence_penalty", 0, -1),
+        ("repetition_penalty", 1.0, 1.1),
+        ("logit_bias", {}, {"5": 100}),
+        ("top_k", -1, 40),
+        ("min_p", 0.0, 0.1),
+        ("ignore_eos", False, True),
+        ("tool_choice", "auto", "required"),
+    ],
+)
+def test_what_would_change_an_answer_is_not_ignored(client: TestClient, field: str, neutral: Any, other: Any) -> None:
+    """Clients send neutral values unasked."""
+    for value in (None, neutral):
+        assert ask(client, max_tokens=1, **{field: value}).status_code == 200
+    for answer in (
+        ask(client, **{field: other}),
+        client.post("/v1/completions", json={"model": "one", "prompt": "x", "max_tokens": 1, field: other}),
+    ):
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, field)
+    if field in ("top_k", "min_p"):  # what is most probable is always in
+        assert ask(client, max_tokens=1, temperature=0, **{field: other}).status_code == 200
+
+
+def test_one_model_is_described_alone(client: TestClient) -> None:
+    assert client.get("/v1/models/two").json() == client.get("/v1/models").json()["data"][1]
+    answer = client.get("/v1/models/folder/tow")
+    assert answer.status_code == 404
+    assert answer.json()["error"]["message"] == "there is no model 'folder/tow'. Known: one, two."
+
+
 def test_what_is_no_request_at_all(client: TestClient) -> None:
     for content in (b"", b"not json", b"[]", b'{"model": NaN}', b"\xff"):
         answer = client.post("/v1/chat/completions", content=content, headers={"Content-Type": "application/json"})
@@ -134,10 +174,25 @@ def test_a_model_that_fails_is_a_server_error(client: TestClient, monkeypatch: p
     assert '"type": "server_error"' in ask(client, stream=True).text
 
 
+def test_a_defect_is_answered_in_openais_shape(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Worker, "prompt_ids", lambda self, prompt: 1 / 0)
+    answer = ask(client)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (500, "server_error")
+
+
 def test_what_is_too_long_is_refused(client: TestClient) -> None:
-    answer = ask(client, messages=[{"role": "user", "content": "a" * MOST_BYTES}])
-    assert (answer.status_code, answer.json()["error"]["message"]) == (413, TOO_LONG)
-    assert client.post("/v1/chat/completions", content=(b"a" * 70_000 for _ in range(20))).status_code >= 400
+    fits = ask(client, messages=[{"role": "user", "content": "a" * (1 << 20)}])
+    assert fits.json()["error"]["message"].startswith("the messages have ")
+    assert client.post("/v1/chat/completions", content=(b"a" * (1 << 20) for _ in range(17))).status_code >= 400
+
+
+def test_who_sends_too_much_is_told_so() -> None:
+    """Over a socket: the answer comes although the client is still writing."""
+    with live(create_app({})) as url:
+        request = urllib.request.Request(f"{url}/v1/chat/completions", b"a" * (MOST_BYTES + 1))
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request, timeout=30)
+        assert (caught.value.code, json.load(caught.value)["error"]["message"]) == (413, too_long(MOST_BYTES))
 
 
 def test_a_temperature_near_0_takes_the_most_probable(client: TestClient) -> None:

@@ -25,6 +25,21 @@ STRANGE = [None, True, -1, 0, 1e308, 10**400, 2**70, "", "\ud800", "\x00", [], [
 STRANGE += [[5, 511], [510], [[5], "x"], {"role": "user"}, [{"role": "assistant", "content": "\ud83d"}], "<|im_end|>"]
 
 
+HALF = "a\ud83d"
+HELLO, REPLY = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
+HALVES: list[tuple[str, dict[str, Any]]] = [
+    ("/v1/chat/completions", {"messages": [{"role": "user", "content": HALF}]}),
+    ("/v1/chat/completions", {"messages": [{"role": "user", "content": [{"type": "text", "text": HALF}]}]}),
+    ("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}], "stop": HALF}),
+    ("/v1/completions", {"prompt": HALF}),
+    ("/v1/completions", {"prompt": "a", "stop": [HALF]}),
+    ("/tokenize", {"prompt": HALF}),
+    ("/tokenize", {"messages": [{"role": "user", "content": HALF}]}),
+    ("/v1/score", {"input": [{"messages": [{"role": "user", "content": HALF}, REPLY]}]}),
+    ("/v1/score", {"input": [{"messages": [HELLO, {"role": "assistant", "content": HALF}]}]}),
+]
+
+
 def post(client: TestClient, path: str, body: Any) -> Any:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     return client.post(path, content=content, headers={"Content-Type": "application/json"})
@@ -38,6 +53,13 @@ def test_one_field_is_strange(client: TestClient, path: str, field: str) -> None
         assert answer.status_code < 500, (value, answer.text)
         if answer.status_code >= 400:
             assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+
+
+@pytest.mark.parametrize(("path", "body"), HALVES)
+def test_half_a_character(client: TestClient, path: str, body: dict[str, Any]) -> None:
+    answer = post(client, path, {"model": "one", "max_tokens": 1, **body})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+    assert "a text holds half a character" in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("path", PATHS)

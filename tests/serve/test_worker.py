@@ -110,3 +110,14 @@ def test_what_fails_is_told_and_others_can_come(worker: Worker, monkeypatch: pyt
         assert isinstance(failed, Failed)
         assert "none left" in str(failed)
     assert answers(worker, question(worker, "one"))[0][0][2] == 8
+
+
+def test_who_waits_is_told_when_it_is_given_up(worker: Worker) -> None:
+    """And the next question is answered."""
+    told = SimpleQueue[Piece | PromptRead | Failed]()
+    worker.ask(question(worker, "Hello.", max_response_tokens=200, num_samples=8, temperature=5.0), told.put)
+    worker.give_up("the server stops")
+    while isinstance(found := told.get(timeout=30), Piece):
+        pass
+    assert str(found) == "the server stops"
+    assert answers(worker, question(worker, "Hello."))

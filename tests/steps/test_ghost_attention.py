@@ -13,6 +13,7 @@ from accord.estimate.check import check
 from accord.models.policy import Policy
 from accord.plan import Plan, make_plan
 from accord.recipe import parse_recipe
+from accord.results import write_report
 from accord.steps import conversing
 from accord.steps.registry import STEPS
 from accord.store.artifacts import Store
@@ -131,6 +132,21 @@ def test_only_dialogues_that_hold_to_it_where_that_is_asked_for(folder: Path, ti
     assert {row["kept"][-1] for row in rows if row["left_out"] is None} == {True}
     kept = [one for row in rows for one in row["kept"]]
     assert summary["kept"] == pytest.approx(sum(kept) / len(kept))
+    assert summary["alarms"] == []
+
+
+def test_answers_that_mostly_break_the_instruction_are_an_alarm(folder: Path, tiny_model: Path) -> None:
+    Path("own.yaml").write_text("- {kind: hobby, text: Like tea., check: {includes: tea}}")
+    run = run_steps(
+        folder,
+        tiny_model,
+        STEP.replace("num_turns: 2", "num_dialogues: 12, num_turns: 2"),
+        "ghost_attention.num_constraints=[1,1]",
+        finish=lambda at, _: write_report(at, Store(folder / "store")),
+    )
+    (alarm,) = json.loads((run / "steps/ghost_attention/summary.json").read_text())["alarms"]
+    assert alarm["name"] == "instruction_broken"
+    assert "answers hold to the instruction that stands in front of them" in (run / "report.html").read_text()
 
 
 def test_stopped_and_run_again_it_goes_on_to_the_same_files(

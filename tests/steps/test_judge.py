@@ -73,6 +73,16 @@ def test_after_a_death_of_the_endpoint_it_goes_on_and_asks_nothing_twice(folder:
         assert json.loads((run / "steps/judge/summary.json").read_text())["num_judged"] == 8
 
 
+def test_what_the_endpoint_declines_may_count_as_unanswered(folder: Path, tiny_model: Path) -> None:
+    def answer(body: Any, before: int) -> Answer:
+        return (400, {}, {}) if 2 < before < 7 else prefers_longer(body, before)
+
+    with serving(answer) as asked:
+        run = run_steps(folder, tiny_model, steps(asked.url, ", concurrent: 1, skip_declined: true"))
+    summary = json.loads((run / "steps/judge/summary.json").read_text())
+    assert (summary["num_judged"], summary["num_unanswered"]) == (6, 2)
+
+
 def test_a_stop_between_two_batches_keeps_the_verdicts(
     folder: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

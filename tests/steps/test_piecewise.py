@@ -111,6 +111,14 @@ def test_calibration_and_the_threshold_on_labels(tmp_path: Path, tiny_model: Pat
     run, summary = with_labels(tmp_path, tiny_model, ", thresholds: [0.3]", rows)
     assert (summary["num_labelled"], summary["num_unsafe"]) == (16, 8)
     assert summary["slope"] < 0  # the rule counts what is rude
+    orders = [(row["rule"], row["order"], row["num"]) for row in summary["orders"]]
+    assert orders == [
+        *((rule, "safety first", 16) for rule in ("slide", "paper", "threshold")),
+        ("slide", "helpfulness first", 16),
+    ]
+    shares = [row["by_safety"] for row in summary["orders"]]
+    assert shares[:3] == [0, 10 / 16, 10 / 16], "no prompt is a safety prompt, and ten responses are under 0.3"
+    assert summary["orders"][1]["unsafe"]["value"] < 0 < summary["orders"][1]["safe"]["value"]
     at = summary["by_threshold"]
     assert [row["threshold"] for row in at] == [0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5]
     assert (summary["precision"], summary["recall"]) == (0.8, 1.0)  # 10 are rude, 8 of them unsafe

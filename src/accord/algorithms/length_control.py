@@ -14,14 +14,14 @@ keeps it finite for a policy that wins everything. A policy against itself has 5
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from accord.algorithms.calibration import sigmoid
-from accord.algorithms.statistics import Floats, Interval, group_counts, percentile_interval
+from accord.algorithms.statistics import Floats, Interval, group_counts, percentile_interval, wilson
 
 STRENGTHS = tuple(float(10**power) for power in np.linspace(4, -4, 10))  # of the penalty beside the sum of the losses
 NUM_FOLDS = 5
@@ -49,7 +49,8 @@ def length_controlled(
     probability of a win.
 
     longer_p: characters of the policy's response less those of the other. groups: labels of prompts, by default a pair
-    each. Intervals are 95 % bootstraps by prompt, with the model fitted anew at the chosen strength. Swapping the
+    each. Intervals are 95 % bootstraps by prompt, with the model fitted anew at the chosen strength; where all are wins
+    or all losses, no draw tells anything, and the win rate's is Wilson's with the prompts as their number. Swapping the
     policies gives 1 less the win rate. ValueError where one length difference is all there is.
     """
     verdict, longer = np.asarray(verdict_p, dtype=np.float64), np.asarray(longer_p, dtype=np.float64)
@@ -66,6 +67,9 @@ def length_controlled(
         ]
     )
     win_rate = percentile_interval(float(sigmoid(whole[0])), sigmoid(draws[:, 0]))
+    if verdict.min() == verdict.max() and verdict[0] in (0.0, 1.0):
+        num = len(np.unique(labels))
+        win_rate = replace(wilson(float(verdict[0]) * num, num), value=win_rate.value)
     return LengthControlled(win_rate, percentile_interval(float(whole[1]), draws[:, 1]), penalty)
 
 

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from accord.errors import UserError
+from accord.paths import file_stem
 from accord.store.atomic import disk_errors
 from accord.store.progress import Progress
+from accord.types import Prompt
 
 if TYPE_CHECKING:
     from accord.evaluate.completions import Completion
 
 ANSWERS = "policy-answers"  # in the store: of endpoints
-Answers = Callable[[Sequence[str]], Iterator[dict[str, str]]]  # prompts -> some of them with their responses, at a time
+# Prompts, by whose ids responses are known -> some of them with their responses, at a time. Others have none.
+Answers = Callable[[Sequence[Prompt]], Iterator[dict[str, str]]]
 _AT_ONCE = 32  # prompts that are answered between two writes, by a policy in this process
 
 
@@ -30,7 +33,8 @@ def answered(
     max_response_tokens: int,
     store: str | Path,
 ) -> dict[str, list[Completion]]:
-    """By policy, `asked` with its greedy responses, None where an endpoint declined; kept in the folder `out`.
+    """By policy, `asked` with its greedy responses, kept in the folder `out`; None where an endpoint declined, or where
+    the policy's context has no room.
 
     policies: as `load_policy` takes them, or base URLs of OpenAI-compatible endpoints, whose models there are `models`,
     one after the other. key_env: the environment variable with their key. Raises UserError."""
@@ -48,9 +52,9 @@ def answered(
         else:
             name = f"{model}@{urlsplit(source).netloc}"
             own, answers = _of_endpoint(source, model, max_response_tokens, key_env, Path(store))
-        path = out / f"{''.join(c if c.isalnum() or c in '-_.' else '_' for c in name)}.jsonl"
+        path = out / f"{file_stem(name)}.jsonl"
         kept = _kept(path, own)
-        new = list(dict.fromkeys(one.prompt for one in asked if one.prompt not in kept))
+        new = list({one.prompt: one.asks for one in asked if one.prompt not in kept}.values())
         with Progress(f"{name}: answering", len(new), "prompts") as progress:
             for some in answers(new):
                 _add(path, own, some)
@@ -71,11 +75,14 @@ def _of_policy(source: str, max_response_tokens: int, store: str | Path) -> tupl
 
     policy = load_policy(source, store=store)
 
-    def answers(prompts: Sequence[str]) -> Iterator[dict[str, str]]:
-        for at in range(0, len(prompts), _AT_ONCE):
-            some = prompts[at : at + _AT_ONCE]
+    def answers(prompts: Sequence[Prompt]) -> Iterator[dict[str, str]]:
+        room = [one for one in prompts if policy.context is None or policy.num_tokens(one) < policy.context]
+        if prompts and not room:
+            policy.sample(prompts[:1])  # raises what is said of one that is too long
+        for at in range(0, len(room), _AT_ONCE):
+            some = room[at : at + _AT_ONCE]
             texts = policy.sample(some, max_response_tokens=max_response_tokens, temperature=0.0)
-            yield {prompt: text for prompt, (text,) in zip(some, texts, strict=True)}
+            yield {prompt.id: text for prompt, (text,) in zip(some, texts, strict=True)}
 
     weights = fingerprint(str(policy.folder))
     return {"policy": source, "weights": weights, "max_response_tokens": max_response_tokens}, answers
@@ -95,10 +102,12 @@ def _of_endpoint(
         raise UserError(str(error), where="--policy", remedy="As in https://host.example/v1.") from error
     asker = endpoint_asker(url, model, store, key_env=key_env, kept_in=ANSWERS, skip_declined=True)
 
-    def answers(prompts: Sequence[str]) -> Iterator[dict[str, str]]:
-        replies = asker.ask([Question((Message("user", prompt),), max_response_tokens) for prompt in prompts])
+    def answers(prompts: Sequence[Prompt]) -> Iterator[dict[str, str]]:
+        opened = [(Message("assistant", one.prefill),) if one.prefill else () for one in prompts]
+        talks = [(*one.messages, *more) for one, more in zip(prompts, opened, strict=True)]
+        replies = asker.ask([Question(talk, max_response_tokens) for talk in talks])
         for prompt, reply in zip(prompts, replies, strict=True):
-            yield {} if reply is None else {prompt: reply.text}
+            yield {} if reply is None else {prompt.id: reply.text}
 
     return {"policy": model, "endpoint": asker.server.place, "max_response_tokens": max_response_tokens}, answers
 
@@ -114,6 +123,8 @@ def _kept(path: Path, own: Mapping[str, Any]) -> dict[str, str]:
         try:
             row = json.loads(line)
         except ValueError:
+            continue
+        if not isinstance(row, dict):
             continue
         if any(row.get(key) != value for key, value in own.items()):
             what = "this file holds responses of another policy, of other weights, or of another length"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from accord.api.runs import DEFAULT_STORE
 from accord.errors import UserError, did_you_mean
-from accord.paths import user_path
+from accord.paths import file_stem, user_path
 from accord.store import atomic
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ def _harness(
 
 
 def _write(folder: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    path = folder / f"{''.join(c if c.isalnum() or c in '-_.' else '_' for c in name)}.jsonl"
+    path = folder / f"{file_stem(name)}.jsonl"
     with atomic.disk_errors(path):
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(json.dumps(row, default=str) + "\n" for row in rows), encoding="utf-8")

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from accord.errors import UserError, did_you_mean
 from accord.printable import printable
-from accord.rewards.http_json import check_url, opener
+from accord.rewards.http_json import check_url, opener, reason_in
 from accord.types import Prompt
 
 TIMEOUT = 120.0  # seconds for a piece of an answer
@@ -134,7 +134,7 @@ class _Endpoint:
                         return
                     event = self._parsed(data)
                     if isinstance(event, dict) and "error" in event:
-                        raise self._wrong(f"stopped: {_said(event)}")
+                        raise self._wrong(f"stopped: {_said(data.decode(errors='replace'))}")
                     yield event
                 raise self._wrong("broke off its answer")
 
@@ -157,7 +157,7 @@ class _Endpoint:
             response = opener(url).open(urllib.request.Request(url, body, headers), timeout=TIMEOUT)
         except urllib.error.HTTPError as error:
             with error:
-                said = _said(_json(error.read(_MOST_BYTES)))
+                said = _said(error.read(_MOST_BYTES).decode(errors="replace"))
             remedy = f"Set {KEY} to the server's key." if error.code == 401 else ""
             if error.code in (404, 405):
                 remedy = self._hint()
@@ -200,11 +200,9 @@ def _json(body: bytes) -> Any:
         return None
 
 
-def _said(answer: Any) -> str:
+def _said(answer: str) -> str:
     """The message of an error in OpenAI's shape, cut short."""
-    error = answer.get("error") if isinstance(answer, dict) else None
-    message = error.get("message") if isinstance(error, dict) else error
-    text = " ".join(printable(message if isinstance(message, str) else "no reason was given").split())
+    text = " ".join(printable(reason_in(answer) or "no reason was given").split())
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 

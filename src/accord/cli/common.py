@@ -71,8 +71,9 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def user_errors() -> Iterator[None]:
-    """One message and a status instead of a traceback; what is not the user's keeps its traceback."""
+def user_errors(*, goes_on: bool = True) -> Iterator[None]:
+    """One message and a status instead of a traceback; what is not the user's keeps its traceback. goes_on: whether the
+    same command, stopped by Ctrl-C, goes on where it was."""
     try:
         yield
     except UserError as error:
@@ -84,5 +85,6 @@ def user_errors() -> Iterator[None]:
         raise typer.Exit(WAITING) from None
     except (Interrupted, KeyboardInterrupt) as stop:
         how = "stopped, and saved" if isinstance(stop, Interrupted) else "stopped"
-        print(f"\n{how}; the same command goes on from the last finished step or checkpoint", file=sys.stderr)
+        then = "; the same command goes on from the last finished step or checkpoint" if goes_on else ""
+        print(f"\n{how}{then}", file=sys.stderr)
         raise typer.Exit(130) from None

@@ -33,7 +33,7 @@ def serve(
 
     The environment variable ACCORD_API_KEY, if it is set, is the key that clients have to send.
     """
-    with user_errors():
+    with user_errors(goes_on=False):
         from accord.api.models import load_policy, load_reward
         from accord.api.sources import is_reward
         from accord.ports import refuse_unnamed

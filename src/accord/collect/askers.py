@@ -18,6 +18,7 @@ from accord.rewards.http_json import Declined, Server
 from accord.types import Message
 
 ANSWERS: Final = "judge-answers"  # in the store
+_SKIP: Final = "Shorten what it declines or leave it out; or set `skip_declined: true`, and it counts as unanswered."
 _TOP = 20  # tokens whose logprobs are asked for: as many as OpenAI gives
 
 
@@ -71,8 +72,10 @@ class EndpointAsker:
                 for left, question in zip(reversed(range(len(questions))), questions, strict=True):
                     try:
                         reply = asked[question].result()
-                    except Declined:
-                        if not self.skip_declined or (not left and not answered):
+                    except Declined as declined:
+                        if not self.skip_declined:
+                            raise Declined(declined.what, where=declined.where, remedy=_SKIP) from None
+                        if not left and not answered:
                             raise
                         reply = None
                     answered = answered or reply is not None
@@ -196,9 +199,10 @@ def _token_at(content: Sequence[Mapping[str, Any]], text: str, verdict: str) -> 
     place = found_last(verdict, text)
     if place is None:
         raise LookupError(verdict)
-    end = 0
+    end, at = 0, len(text[: place[0]].encode(errors="replace"))
     for row in content:
-        end += len(row["token"])
-        if end > place[0]:
+        own = row.get("bytes")  # of a part of a character the token's text is none
+        end += len(row["token"].encode(errors="replace") if own is None else own)
+        if end > at:
             return row
     raise LookupError(verdict)

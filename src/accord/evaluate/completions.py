@@ -1,7 +1,8 @@
 """Responses to safe and unsafe prompts, as files have them: XSTest's columns, HarmBench's, StrongREJECT's, PyRIT's, and
 plain ones.
 
-prompt | objective      the prompt, a text; of HarmBench's behaviours, which have none, the behaviour behind its context
+prompt | objective      the prompt, a text or the turns of a conversation; of HarmBench's behaviours, which have none,
+                        the behaviour behind its context
 completion | response   what was answered; a file of prompts alone has none
 unsafe | label | type   true, "unsafe", "harmful" or a type that begins with "contrast" (XSTest): it should be refused
 final_label | outcome   what people say was done: compliance, partial refusal or refusal, also as
@@ -15,17 +16,21 @@ forbidden_prompt, category                                              of Stron
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from accord.collect.judge_prompts import conversation_text
+from accord.data.formats.fields import Defect
 from accord.data.formats.readers import files_of
 from accord.data.formats.reading import Flaw, Row
 from accord.data.formats.rows import rows_of
-from accord.data.formats.turns import FLAGS
+from accord.data.formats.turns import FLAGS, is_turns, prompt_of, turns_in
 from accord.errors import UserError
 from accord.evaluate.refusal_style import ELEMENTS
 from accord.evaluate.refusals import Outcome
+from accord.types import Message, Prompt
 
+_CORRECT: Final = "Correct the row, or leave it out."
 _PROMPT: Final = ("prompt", "objective", "question", "forbidden_prompt", "Behavior")
 _RESPONSE: Final = ("completion", "response", "answer", "generation")
 _ALL_UNSAFE: Final = ("Behavior", "forbidden_prompt")  # columns of sets in which every prompt is to be refused
@@ -50,10 +55,11 @@ _UNSAFE: Final[Mapping[str, bool]] = {"unsafe": True, "harmful": True, "safe": F
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """unsafe: whether the prompt should be refused; None: nobody says. response: None where it is yet to be written.
-    outcome: what people say was done; grade: in a number from 0 to 1. behaviour: what a judge of harm reads in place of
-    the prompt. categories: kind -> its name. hashed: whether it is HarmBench's that no judge decides on. style: what
-    people say of how it refuses."""
+    """prompt: the text by which it is known; all of a conversation, which `turns` and `prefill` then hold. unsafe:
+    whether the prompt should be refused; None: nobody says. response: None where it is yet to be written. outcome: what
+    people say was done; grade: in a number from 0 to 1. behaviour: what a judge of harm reads in place of the prompt.
+    categories: kind -> its name. hashed: whether it is HarmBench's that no judge decides on. style: what people say of
+    how it refuses."""
 
     prompt: str
     response: str | None
@@ -65,6 +71,13 @@ class Completion:
     categories: Mapping[str, str] = field(default_factory=dict)
     hashed: bool = False
     style: Mapping[str, bool] = field(default_factory=dict)
+    turns: tuple[Message, ...] = ()
+    prefill: str = ""
+
+    @property
+    def asks(self) -> Prompt:
+        """What a policy is asked."""
+        return Prompt(self.prompt, self.turns or (Message("user", self.prompt),), self.prefill)
 
 
 def read_completions(sources: Sequence[str]) -> list[Completion]:
@@ -74,7 +87,7 @@ def read_completions(sources: Sequence[str]) -> list[Completion]:
         for path in files_of(source):
             for row in rows_of(path):
                 if isinstance(row, Flaw):
-                    raise UserError(row.what, where=str(row.place), remedy="Correct the row, or leave it out.")
+                    raise UserError(row.what, where=str(row.place), remedy=_CORRECT)
                 found.append(completion_of(row))
     return found
 
@@ -82,7 +95,8 @@ def read_completions(sources: Sequence[str]) -> list[Completion]:
 def completion_of(row: Row) -> Completion:
     """What a row is. Raises UserError for one that is none, by its place and field."""
     values = row.values
-    prompt = _text(row, _PROMPT)
+    talk = _conversation(row)
+    prompt = _text(row, _PROMPT) if talk is None else _as_text(talk)
     if prompt is None:
         raise _wrong(row, _PROMPT[0], "is missing: a text is wanted")
     behaviour, context = _text(row, ("Behavior",)) or prompt, _text(row, ("ContextString",)) or ""
@@ -99,7 +113,26 @@ def completion_of(row: Row) -> Completion:
         {kind: str(values[name]) for name, kind in _CATEGORIES.items() if values.get(name)},
         _HASHED in str(values.get("Tags", "")),
         _style(row),
+        *(() if talk is None else (talk.messages, talk.prefill)),
     )
+
+
+def _conversation(row: Row) -> Prompt | None:
+    """Of a column `prompt` that holds turns."""
+    given = row.values.get("prompt")
+    if not is_turns(given):
+        return None
+    try:
+        return prompt_of(row.name, turns_in(given, "prompt"), "prompt")
+    except Defect as defect:
+        where = f"{row.place}:{defect.field}"
+        raise UserError(f"{defect.field} {defect.what}", where=where, remedy=_CORRECT) from defect
+
+
+def _as_text(talk: Prompt) -> str:
+    """A message alone is known by its text."""
+    opened = (Message("assistant", talk.prefill),) if talk.prefill else ()
+    return conversation_text(replace(talk, messages=(*talk.messages, *opened))).removeprefix("User: ")
 
 
 def _text(row: Row, names: Sequence[str]) -> str | None:
@@ -176,4 +209,4 @@ def _style(row: Row) -> dict[str, bool]:
 
 
 def _wrong(row: Row, field: str, what: str) -> UserError:
-    return UserError(f"{field} {what}", where=f"{row.place}:{field}", remedy="Correct the row, or leave it out.")
+    return UserError(f"{field} {what}", where=f"{row.place}:{field}", remedy=_CORRECT)

@@ -17,12 +17,12 @@ from accord.data.formats.fields import Defect
 from accord.data.formats.readers import files_of
 from accord.data.formats.reading import Flaw, Row
 from accord.data.formats.rows import rows_of
-from accord.data.formats.turns import flag_in, is_turns, prompt_of, turns_in
+from accord.data.formats.turns import flag_in
 from accord.errors import UserError
 from accord.evaluate.completions import completion_of
 from accord.evaluate.shares import changed, share_of
 from accord.monitor.alarm import Alarm
-from accord.types import Message, Prompt
+from accord.types import Prompt
 
 _CATEGORY: Final = ("category", "type", "SemanticCategory")
 _CORRECT: Final = "Correct the row, or leave it out."
@@ -81,14 +81,12 @@ def with_prompts(cases: Sequence[Case], prompts: Iterable[Sequence[Prompt]]) -> 
 
 def _case(row: Row, taken: set[str]) -> Case:
     told = completion_of(row)
-    own, turns, held_out = (row.values.get(name) for name in ("id", "prompt", "held_out"))
+    own, held_out = row.values.get("id"), row.values.get("held_out")
     name = str(own) if own not in (None, "") and str(own) not in taken else row.name
     if told.unsafe is None and row.values.get("unsafe") not in (None, ""):
         raise Defect("unsafe", "is none of true, false, unsafe and safe", "wrong-type")
     return Case(
-        prompt_of(name, turns_in(turns, "prompt"), "prompt")
-        if is_turns(turns)
-        else Prompt(name, (Message("user", told.prompt),)),
+        replace(told.asks, id=name),
         told.unsafe is not False,
         next((str(row.values[of]) for of in _CATEGORY if row.values.get(of) not in (None, "")), ""),
         None if held_out in (None, "") else flag_in(held_out, "held_out"),

@@ -45,13 +45,15 @@ class Rates:
 class Safety:
     """unsafe: violation_rate is its share of compliance. safe: false_refusal_rate is its share of refusals, partial
     ones included. by: what decided; error: beside people, where they have labelled these responses or others.
-    style: how the responses that refuse do so, as `refusal_style` gives it."""
+    style: how the responses that refuse do so, as `refusal_style` gives it. undecided: kinds of prompts, unsafe and
+    safe, of none of which it is known what was done."""
 
     by: str
     unsafe: Rates | None
     safe: Rates | None
     error: Error | None
     style: Sequence[dict[str, Any]] = ()
+    undecided: Sequence[str] = ()
 
     @property
     def violation_rate(self) -> Interval | None:
@@ -94,12 +96,16 @@ def safety_of(
     prompt is called safe or unsafe."""
     kinds = with_kinds(completions)
     outcomes = outcomes_of(kinds, detector)
+    unsafe = _rates([(one, out) for one, out in zip(kinds, outcomes, strict=True) if one.unsafe], seed)
+    safe = _rates([(one, out) for one, out in zip(kinds, outcomes, strict=True) if not one.unsafe], seed)
+    there = {"unsafe" if one.unsafe else "safe" for one in kinds}
     return Safety(
         PEOPLE if detector is None else detector.name,
-        _rates([(one, out) for one, out in zip(kinds, outcomes, strict=True) if one.unsafe], seed),
-        _rates([(one, out) for one, out in zip(kinds, outcomes, strict=True) if not one.unsafe], seed),
+        unsafe,
+        safe,
         error,
         refusal_style([one.prompt for one in kinds], [one.response or "" for one in kinds], outcomes, stylists),
+        [kind for kind, rates in (("unsafe", unsafe), ("safe", safe)) if kind in there and rates is None],
     )
 
 
@@ -152,6 +158,7 @@ def as_json(found: Safety) -> dict[str, Any]:
         share = found.safe.shares["compliance"]
         rows["false_refusal_rate"] = {"value": 1 - share.value, "low": 1 - share.high, "high": 1 - share.low}
         rows["safe"] = asdict(found.safe)
+    rows["undecided"] = list(found.undecided)
     rows["refusal_style"] = list(found.style)
     rows["error"] = None if found.error is None else asdict(found.error)
     return rows

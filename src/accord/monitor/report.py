@@ -23,6 +23,7 @@ from accord.monitor.consistency_panel import consistency_panel
 from accord.monitor.cost import CostTable
 from accord.monitor.distillation_panel import distillation_panel
 from accord.monitor.judges_panel import judge_panels
+from accord.monitor.orders_picture import orders_picture
 from accord.monitor.overoptimization_panel import overoptimization_panel
 from accord.monitor.panels import CLIPPING, ON_POLICY, PANELS
 from accord.monitor.policy_table import policy_table
@@ -41,6 +42,7 @@ OPINIONS: Final = (
     "redteam",
     "consistency",
     "distill",
+    "ghost_attention",
 )  # kinds whose alarms are of what came out, and in no metrics
 TONES: Final = {"good": "It worked", "mixed": "Look closer", "bad": "It did not work", "unknown": "Not evaluated"}
 
@@ -141,6 +143,7 @@ def build_report(run: RunView) -> str:
             (step.name, str(step.results.get("gold")), overoptimization_panel(step.name, step.results))
             for step in _measuring(run, "overoptimization")
         ],
+        orders=_orders(run.steps),
         selection=Markup(selection_picture([_selected(step) for step in run.steps if step.selection])),
         curves=_curves(run.steps),
         samples=_samples(run.samples, colours),
@@ -224,6 +227,12 @@ def _noted(steps: Sequence[StepView], *, evaluated: bool) -> list[str]:
     if not evaluated:
         found += [note for name, rows in _trajectories(steps).items() for note in health.shifts(name, rows)]
     return health.said(found)
+
+
+def _orders(steps: Sequence[StepView]) -> list[tuple[str, Markup]]:
+    rows = ((step.name, step.summary.get("orders")) for step in steps if step.kind == "piecewise")
+    drawn = ((name, orders_picture(name, found)) for name, found in rows if isinstance(found, list))
+    return [(name, Markup(svg)) for name, svg in drawn if svg]
 
 
 def _selected(step: StepView) -> Selected:

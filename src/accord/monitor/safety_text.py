@@ -36,7 +36,9 @@ def _lines(name: str, found: Mapping[str, Any]) -> Iterator[str]:
         yield f"  safe prompts refused (false refusals):     {rate} of {_num(found['safe'])}"
         partial = found["safe"]["shares"]["partial refusal"]
         yield f"    of these partly:                         {_share(partial)}"
-    missing = [kind for kind in ("unsafe", "safe") if kind not in found]
+    for kind in found.get("undecided", ()):
+        yield f"  of no {kind} prompt it is known what was done"
+    missing = [kind for kind in ("unsafe", "safe") if kind not in found and kind not in found.get("undecided", ())]
     if missing:
         yield f"  there is no {missing[0]} prompt: one rate without the other says little"
     for style in found.get("refusal_style", ()):

@@ -137,12 +137,19 @@ class Server:
             said = error.read(_READ).decode(errors="replace")
         except (OSError, http.client.HTTPException):
             said = "nothing"
-        what = f"answered {error.code} {self._plain(str(error.reason))}: {self._quoted(said)}"
-        remedy = "See that the key is right, and that key_env names it." if error.code in (401, 403) else ""
+        what = f"answered {error.code} {self._plain(str(error.reason))}: {self._quoted(reason_in(said) or said)}"
+        remedy = self._remedy(error.code)
         after = error.headers.get("Retry-After") or ""
         wait = float(after) if re.fullmatch(r"\d{1,6}", after) else None
         again, declined = error.code in _AGAIN, error.code in _DECLINED
         return _Failed(what, again=again, wait=wait, remedy=remedy, declined=declined)
+
+    def _remedy(self, status: int) -> str:
+        if status in (401, 403):
+            return f"See that the key in {self.key_env} is right." if self.key_env else _NAME_KEY
+        if status == 404:
+            return "See that the URL and the name of the model are right."
+        return _TAKES if status in _DECLINED else ""
 
     def _quoted(self, text: str) -> str:
         return repr(self._plain(text))
@@ -179,6 +186,23 @@ def opener(url: str) -> urllib.request.OpenerDirector:
     return urllib.request.build_opener(_NoRedirect, *direct)
 
 
+def reason_in(said: str) -> str | None:
+    """The message of an error in OpenAI's shape, or one like it; None where there is none.
+
+    >>> reason_in('{"error": {"message": "no such model", "code": 404}}'), reason_in('{"error": "busy"}')
+    ('no such model', 'busy')
+    """
+    try:
+        found = json.loads(said)
+    except (ValueError, RecursionError):
+        return None
+    error = found.get("error", found) if isinstance(found, dict) else None
+    reason = error.get("message", error.get("detail")) if isinstance(error, dict) else error
+    return reason if isinstance(reason, str) and reason.strip() else None
+
+
+_NAME_KEY = "It wants a key: name the environment variable that holds it as key_env, on the command line --key-env."
+_TAKES = "See in its message what it does not take, correct that, and run the same command again: it goes on."
 _SERVER = "Correct the server, and run the same command again: it goes on."
 _RUNS = "See that the server runs and that the URL is right, and run the same command again: it goes on."
 _SLOW = "Raise `timeout`, lower `batch_size` or `concurrent`, and run the same command again."

@@ -53,13 +53,20 @@ def create_app(
         """Some clients ask the base address whether somebody is there."""
         return {"server": "accord", "policies": list(workers), "rewards": list(served.rewards), "api": "/v1/models"}
 
+    common = {"object": "model", "created": created, "owned_by": "accord"}
+    known: dict[str, dict[str, Any]] = {
+        name: {"id": name, **common, "kind": "policy", "max_model_len": one.context} for name, one in workers.items()
+    }
+    known |= {name: {"id": name, **common, "kind": "reward"} for name in served.rewards}
+
     @app.get("/v1/models")
     def models() -> dict[str, Any]:
-        common = {"object": "model", "created": created, "owned_by": "accord"}
-        policies = [
-            {"id": name, **common, "kind": "policy", "max_model_len": one.context} for name, one in workers.items()
-        ]
-        rewards = [{"id": name, **common, "kind": "reward"} for name in served.rewards]
-        return {"object": "list", "data": [*policies, *rewards]}
+        return {"object": "list", "data": list(known.values())}
+
+    @app.get("/v1/models/{name:path}")
+    def model(name: str) -> dict[str, Any]:
+        if name not in known:
+            raise Served.unknown(name, known)
+        return known[name]
 
     return app

@@ -42,7 +42,7 @@ class ChatRequest(SamplingRequest):
         return self.max_completion_tokens or self.max_tokens or DEFAULT_TOKENS
 
     def check(self) -> None:
-        """Raises Refusal for what this server does not do, rather than to answer something else."""
+        super().check()
         if self.top_logprobs is not None and not self.logprobs:
             raise Refusal("top_logprobs needs logprobs: true", "top_logprobs")
         form = self.response_format

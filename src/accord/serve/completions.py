@@ -16,7 +16,7 @@ from pydantic import Field, field_validator
 from accord.serve.asking import answers, as_events, unless_gone, usage
 from accord.serve.errors import Refusal
 from accord.serve.logprobs import TextLogprobs, joined
-from accord.serve.requests import MOST_TOP, SamplingRequest
+from accord.serve.requests import MOST_TOP, SamplingRequest, whole_text
 from accord.serve.served import Served
 from accord.serve.worker import Piece, PromptRead, Question, Worker
 
@@ -44,14 +44,14 @@ class CompletionRequest(SamplingRequest):
             value = [value]
         if not (isinstance(value, list) and value and all(isinstance(one, str) or _are_ids(one) for one in value)):
             raise ValueError("a text, a list of texts, a list of token ids, or a list of such lists is wanted")
-        return [_text(one) if isinstance(one, str) else tuple(one) for one in value]
+        return [whole_text(one) if isinstance(one, str) else tuple(one) for one in value]
 
     @property
     def limit(self) -> int:
         return 16 if self.max_tokens is None else self.max_tokens
 
     def check(self) -> None:
-        """Raises Refusal for what this server does not do, rather than to answer something else."""
+        super().check()
         if self.limit == 0 and not self.echo:
             raise Refusal("max_tokens: 0 needs echo: true, or there is nothing to answer", "max_tokens")
         if self.best_of not in (None, self.num_samples):
@@ -64,15 +64,6 @@ class CompletionRequest(SamplingRequest):
 
 def _are_ids(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(type(one) is int and one >= 0 for one in value)
-
-
-def _text(value: str) -> str:
-    """Raises ValueError (UnicodeEncodeError is one) for halves of characters."""
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError("a text holds half a character") from error
-    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ def answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(RequestValidationError, _unreadable)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _failed)
 
 
 def _refused(request: Request, error: Exception) -> Response:
@@ -54,3 +55,8 @@ def _http(request: Request, error: Exception) -> Response:
     what = f"there is no {request.url.path} here" if error.status_code == 404 else error.detail
     body = body_of(Refusal(what))
     return JSONResponse(body, error.status_code)
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    """A defect of this program's, whose traceback the server prints."""
+    return _refused(request, Refusal("the server failed: what happened is in what it prints", status=500))

@@ -10,11 +10,13 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from accord.errors import UserError
-from accord.ports import TOO_LONG, counted, is_too_long
+from accord.ports import counted, is_too_long, too_long
 from accord.serve.errors import Refusal, body_of
 
 KEY = "ACCORD_API_KEY"  # the environment variable: a command line can be read by everybody on the machine
 _OPEN = ("/health",)
+MOST_BYTES = 16 << 20  # of a body: a harness sends many prompts at once, as token ids
+_MOST_DROPPED = 4 * MOST_BYTES  # of one that is too long, so that who sends it comes to read why
 
 
 def key_of_environment() -> str | None:
@@ -33,10 +35,20 @@ class Limit:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and is_too_long(Headers(scope=scope)):
-            await JSONResponse(body_of(Refusal(TOO_LONG)), 413)(scope, receive, send)
+        if scope["type"] == "http" and is_too_long(Headers(scope=scope), MOST_BYTES):
+            await _drop(receive)
+            await JSONResponse(body_of(Refusal(too_long(MOST_BYTES))), 413)(scope, receive, send)
             return
-        await self._app(scope, counted(receive), send)
+        await self._app(scope, counted(receive, MOST_BYTES), send)
+
+
+async def _drop(receive: Receive) -> None:
+    """Reads on to the end of a body, or as far as anybody may make it."""
+    num, more = 0, True
+    while more and num <= _MOST_DROPPED:
+        message = await receive()
+        num += len(message.get("body", b""))
+        more = message["type"] == "http.request" and message.get("more_body", False)
 
 
 class Key:

@@ -1,12 +1,13 @@
-"""What requests have in common, as OpenAI's clients write them. Fields that are not known are ignored."""
+"""What requests have in common, as OpenAI's clients write them. Fields that are not known are ignored, but for those
+that would change an answer."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from accord.serve.errors import Refusal
 from accord.serve.worker import NUM_SLOTS, Question, Worker
@@ -17,23 +18,53 @@ _COLDEST = 1e-3
 _MOST_TOKENS = 1 << 16  # of a response, where the model's config does not say how many it can write
 
 
+# What changes how an answer is drawn, and is not done here: by field, the values with which it changes nothing.
+_NEUTRAL: Final[dict[str, tuple[Any, ...]]] = {
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "repetition_penalty": (1,),
+    "logit_bias": ({},),
+    "top_k": (0, -1),
+    "min_p": (0,),
+    "min_tokens": (0,),
+    "ignore_eos": (False,),
+    "tool_choice": ("none", "auto"),
+}
+
+
 class Lenient(BaseModel):
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
 
-class TextPart(Lenient):
-    type: Literal["text"]
-    text: str
+def whole_text(value: str) -> str:
+    """Raises ValueError for halves of characters, which no tokenizer reads."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("a text holds half a character") from error
+    return value
+
+
+Text = Annotated[str, AfterValidator(whole_text)]
+
+
+def _joined(value: Any) -> Any:
+    """The text of a message's content, which may be a list of parts. Raises ValueError for parts that are no text."""
+    if not isinstance(value, list):
+        return value
+    for part in value:
+        if not (isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)):
+            raise ValueError("the model reads texts alone: a text is wanted, or parts of type text")
+    return "".join(part["text"] for part in value)
 
 
 class ChatMessage(Lenient):
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    content: Annotated[Text, BeforeValidator(_joined)]
 
     @property
     def message(self) -> Message:
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return Message(_role(self.role), text)
+        return Message(_role(self.role), self.content)
 
 
 def _role(role: str) -> Role:
@@ -62,12 +93,14 @@ class StreamOptions(Lenient):
 class SamplingRequest(Lenient):
     """What both kinds of completion take."""
 
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
     model: str
     temperature: float | None = Field(default=None, ge=0, le=100)
     top_p: float | None = Field(default=None, gt=0, le=1)
     n: int | None = Field(default=None, ge=1, le=NUM_SLOTS)
     seed: int | None = None
-    stop: Annotated[list[str], Field(max_length=64)] = []
+    stop: Annotated[list[Text], Field(max_length=64)] = []
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 
@@ -77,6 +110,14 @@ class SamplingRequest(Lenient):
         if value is None:
             return []
         return [value] if isinstance(value, str) else value
+
+    def check(self) -> None:
+        """Raises Refusal for what this server does not do, rather than to answer something else."""
+        for field, neutral in _NEUTRAL.items():
+            value = (self.model_extra or {}).get(field)
+            certain = self.temperature == 0 and field in ("top_k", "min_p")  # the most probable token is always in
+            if value is not None and value not in neutral and not certain:
+                raise Refusal(f"{field} is not supported, and would change the answer: leave it out", field)
 
     @property
     def num_samples(self) -> int:

@@ -27,7 +27,7 @@ class Served:
             return self.workers[name]
         if name in self.rewards:
             raise Refusal(f"{name!r} is a reward: it scores at /v1/score, and writes nothing", "model")
-        raise self._unknown(name, self.workers)
+        raise self.unknown(name, self.workers)
 
     def reward(self, name: str) -> RewardWorker:
         """Raises Refusal."""
@@ -35,7 +35,7 @@ class Served:
             return self.rewards[name]
         if name in self.workers:
             raise Refusal(f"{name!r} is a policy: it writes, and scores nothing", "model")
-        raise self._unknown(name, self.rewards)
+        raise self.unknown(name, self.rewards)
 
     @property
     def best_by(self) -> RewardWorker | None:
@@ -43,6 +43,7 @@ class Served:
         return next(iter(self.rewards.values())) if self.best_of > 1 else None
 
     @staticmethod
-    def _unknown(name: str, known: Mapping[str, object]) -> Refusal:
+    def unknown(name: str, known: Mapping[str, object]) -> Refusal:
+        """The error for a model that is not served. known: those of its kind that are."""
         hint = did_you_mean(name, known) if known else "There is none of its kind."
         return Refusal(f"there is no model {name!r}. {hint}", "model", 404)

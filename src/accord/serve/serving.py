@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from types import FrameType
 
 import uvicorn
 
@@ -14,6 +16,8 @@ from accord.serve.app import create_app
 from accord.serve.guard import key_of_environment
 from accord.serve.reward_worker import RewardWorker
 from accord.serve.worker import NUM_SLOTS, Worker
+
+_PATIENCE = 5  # seconds that requests have to end, once the server is to stop
 
 
 def check_best_of(best_of: int, num_policies: int, num_rewards: int) -> None:
@@ -53,4 +57,31 @@ def serve(
         if key is not None:
             say("clients send the key of ACCORD_API_KEY")
         say(f"serving {address(host, listening.getsockname()[1])}/v1; Ctrl-C stops")
-        uvicorn.Server(config).run(sockets=[listening])
+        _Server(config, list(workers.values()), say).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Gives requests some time to end when it is to stop, and says so. What is not written by then fails."""
+
+    def __init__(self, config: uvicorn.Config, workers: Sequence[Worker], say: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._workers, self._say = workers, say
+        self._timer = threading.Timer(_PATIENCE, self._give_up)
+        self._timer.daemon = True
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if not self.should_exit:
+            super().handle_exit(sig, frame)
+            self._timer.start()  # whether anything is being answered or not: a request may be on its way
+            if num := len(self.server_state.tasks):
+                requests = "1 request is" if num == 1 else f"{num} requests are"
+                self._say(f"stopping: {requests} being answered, for {_PATIENCE} s at most; Ctrl-C stops at once")
+        elif not self._timer.finished.is_set():
+            self._timer.cancel()
+            self._give_up()
+        else:
+            super().handle_exit(sig, frame)
+
+    def _give_up(self) -> None:
+        for worker in self._workers:
+            worker.give_up("the server stops")

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from accord.errors import UserError
 from accord.serve.errors import Refusal
-from accord.serve.requests import ChatMessage, Lenient, prompt_of
+from accord.serve.requests import ChatMessage, Lenient, Text, prompt_of
 from accord.serve.served import Served
 
 
@@ -17,7 +17,7 @@ class TokenizeRequest(Lenient):
     """A text, or messages up to where the answer begins. model: the first policy, where it is not said."""
 
     model: str | None = None
-    prompt: str | None = None
+    prompt: Text | None = None
     messages: list[ChatMessage] | None = Field(default=None, min_length=1)
     add_special_tokens: bool = True
     continue_final_message: bool = False

@@ -125,6 +125,10 @@ class Worker:
         """Nobody waits for it any more."""
         self._inbox.put(lambda: self._end(number))
 
+    def give_up(self, why: str) -> None:
+        """Whoever waits is told why, and not answered."""
+        self._inbox.put(lambda: self._fail(why))
+
     def close(self) -> None:
         self._inbox.put(None)
         self._thread.join()
@@ -144,7 +148,7 @@ class Worker:
         try:
             work()
         except Exception as error:  # of memory, most likely: nobody may wait for ever, and others may come
-            self._fail(error)
+            self._fail(f"the model stopped: {error}")
 
     def _new_sampler(self) -> Sampler:
         return Sampler(
@@ -222,11 +226,11 @@ class Worker:
         for sample in (*self._sampler.active, *ended):
             self._hand_out(sample, final=any(sample is one for one in ended))
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, why: str) -> None:
         """Tells whoever waits, and begins anew."""
         for _, deliver, _ in self._questions.values():
             with suppress(RuntimeError):  # whose loop is closed
-                deliver(Failed(f"the model stopped: {error}"))
+                deliver(Failed(why))
         self._questions.clear()
         self._unread.clear()
         self._sampler = self._new_sampler()

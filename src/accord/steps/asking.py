@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 class Endpoint(StrictModel):
     """endpoint: the base URL of an OpenAI-compatible API, as https://judge.example/v1. model: its name there. timeout,
-    retries, concurrent, key_env: as a `reward_endpoint` has them."""
+    retries, concurrent, key_env: as a `reward_endpoint` has them. skip_declined: a question that the endpoint declines,
+    as too long or by a filter, counts as unanswered, rather than as an error."""
 
     endpoint: str | None = None
     model: str | None = Field(None, min_length=1)
@@ -34,6 +35,7 @@ class Endpoint(StrictModel):
     retries: int = Field(4, ge=0, le=20)
     concurrent: int = Field(4, gt=0, le=64)
     key_env: str | None = Field(None, pattern=r"^[A-Za-z_]\w*$")
+    skip_declined: bool = False
 
     @field_validator("endpoint")
     @classmethod
@@ -65,12 +67,13 @@ class Endpoint(StrictModel):
             timeout=self.timeout,
             retries=self.retries,
             concurrent=self.concurrent,
+            skip_declined=self.skip_declined,
         )
 
 
 class Asked(StrictModel):
-    """prompt: `pairwise-1`, `pairwise-explained-1`, `points-1`, `rubric-1`, or a .yaml file. rubric: a text file for a
-    prompt with a place for it."""
+    """prompt: `pairwise-1`, `pairwise-explained-1`; in points `points-2` (expected values), `points-1`, `rubric-2` or
+    `rubric-1`; or a .yaml file. rubric: a text file for a prompt with a place for it."""
 
     prompt: str = Field(PAIRWISE, min_length=1)
     rubric: str | None = Field(None, min_length=1)
@@ -88,7 +91,7 @@ class Asked(StrictModel):
         except UserError as error:
             raise ValueError(error.what) from error
         if prompt.asks_for_rubric != bool(rubric):
-            raise ValueError("a rubric goes with a prompt that has a place for it, such as rubric-1, and the other way")
+            raise ValueError("a rubric goes with a prompt that has a place for it, such as rubric-2, and the other way")
         texts = json.dumps([prompt.model_dump(mode="json"), rubric])
         return {**values, "fingerprint": hashlib.sha256(texts.encode()).hexdigest()}
 

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from accord.data.records import RecordKind, write_records
 from accord.errors import UserError
+from accord.monitor.alarm import Alarm
 from accord.steps.base import LATEST, Job, PolicyRef, PromptsRef, StepConfig, StepKind
 from accord.steps.conversing import Constrained, Conversations, Instructed, converse, dialogues_of, expected
 from accord.types import Demonstration, Response
@@ -57,6 +58,7 @@ def run(job: Job) -> None:
     instruction, what the checks found, and why it was left out; and summary.json."""
     from accord.models.compute import compute_dtype
     from accord.models.policy import Policy
+    from accord.monitor.alarms import as_json
 
     config: Config = job.config
     checkpoint = job.work.resume()
@@ -117,10 +119,22 @@ def run(job: Job) -> None:
     checked = [one for of in kept for one in of if one is not None]
     finished = [is_finished for of in conversations.answers for _, is_finished in of]
     shares = {"kept": sum(checked) / len(checked) if checked else None, "finished": sum(finished) / len(finished)}
-    job.write_json("summary.json", {**found, **shares})
+    raised = [] if config.only_kept else _broken(checked)
+    job.write_json("summary.json", {**found, **shares, "alarms": as_json(raised)})
 
 
 _WHY: Final = {f"num_{why}" for why in ("truncated", "empty", "broken", "too_long", "with_control_tokens")}
+
+
+def _broken(checked: Sequence[bool]) -> list[Alarm]:
+    """checked: of each answer that could be, whether it holds to the instruction, which stands in front of it."""
+    if not checked or 2 * sum(checked) >= len(checked):
+        return []
+    what = (
+        f"{sum(checked)} of {len(checked)} answers hold to the instruction that stands in front of them: the others "
+        "teach to break it. Set `only_kept: true`, or take a policy that follows instructions"
+    )
+    return [Alarm("instruction_broken", what, 0)]
 
 
 def _fault(config: Config, text: str, finished: bool) -> Left:

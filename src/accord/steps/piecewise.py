@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import Field, field_validator
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from accord.engine.sizes import Sizes
     from accord.engine.workload import Work
     from accord.rewards.stored import StoredReward
+    from accord.types import Comparison
 
 THRESHOLD = 0.15
 _SHOWN = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)  # thresholds in the table
@@ -122,7 +124,9 @@ def check(step: PlannedStep) -> Iterator[Caution]:
 
 def run(job: Job) -> None:
     """Writes reward.json: the rule, the thresholds and the calibrations; which rewards they are of stands in the
-    manifest. And summary.json: with a validation, precision and recall for what is unsafe at several thresholds."""
+    manifest. And summary.json: with a validation, precision and recall for what is unsafe at several thresholds; and,
+    of two rewards, which of them rewards what under each rule and with the order turned round, and what unsafe
+    responses are worth."""
     from accord.algorithms.calibration import Platt
     from accord.rewards.piecewise import Pieces
 
@@ -147,7 +151,9 @@ def _on_validation(job: Job) -> tuple[dict[str, Any], Platt, float]:
 
     config: Config = job.config
     name = job.inputs["rewards"][0].name
-    raw, safe, left_out = _labelled(job, artifact_reward(job.inputs["rewards"][0].artifact, compute_dtype()))
+    guard = artifact_reward(job.inputs["rewards"][0].artifact, compute_dtype())
+    labels = _labelled(job, guard)
+    raw, safe = labels.raw, labels.safe
     by = platt(raw, safe) if config.fits else Platt(1.0, 0.0)
     probability = by(raw)
     limit = config.limits[0]
@@ -179,20 +185,70 @@ def _on_validation(job: Job) -> tuple[dict[str, Any], Platt, float]:
     summary = {
         "num_labelled": len(safe),
         "num_unsafe": int((~safe).sum()),
-        **left_out,
+        **labels.left_out,
         "slope": by.slope,
         "bias": by.bias,
         "precision": at(limit)["precision"],
         "recall": at(limit)["recall"],
         "by_threshold": [at(one) for one in sorted({*_SHOWN, limit})],
+        "orders": _orders(job, labels, by.slope * raw + by.bias, limit) if len(config.rewards) == 2 else [],
         "alarms": as_json([Alarm("turned_round", turned, 1)] if by.slope <= 0 else []),
     }
     return summary, by, limit
 
 
-def _labelled(job: Job, reward: StoredReward) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
-    """The raw scores of the validation's responses that have a label, whether they are safe, and what was left out
-    because the reward cannot read it. Raises UserError when one of the labels is missing."""
+@dataclass(frozen=True, slots=True)
+class _Labelled:
+    """comparisons: of the validation, as far as the reward can read them. known: which of their responses have a label,
+    [n]. raw, safe: of these the raw score and the label. left_out: what the reward cannot read."""
+
+    comparisons: Sequence[Comparison]
+    known: np.ndarray
+    raw: np.ndarray
+    safe: np.ndarray
+    left_out: dict[str, int]
+
+
+def _orders(job: Job, found: _Labelled, logits: np.ndarray, limit: float) -> list[dict[str, Any]]:
+    """The same responses under all rules, and with helpfulness first. logits: of being safe, calibrated."""
+    import numpy as np
+
+    from accord.evaluate.orders import order_table
+    from accord.evaluate.scoring import readable
+    from accord.models.compute import compute_dtype
+    from accord.rewards.loading import artifact_reward
+
+    fallback = artifact_reward(job.inputs["rewards"][-1].artifact, compute_dtype())
+    prompts, responses = [one.prompt for one in found.comparisons], [one.responses for one in found.comparisons]
+    kept, _ = readable(fallback, prompts, responses)
+    if not kept:
+        return []
+    with job.work.progress(f"{job.name}: helpfulness", len(kept), "comparisons") as progress:
+        asked = [prompts[i] for i in kept], [responses[i] for i in kept]
+        scores = fallback.score(*asked, job.work.advancer(progress)).double().numpy()
+    groups = np.repeat(np.arange(len(prompts)), [len(one) for one in responses])
+    read = np.isin(groups, kept)
+    helpful = np.full(len(groups), np.nan)
+    helpful[read] = scores
+    is_safety = np.array([prompt.is_safety for prompt in prompts], dtype=bool)[groups]
+    both = read[found.known]  # of those with a label
+    if not both.any():
+        return []
+    return order_table(
+        logits[both],
+        helpful[found.known][both],
+        is_safety[found.known][both],
+        found.safe[both],
+        groups[found.known][both],
+        threshold=limit,
+        rule=job.config.rule,
+        seed=job.seed,
+    )
+
+
+def _labelled(job: Job, reward: StoredReward) -> _Labelled:
+    """The validation's responses with their labels and raw scores. Raises UserError when one of the labels is
+    missing."""
     import numpy as np
 
     from accord.data.derive import safe_by_majority
@@ -217,7 +273,8 @@ def _labelled(job: Job, reward: StoredReward) -> tuple[np.ndarray, np.ndarray, d
         scores = reward.score(
             [one.prompt for one, _ in records], [one.responses for one, _ in records], job.work.advancer(progress)
         )
-    return raw(reward, scores).double().numpy()[known], safe, dict(left_out)
+    whole = [one for one, _ in records]
+    return _Labelled(whole, known, raw(reward, scores).double().numpy()[known], safe, dict(left_out))
 
 
 def work(config: Config, sizes: Sizes) -> Work:
@@ -229,8 +286,9 @@ def work(config: Config, sizes: Sizes) -> Work:
         return Work(asks=asked)
     records = sizes.records("validation", "comparisons")
     trees = [sizes.template.scored_tree(one.prompt, one.responses) for one, _ in records.sample]
-    phase = Phase(scoring(sizes.template, trees, records.scale), frozen=asked[:1])
-    return Work([phase], loaded=asked[:1], asks=asked)
+    models = asked if len(config.rewards) == 2 else asked[:1]  # the other one for the table of orders
+    phase = Phase(scoring(sizes.template, trees, records.scale * len(models)), frozen=models)
+    return Work([phase], loaded=models, asks=asked)
 
 
-STEP = StepKind(produces="reward", version=1, config=Config, run=run, work=work, check=check)
+STEP = StepKind(produces="reward", version=2, config=Config, run=run, work=work, check=check)

@@ -67,7 +67,7 @@ def _unreadable(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     problem = error.errors()[0]
     place = ".".join(str(part) for part in problem["loc"][1:]) or str(problem["loc"][0])
-    return _answer(request, 422, f"{place}: {problem['msg']}")
+    return _answer(request, 422, f"{place}: {problem['msg'].removeprefix('Value error, ')}")
 
 
 def _http(request: Request, error: Exception) -> Response:

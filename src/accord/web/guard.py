@@ -17,7 +17,7 @@ from accord.labels import users
 from accord.labels.database import Database
 from accord.labels.refusals import Refused
 from accord.labels.users import Role, Session, User
-from accord.ports import TOO_LONG, counted, is_too_long
+from accord.ports import counted, is_too_long, too_long
 from accord.web.policies import Talking
 
 T = TypeVar("T")
@@ -139,7 +139,7 @@ def _refusal(scope: Scope, headers: Headers) -> JSONResponse | None:
     foreign = origin is not None and origin.partition("://")[2] != headers.get("host")
     if foreign and scope["method"] not in ("GET", "HEAD"):
         return refusal(403, "another site's page sent this")
-    return refusal(413, TOO_LONG) if is_too_long(headers) else None
+    return refusal(413, too_long()) if is_too_long(headers) else None
 
 
 def refusal(status: int, why: str, **more: Any) -> JSONResponse:
