@@ -3,9 +3,13 @@ stop in the middle does not change."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import math
+import random
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,9 +20,14 @@ import pytest
 
 from accord.cli import shipped_recipe
 from accord.data.records import read_records
-from accord.errors import Interrupted
+from accord.errors import Interrupted, Waiting
+from accord.labels import campaigns, queue, users
+from accord.labels.answers import GRADES
+from accord.labels.migrate import open_labels
+from accord.labels.queue import Sent
 from accord.plan import make_plan
 from accord.recipe import load_recipe
+from accord.steps import collect
 from accord.steps.registry import STEPS
 from accord.store import atomic
 from accord.store.workspace import Workspace
@@ -139,16 +148,9 @@ def test_mini_the_report_has_every_picture(mini: Path) -> None:
     assert "src=" not in page
 
 
-STOPS = ("collect", "reward", "reject", "ppo", "distill", "redteam")
-
-
-def test_mini_stopped_in_its_last_round_and_run_again_it_is_the_same(
-    mini: Path, tiny_model: Path, tmp_path: Path
-) -> None:
-    """Once in the middle of a step of each kind."""
-    store, left = without_those_after(mini, tmp_path / "store", "safety_labels-3"), list(STOPS)
-    assert len(digests(store)) < len(digests(mini.parents[1]))
-    real = Workspace.checkpoint_or_stop
+def run_with_stops(kinds: tuple[str, ...], model: Path, store: Path, recipe: str) -> None:
+    """Runs a recipe, stopped once in the middle of a step of each of these kinds, and each time begun again."""
+    left, times, real = list(kinds), 0, Workspace.checkpoint_or_stop
 
     def stop(self: Workspace, iteration: int, make: Any) -> None:
         kind = self.folder.name.split("-")[0]
@@ -157,13 +159,170 @@ def test_mini_stopped_in_its_last_round_and_run_again_it_is_the_same(
             self._stop = lambda: True
         real(self, iteration, make)
 
-    times = 0
     with patch.object(Workspace, "checkpoint_or_stop", stop):
         while True:
             try:
-                run_tiny(tiny_model, store, recipe="llama2-mini")
+                run_tiny(model, store, recipe=recipe)
                 break
             except Interrupted:
                 times += 1
-    assert (times, left) == (len(STOPS), [])
+    assert (times, left) == (len(kinds), [])
+
+
+def test_mini_stopped_in_its_last_round_and_run_again_it_is_the_same(
+    mini: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    store = without_those_after(mini, tmp_path / "store", "safety_labels-3")
+    assert len(digests(store)) < len(digests(mini.parents[1]))
+    run_with_stops(("collect", "reject", "distill", "redteam"), tiny_model, store, "llama2-mini")
     assert digests(store) == digests(mini.parents[1])
+
+
+# With people.
+
+RISKS = ("illicit", "hateful", "unqualified advice")
+WORDS = [
+    "river",
+    "copper",
+    "violin",
+    "garden",
+    "winter",
+    "engine",
+    "harbour",
+    "candle",
+    "forest",
+    "mirror",
+    "tunnel",
+    "feather",
+    "marble",
+    "rocket",
+    "lamp",
+]
+
+
+def own_files() -> None:
+    """Files of the forms that the recipe asks for, made up, in the current folder."""
+    generator = random.Random(1)
+
+    def rows(num: int, verb: str, **more: str) -> list[dict[str, Any]]:
+        questions = [f"{verb} {' '.join(generator.sample(WORDS, 5))}" for _ in range(num)]
+        risk = {"risk_category": lambda i: RISKS[i % 3]} if "risk" in more else {}
+        told = {key: value for key, value in more.items() if key != "risk"}
+        return [{"prompt": one, **told, **{key: of(i) for key, of in risk.items()}} for i, one in enumerate(questions)]
+
+    files = {
+        "ordinary_demos": rows(12, "Describe", completion="It is warm and moves along."),
+        "risky_demos": rows(6, "Harm", completion="Let us not.", risk=""),
+        "ordinary_prompts": rows(60, "Explain"),
+        "risky_prompts": rows(60, "Break", risk=""),
+        "ordinary_test": rows(6, "Compare"),
+        "risky_test": rows(6, "Steal", risk=""),
+        "open_pairs": rows(30, "Name", chosen="The acting is warm.", rejected="A dull plot."),
+    }
+    for name, of in files.items():
+        Path(f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in of))
+
+
+def people_answer(store: Path) -> dict[str, int]:
+    """Somebody answers all that is asked in `accord web`, in four levels. Returns how much of each campaign."""
+    database, answered = open_labels(store / "labels.db"), {}
+    with database.writing() as connection:
+        who = next(iter(users.every(connection)), None) or users.create(connection, 1.0, "ana", "annotator")
+        asked = [one for one in campaigns.every(connection) if not campaigns.progress(connection, one).complete]
+    for of in asked:
+        for number in itertools.count():
+            with database.writing() as connection:
+                given = queue.lease(connection, 1.0, who.id, of)
+                if given is None:
+                    break
+                content: dict[str, Any] = {"ranks": [1, 2], "strength": list(GRADES)[number % 4]}
+                if of.settings.safety:
+                    content["safe"] = [True, number % 2 == 0]
+                sent = Sent(f"{of.name} {number}", "answer", content, 2.0)
+                queue.submit(connection, 1.0, who.id, given.assignment, sent)
+            answered[of.name] = number + 1
+    database.close()
+    return answered
+
+
+@pytest.fixture(scope="module")
+def people(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[dict[str, int]]]]:
+    """The folder of a finished run of llama2, and what people answered each time that it waited for them: at first
+    it was left, and begun again with the same command; after that it stayed."""
+    with contextlib.chdir(tmp_path_factory.mktemp("own")):
+        own_files()
+        store, finished = tmp_path_factory.mktemp("people"), threading.Event()
+        with pytest.raises(Waiting, match="0 of 10 answers are in"):
+            run_tiny(tiny_model, store, recipe="llama2", wait=False)
+        answered = [people_answer(store)]
+
+        def people() -> None:
+            while not finished.wait(0.1):
+                if new := people_answer(store):
+                    answered.append(new)
+
+        thread = threading.Thread(target=people)
+        thread.start()
+        try:
+            with patch.object(collect, "_POLL_SECONDS", 0.02):
+                run = run_tiny(tiny_model, store, recipe="llama2")
+        finally:
+            finished.set()
+            thread.join()
+        yield run, answered
+
+
+def test_the_recipe_for_people_is_planned_with_files_of_the_right_form(tmp_path: Path) -> None:
+    with contextlib.chdir(tmp_path):
+        own_files()
+        plan = make_plan(load_recipe(shipped_recipe("llama2")), STEPS)
+    assert plan.cautions == ()
+    assert [step.name for step in plan.steps if step.kind == "ppo"] == ["ppo-5"]
+    (ppo,) = [step.config_json() for step in plan.steps if step.kind == "ppo"]
+    assert ppo["prompts_per_iteration"] * ppo["num_samples"] == 512
+    assert (ppo["num_minibatches"], ppo["kl_coef"], ppo["score_normalisation"]) == (8, 0.01, "batch")
+    temperatures = [step.config_json()["temperature"] for step in plan.steps if step.kind == "reject"]
+    assert temperatures == [1.0, 1.2, 1.2, 1.2, 1.2]
+
+
+def test_people_are_asked_twice_a_round(people: tuple[Path, list[dict[str, int]]]) -> None:
+    run, answered = people
+    assert len(answered) == 10
+    assert all(len(one) == 1 for one in answered), "helpfulness and safety one after the other"
+    for number in range(1, 6):
+        for what in ("helpful", "safety"):
+            records = read_records(run / f"steps/{what}_labels-{number}/train.jsonl", "comparisons")
+            assert len(records) >= 8
+            said = [judgement for _, judgements in records for judgement in judgements]
+            assert not any(judgement.annotator.startswith("simulated") for judgement in said)
+            assert {sum(grade or 0 for grade in one.grades) for one in said} == {1.0, 2.0, 3.0, 4.0}
+            assert {len(one.safe) for one in said} == ({2} if what == "safety" else {0})
+    assert read(run / "steps/safe-5/summary.json")["num_comparisons"] > 20
+
+
+def test_v1_to_v4_are_rejection_sampling_alone_and_v5_is_ppo_on_top(people: tuple[Path, list[dict[str, int]]]) -> None:
+    run, _ = people
+    kinds = [(row["kind"], row["name"]) for row in read(run / "plan.json")["steps"]]
+    assert [name for kind, name in kinds if kind in ("reject", "ppo", "distill")] == [
+        *(f"reject-{number}" for number in range(1, 6)),
+        "ppo-5",
+        "distill",
+    ]
+    assert parents(run, "reject-5", "earlier") == [f"reject-{number}" for number in range(1, 5)]
+    assert (parents(run, "reject-5", "start"), parents(run, "ppo-5", "start")) == (["sft"], ["reject-5"])
+    assert (parents(run, "helpful-5", "start"), parents(run, "distill", "start")) == (["reject-4"], ["ppo-5"])
+    attacked = read(run / "steps/redteam/results.json")
+    assert list(attacked["policies"]) == ["sft", *(f"reject-{number}" for number in range(1, 6)), "ppo-5", "distill"]
+    assert (attacked["num_attacks"], attacked["num_safe"]) == (6, 6)
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert all(told in page for told in ("Attacks: redteam", "accuracy-5", "drift-5", "ppo-5"))
+
+
+def test_stopped_in_v5_and_run_again_it_is_the_same(
+    people: tuple[Path, list[dict[str, int]]], tiny_model: Path, tmp_path: Path
+) -> None:
+    """And nobody is asked again: what people said is in the store."""
+    run, _ = people
+    store = without_those_after(run, tmp_path / "store", "safety_labels-5")
+    run_with_stops(("reward", "ppo"), tiny_model, store, "llama2")
+    assert digests(store) == digests(run.parents[1])

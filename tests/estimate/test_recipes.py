@@ -13,17 +13,17 @@ from accord.plan import make_plan
 from accord.steps.registry import STEPS
 from accord.store.artifacts import Store
 from tests.estimate.test_rows import RATES
-from tests.fixtures.tiny_run import RECIPES, made_up_ratings, tiny_recipe
+from tests.fixtures.tiny_run import NEED_PEFT, RECIPES, made_up_ratings, tiny_recipe
 
-TRAINING = ("sft", "reward", "reject", "distill", "ppo", "rloo", "grpo", "dpo", "kto", "online_dpo")
-SAMPLING = ("sample", "reject", "distill", "ppo", "rloo", "grpo", "online_dpo", "evaluate")
-SCORING = ("collect", *SAMPLING[1:])
+TRAINING = ("sft", "reward", "reject", "ppo", "rloo", "grpo", "dpo", "kto", "online_dpo", "distill")
+SAMPLING = ("sample", "reject", "ppo", "rloo", "grpo", "online_dpo", "evaluate", "distill", "redteam")
+SCORING = ("collect", "accuracy", *SAMPLING[1:-1])
 PLENTY = Memory(1 << 40, 1 << 40, 1 << 40)
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_step_has_an_estimate(tiny_model: Path, tmp_path: Path, name: str) -> None:
-    if name == "lora":
+    if name in NEED_PEFT:
         pytest.importorskip("peft")
     plan = make_plan(tiny_recipe(name, tiny_model), STEPS)
     with made_up_ratings():
