@@ -6,7 +6,7 @@ iteration against those before it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Final
 
@@ -26,7 +26,7 @@ LONGER: Final = 1.25  # times as long as at the start, of responses that are pai
 
 def kl_spike(rows: Sequence[Row]) -> Alarm | None:
     """One iteration is far from the reference all at once: an update broke the policy (Zheng et al. 2023, "Secrets of
-    RLHF I", arXiv:2307.04964, where a sudden rise of the KL is the first sign of collapse)."""
+    RLHF I", arXiv:2307.04964, watch the KL for a collapse)."""
     series = series_of(rows, "objective/kl")
     for at in range(3, len(series)):
         usual = median(value for _, value in series[max(0, at - BEFORE) : at])
@@ -43,14 +43,16 @@ def kl_spike(rows: Sequence[Row]) -> Alarm | None:
 def clipping(rows: Sequence[Row]) -> Alarm | None:
     """The policy leaves the trust region in most of its updates, so that clipped tokens teach nothing (Schulman et al.
     2017; the clip fraction as a monitor: Huang et al. 2022, "The 37 implementation details of PPO")."""
-    move = lasting(series_of(rows, "policy/clipfrac_avg"), lambda last: last > CLIPPED)
-    if move is None:
-        return None
-    what = (
-        f"{percent(move.after)} % of the tokens are clipped at the end: updates are too large, and clipped tokens "
-        "teach nothing. Lower the learning rate or num_epochs."
+    return _above(
+        rows,
+        "clipping",
+        "policy/clipfrac_avg",
+        CLIPPED,
+        lambda last: (
+            f"{percent(last)} % of the tokens are clipped at the end: updates are too large, and clipped tokens teach "
+            "nothing. Lower the learning rate or num_epochs."
+        ),
     )
-    return Alarm("clipping", what, move.since)
 
 
 def useless_value(rows: Sequence[Row]) -> Alarm | None:
@@ -70,14 +72,16 @@ def useless_value(rows: Sequence[Row]) -> Alarm | None:
 def mismatch(rows: Sequence[Row]) -> Alarm | None:
     """Sampler and learner give the same token different probabilities, beyond rounding: what is learned from is not
     what was sampled."""
-    move = lasting(series_of(rows, "sampler/mismatch_per_token"), lambda last: last > FAR_APART)
-    if move is None:
-        return None
-    what = (
-        f"the log-probabilities of sampler and learner differ by {fixed(move.after, 3)} nats a token at the end, and "
-        "rounding makes about 0.01. Look at sampler/mismatch_max, or set importance_cap."
+    return _above(
+        rows,
+        "mismatch",
+        "sampler/mismatch_per_token",
+        FAR_APART,
+        lambda last: (
+            f"the log-probabilities of sampler and learner differ by {fixed(last, 3)} nats a token at the end, and "
+            "rounding makes about 0.01. Look at sampler/mismatch_max, or set importance_cap."
+        ),
     )
-    return Alarm("mismatch", what, move.since)
 
 
 def paid_by_length(rows: Sequence[Row]) -> Alarm | None:
@@ -93,3 +97,9 @@ def paid_by_length(rows: Sequence[Row]) -> Alarm | None:
         "that was trained on pairs of like length, or subtract a length rule with `combine`."
     )
     return Alarm("paid_by_length", what, max(follows.since, longer.since))
+
+
+def _above(rows: Sequence[Row], name: str, key: str, limit: float, say: Callable[[float], str]) -> Alarm | None:
+    """The last third lies above a limit."""
+    move = lasting(series_of(rows, key), lambda last: last > limit)
+    return None if move is None else Alarm(name, say(move.after), move.since)

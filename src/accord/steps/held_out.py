@@ -80,11 +80,7 @@ def red_team_cautions(step: PlannedStep) -> Iterator[Caution]:
         if trained:
             what = f"{link.name!r} decides about what was trained against it: {', '.join(trained)}."
             yield Caution("reward", what, "Let another reward decide, or `by` alone.")
-    for link in step.parents["judge"]:
-        if link.step.key in {one.step.key for one in policies}:
-            yield Caution("judge", f"{link.name} judges its own responses.", "Let another one judge.")
-    if config.endpoint is not None:
-        yield from judge_cautions(step, "by", (config.endpoint, config.model))
+    yield from _decided_by(step)
 
 
 def dialogue_cautions(step: PlannedStep) -> Iterator[Caution]:
@@ -102,8 +98,16 @@ def dialogue_cautions(step: PlannedStep) -> Iterator[Caution]:
     if seen:
         what = f"{config.prompts} was trained on: {', '.join(seen)}."
         yield Caution("prompts", what, "Take prompts that no policy was trained on.")
+    yield from _decided_by(step)
+
+
+def _decided_by(step: PlannedStep) -> Iterator[Caution]:
+    """Of a step with the inputs policies and judge, or an endpoint: whether the judge is one of the policies, or what
+    one has learned from."""
+    config: Any = step.config
+    own = {link.step.key for link in step.parents["policies"]}
     for link in step.parents["judge"]:
-        if link.step.key in {one.step.key for one in policies}:
+        if link.step.key in own:
             yield Caution("judge", f"{link.name} judges its own responses.", "Let another one judge.")
     if config.endpoint is not None:
         yield from judge_cautions(step, "by", (config.endpoint, config.model))
