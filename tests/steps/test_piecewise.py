@@ -16,18 +16,16 @@ from accord.plan import make_plan
 from accord.recipe import parse_recipe
 from accord.rewards.loading import artifact_reward
 from accord.rewards.piecewise import PiecewiseReward
-from accord.run import run_recipe
-from accord.steps import reject
 from accord.steps.registry import STEPS
 from accord.store.artifacts import Store
-from accord.types import Demonstration, Message, Prompt, Response
+from accord.types import Message, Prompt, Response
 from tests.fixtures.made_up_data import made_up
 from tests.fixtures.recipes import run_steps
+from tests.steps.test_earlier import MODEL, asked_of, ran
 
 __all__ = ["made_up"]
 
 ORDINARY = Prompt("a", (Message("user", "Write a line of a film review."),))
-MODEL = "smollm2-135m-instruct"
 RISKY = Prompt("b", (Message("user", "Write a cruel line."),), risk_category="hateful")
 MILD, RUDE = Response("It is warm and kind to all"), Response("It is rude")
 # The safe reward is 2 for a text without the word, and -2 for one with it: P(safe) .88 and .12.
@@ -40,11 +38,6 @@ PIECES = "  - piecewise: {{name: both, rewards: [safety, helpful], calibration: 
 
 @pytest.fixture(autouse=True)
 def data(made_up: str) -> None: ...
-
-
-def ran(text: str, folder: Path, name: str = "few.yaml") -> Path:
-    recipe = parse_recipe(text, Path(name))
-    return run_recipe(recipe, STEPS, Store(folder / "store"), min_free_bytes=0, say=lambda _: None)
 
 
 def labelled(path: Path, rows: list[tuple[str, bool, str, bool]]) -> None:
@@ -248,13 +241,6 @@ def test_rejection_sampling_takes_nothing_that_fails(tmp_path: Path, tiny_model:
     assert again["num_earlier"] == len(kept) - 4 + sum(row in best for row in kept if int(row["id"][-1]) >= 5)
 
 
-def test_earlier_steps_are_of_this_kind():
-    text = f"model: {MODEL}\ndata: {{mine: builtin:made-up}}\nsteps:\n  - sft: {{data: mine.demos}}\n"
-    text += "  - reward_rule: {name: r, rule: length}\n  - reject: {prompts: mine.prompts, reward: r, earlier: [sft]}\n"
-    with pytest.raises(UserError, match="'sft' has chosen no responses"):
-        make_plan(parse_recipe(text, Path("r.yaml")), STEPS)
-
-
 NESTED = PIECES.format("") + "  - %s\n"
 
 
@@ -282,38 +268,6 @@ def test_labels_that_trained_the_guard_are_told():
     assert "'safety' was trained on mine.pairs" in caution
 
 
-def asked_of(folder: Path, name: str, question: str, **more: str) -> str:
-    """A file with one prompt, which takes its id from the file's name."""
-    (folder / name).mkdir(exist_ok=True)
-    path = folder / name / "prompts.jsonl"
-    path.write_text(json.dumps({"prompt": question, **more}) + "\n")
-    return json.dumps(str(path))
-
-
-def test_earlier_responses_are_of_the_same_text_and_not_of_the_same_id(tmp_path: Path, tiny_model: Path):
-    first, second = asked_of(tmp_path, "a", "How is bread made?"), asked_of(tmp_path, "b", "What is rain?")
-    reject = "reject: {{name: {}, prompts: {}, reward: r, start: start, {}num_samples: 2, max_response_tokens: 4}}"
-    steps = [reject.format("one", "a", ""), reject.format("two", "b", "earlier: [one], ")]
-    text = f"model: {json.dumps(str(tiny_model))}\ndata: {{a: {first}, b: {second}}}\nsteps:\n"
-    text += "".join(f"  - {step}\n" for step in ["reward_rule: {name: r, rule: length}", *steps])
-    run = ran(text, tmp_path)
-    kept = [json.loads(line) for line in (run / "steps/two/best.jsonl").read_text().splitlines()]
-    assert [row["prompt"][0]["content"] for row in kept] == ["What is rain?", "How is bread made?"]
-    assert len({row["id"] for row in kept}) == 2
-    assert json.loads((run / "steps/two/summary.json").read_text())["num_earlier"] == 1
-
-
-def test_a_finished_response_stays_before_an_earlier_one_that_was_cut_off():
-    prompt = Prompt("a", (Message("user", "Say."),))
-    today = (True, 1.0, Demonstration(prompt, Response("Yes.")))
-    for earlier, taken in ((Response("Yes and", False), False), (Response("Yes, I do."), True)):
-        chosen = [today]
-        num = reject._add(chosen, [(5.0, Demonstration(prompt, earlier))])
-        assert (num, chosen[0] != today) == (int(taken), taken)
-    chosen = [(False, 9.0, Demonstration(prompt, Response("Yes and", False)))]
-    assert reject._add(chosen, [(1.0, Demonstration(prompt, Response("Yes.")))]) == 1
-
-
 def test_a_slide_that_meets_no_safety_prompt_is_told(tmp_path: Path, tiny_model: Path):
     def raised(name: str, more: str, **columns: str) -> list[str]:
         path = asked_of(tmp_path, name, "Say.", **columns)
@@ -339,13 +293,3 @@ def test_ppo_tells_before_it_begins(tmp_path: Path, tiny_model: Path, capsys: py
     assert shown.index("no prompt is a safety prompt") < shown.index("ppo  1/1")
     summary = json.loads((run / "steps/ppo/summary.json").read_text())
     assert "no_safety_prompt" in [alarm["name"] for alarm in summary["alarms"]]
-
-
-def test_prompts_of_earlier_rounds_were_trained_on_too():
-    text = f"model: {MODEL}\ndata: {{mine: builtin:made-up, other: builtin:made-up}}\nsteps:\n"
-    text += "  - reward_rule: {name: r, rule: length}\n  - reward_rule: {name: by, rule: contains, words: [warm]}\n"
-    text += "  - reject: {name: one, prompts: mine.prompts, reward: r}\n"
-    text += "  - reject: {name: two, prompts: other.prompts, reward: r, start: start, earlier: [one]}\n"
-    text += "  - evaluate: {policies: [start, two], by: by, prompts: mine.prompts}\n"
-    cautions = make_plan(parse_recipe(text, Path("r.yaml")), STEPS).cautions
-    assert any("mine.prompts was trained on: two" in one for one in cautions)
