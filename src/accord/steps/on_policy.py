@@ -123,8 +123,7 @@ def train(job: Job, set_up: Callable[[Job, torch.dtype], Setup]) -> None:
     rows = job.work.metrics.read()
     totals = {name: round(sum(row[key] for row in rows)) for name, key in setup.totals.items()}
     counts = {"num_prompts": len(prompts), **left_out, **counts, **outcome.summary, **totals}
-    raised = [*alarms(rows), *unguarded]
-    job.write_json("summary.json", {**counts, "alarms": as_json(raised)})
+    job.write_json("summary.json", {**counts, "alarms": as_json([*alarms(rows), *unguarded])})
 
 
 def load_models(job: Job, dtype: torch.dtype) -> Models:
