@@ -89,7 +89,7 @@ def assert_same(first: Path, second: Path) -> None:
 
 
 def test_it_goes_on_where_it_was(folder: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("accord.steps.asked.CHUNK", 4)
+    monkeypatch.setattr("accord.steps.distill_asked.CHUNK", 4)
     steps = distill(", num_epochs: 3", KEYS.replace("batch_size: 4", "batch_size: 1"))
     whole, num, _ = stopped(folder / "whole", tiny_model, steps, monkeypatch)
     again, more, stages = stopped(folder / "again", tiny_model, steps, monkeypatch, 2, 9, num - 8)
@@ -185,7 +185,7 @@ def test_by_kl_the_student_comes_nearer_to_the_teacher_with_the_preprompt(folder
 
 
 def test_by_kl_it_goes_on_where_it_was(folder: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("accord.steps.asked.CHUNK", 4)
+    monkeypatch.setattr("accord.steps.distill_asked.CHUNK", 4)
     steps = distill(LOOKED_AT + ", how: kl, num_epochs: 3", KEYS.replace("batch_size: 4", "batch_size: 1"))
     whole, num, _ = stopped(folder / "whole", tiny_model, steps, monkeypatch)
     again, _, stages = stopped(folder / "again", tiny_model, steps, monkeypatch, 2, num - 12, AFTER)

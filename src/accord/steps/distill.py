@@ -135,8 +135,8 @@ def run(job: Job) -> None:
     and summary.json."""
     from accord.evaluate.distillation import alarms_of, brief
     from accord.monitor.alarms import as_json
-    from accord.steps import distilling, measuring
-    from accord.steps.tried import read_tried
+    from accord.steps import distill_measured, distilling
+    from accord.steps.distill_tried import read_tried
 
     config: Config = job.config
     if load_preprompts(config.templates).fingerprint != config.fingerprint:
@@ -147,13 +147,13 @@ def run(job: Job) -> None:
     if stage in (None, distilling.ASKING):
         distilling.prepare(job, checkpoint)
         checkpoint = None
-    if stage == measuring.AFTER:
+    if stage == distill_measured.AFTER:
         assert checkpoint is not None
         trained = checkpoint.state["trained"]
     else:
         trained, checkpoint = distilling.learn(job, checkpoint), None
     chosen = distilling.selection(job)
-    found = measuring.measure(job, checkpoint, trained, read_tried(job.work.out / distilling.TRIED))
+    found = distill_measured.measure(job, checkpoint, trained, read_tried(job.work.out / distilling.TRIED))
     job.write_json(
         "results.json", {"below": config.below, "margin": config.margin, "contexts": chosen["contexts"], **found}
     )

@@ -11,10 +11,10 @@ from accord.data.preprompts import Preprompts, load_preprompts, with_preprompt
 from accord.data.records import write_records
 from accord.errors import UserError
 from accord.seeds import derive_seed
-from accord.steps.asked import Asking, logits
 from accord.steps.base import Job
-from accord.steps.measuring import ask_before
-from accord.steps.tried import OUTCOMES, ask_again, judged, kept_of, preprompt_of, read_tried, write_tried
+from accord.steps.distill_asked import Asking, logits
+from accord.steps.distill_measured import ask_before
+from accord.steps.distill_tried import OUTCOMES, ask_again, judged, kept_of, preprompt_of, read_tried, write_tried
 from accord.types import Demonstration, Prompt
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from accord.data.records import from_row, to_row
-from accord.steps.asked import Asking, logits
 from accord.steps.base import Job
+from accord.steps.distill_asked import Asking, logits
 from accord.types import Prompt, Response
 
 if TYPE_CHECKING:
-    from accord.steps.tried import Tried
+    from accord.steps.distill_tried import Tried
     from accord.store.checkpoints import Checkpoint
 
 AFTER = "after"  # the stage of its checkpoints

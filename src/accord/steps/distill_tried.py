@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from accord.data.preprompts import Preprompts
 from accord.data.records import from_row, to_row
-from accord.steps.asked import Answered, Asking, logits
 from accord.steps.base import Job
+from accord.steps.distill_asked import Answered, Asking, logits
 from accord.types import Demonstration, Prompt, Response
 
 if TYPE_CHECKING:
