@@ -28,6 +28,7 @@ from accord.monitor.page import pictures_by_name, render_page
 from accord.monitor.panels import CLIPPING, ON_POLICY, PANELS
 from accord.monitor.policy_table import policy_table
 from accord.monitor.red_team_panel import red_team_panel
+from accord.monitor.rounds import base_name
 from accord.monitor.rounds_panel import rounds_panel
 from accord.monitor.samples_browser import samples_browser
 from accord.monitor.selection_picture import Selected, selection_picture
@@ -115,7 +116,7 @@ def report_content(run: RunView) -> dict[str, Any]:
         benchmarks=benchmarks,
         benchmark_first=benchmark_first,
         calibrations=_calibrations(run.steps),
-        accuracies=[(step.name, accuracy_table(step.results)) for step in _measuring(run, "accuracy")],
+        accuracies=[(step.name, accuracy_table(step.results), folded) for step, folded in _by_round(run, "accuracy")],
         overoptimizations=[
             (step.name, str(step.results.get("gold")), overoptimization_panel(step.name, step.results, step.summary))
             for step in _measuring(run, "overoptimization")
@@ -144,6 +145,13 @@ def _size(results: Mapping[str, Any]) -> str:
     if not prompts:
         return "n not recorded"
     return f"n: {prompts} test prompts{f', {samples} samples of each' if samples else ''}"
+
+
+def _by_round(run: RunView, kind: str) -> list[tuple[StepView, bool]]:
+    """Steps of a kind that have measured something, and whether a later round has measured it anew."""
+    found = _measuring(run, kind)
+    last = {base_name(step.name, step.round): step for step in found}
+    return [(step, last[base_name(step.name, step.round)] is not step) for step in found]
 
 
 def _measuring(run: RunView, kind: str) -> list[StepView]:
