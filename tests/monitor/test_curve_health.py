@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from accord.monitor.curve_health import _RULES, LOOK, OPEN, WELL, curve_health
+from accord.monitor.curve_health import _RULES, _SHOULD, LOOK, MOVED, OPEN, WELL, curve_health
 from accord.monitor.panels import PANELS
 from accord.monitor.report import build_report
 from accord.monitor.views import RunView, StepView
@@ -30,6 +30,16 @@ def test_an_alarm_stands_beside_the_curve_that_it_is_about() -> None:
 def test_a_curve_that_no_alarm_knows_is_not_called_healthy() -> None:
     (loss,) = curve_health("sft", "sft", rows(loss=[3.0, 2.5, 2.0]))
     assert (loss.mark, loss.went, loss.healthy) == (OPEN, "3 to 2", "falls, then flattens")
+
+
+def test_a_curve_goes_the_right_way_or_the_wrong_one_beyond_its_noise() -> None:
+    falls = [3.0, 2.8, 2.6, 2.4, 2.2, 2.0]
+    for loss, mark in ((falls, MOVED), (falls[::-1], LOOK), ([3.0, 2.0, 3.1, 2.1, 3.0, 2.0], OPEN), (falls[:3], OPEN)):
+        assert [one.mark for one in curve_health("sft", "sft", rows(loss=loss))] == [mark]
+    assert curve_health("sft", "sft", rows(loss=falls[::-1]))[0].why == ["it rose, beyond its noise."]
+    (accuracy,) = curve_health("taste", "reward", rows(accuracy=falls))
+    assert (accuracy.mark, accuracy.why) == (LOOK, ["it fell, beyond its noise."])
+    assert _SHOULD.keys() <= _RULES.keys()
 
 
 def test_what_is_about_no_curve_that_is_drawn_is_said_last() -> None:
