@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from accord.monitor import health
-from accord.monitor.panels import ON_POLICY, PANELS
+from accord.monitor.health import Note
+from accord.monitor.panels import PANELS
 from accord.monitor.values import ABSENT, number
 from accord.monitor.windows import Series, fall_of, series_of
 
@@ -65,10 +65,11 @@ class CurveHealth:
     why: list[str]
 
 
-def curve_health(name: str, kind: str, rows: Sequence[Mapping[str, Any]]) -> list[CurveHealth]:
-    """name, kind: of the step. rows: its metrics. A row for each curve that is drawn; what is said of none of them
-    stands last."""
-    notes = [*health.cautions(name, rows), *(health.shifts(name, rows) if kind in ON_POLICY else [])]
+def curve_health(kind: str, rows: Sequence[Mapping[str, Any]], notes: Sequence[Note]) -> list[CurveHealth]:
+    """A row for each curve that is drawn; what is said of none of them stands last.
+
+    kind: of the step. rows: its metrics. notes: what `accord.monitor.health` says of them.
+    """
     found: list[CurveHealth] = []
     about: set[str] = set()
     for title, lines in PANELS.get(kind, ()):
@@ -96,7 +97,7 @@ def _way(series: Series) -> int:
     return int(fall_of([(at, -value) for at, value in series], from_best=False) is not None)
 
 
-def _said(note: health.Note) -> str:
+def _said(note: Note) -> str:
     return f"{note.what}{'' if note.since is None else f' From {note.since} on.'}"
 
 
