@@ -63,17 +63,22 @@ def cautions(runs: Sequence[RunView]) -> list[str]:
         found.append("The runs were evaluated on different numbers of prompts.")
     if len(last) > 1:
         found.append(
-            "Intervals are over prompts, not over seeds: `accord sweep` compares settings seed by seed, and says what "
+            "Intervals are over prompts, not over seeds: a sweep compares settings seed by seed, and says what "
             "may be said."
         )
     return found
 
 
 def differences(runs: Sequence[RunView]) -> list[Difference]:
-    """The keys of recipes that differ. What is the same in several rounds of a step stands once."""
+    """The keys of recipes that differ. What is the same in several rounds of a step stands once; of a step that is not
+    of one kind in all runs the kind alone."""
     flat = [dict(_keys(run)) for run in runs]
+    kinds = [{key[:2]: value for key, value in keys.items() if key[2] == "kind"} for keys in flat]
+    common = {step for step, kind in kinds[0].items() if all(of.get(step) == kind for of in kinds)} if runs else set()
     found: dict[tuple[str, str, tuple[str, ...]], list[int]] = {}
     for name, number, key in dict.fromkeys(one for keys in flat for one in keys):
+        if key not in ("", "kind") and (name, number) not in common:
+            continue
         values = tuple(keys.get((name, number, key), "") for keys in flat)
         if len(set(values)) > 1:
             found.setdefault((name, key, values), []).append(number)
