@@ -113,6 +113,12 @@ def test_a_run_of_a_sweep(run: Watched):
     assert "it is one of several with this recipe" in Controls(run.store).of("many-001").why
 
 
+def test_a_step_that_another_run_makes(run: Watched):
+    other = Watched(run.store, "other")
+    with other.held():
+        assert Controls(run.store).of("mine").why.startswith("its next step is being made by another run")
+
+
 def test_a_run_that_is_done_or_gone(run: Watched):
     for kind in ("model", "sft", "ppo"):
         run.finish(kind)

@@ -59,6 +59,8 @@ class Controls:
             return Control(None, False, "it is being started")
         if found.state == "done":
             return Control(None, False, "", ended)
+        if found.state == "running":
+            return Control(None, False, "its next step is being made by another run: wait for that one", ended)
         try:
             _command(self._store, Path(found.folder))
         except UserError as error:
@@ -104,7 +106,7 @@ def log_of(run_dir: Path) -> list[str]:
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return []
-    return [printable(line) for line in text.splitlines()[-LOG_LINES:]]
+    return [printable(line) for line in text.strip().splitlines()[-LOG_LINES:]]
 
 
 def _command(store: Store, run_dir: Path) -> tuple[list[str], Path]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,6 +32,14 @@ class Recorder:
             return self
 
         return call
+
+
+@pytest.fixture(autouse=True)
+def _imported_anew() -> Iterator[None]:
+    """What was imported with a module of ours in it does not stay."""
+    yield
+    for name in ("wandb", "trackio"):
+        sys.modules.pop(f"accord.trackers.{name}", None)
 
 
 def in_place_of(name: str, monkeypatch: pytest.MonkeyPatch) -> Recorder:
@@ -64,16 +74,18 @@ def test_wandb_is_offline_and_goes_on_by_its_id(series: Series, monkeypatch: pyt
     assert finish[0] == "finish"
 
 
-def test_trackio_keeps_its_database_in_the_runs_folder(series: Series, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trackio_keeps_its_database_in_the_store(series: Series, monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = in_place_of("trackio", monkeypatch)
     monkeypatch.setenv("TRACKIO_DIR", "")
     monkeypatch.delenv("TRACKIO_DIR")
     monkeypatch.delenv("TRACKIO_PROJECT", raising=False)
     tracker = open_tracker("trackio", series, -1)
+    assert os.environ["TRACKIO_DIR"] == str(series.folder.resolve().parents[1] / "trackio")
     tracker.log(1, {"loss": 0.5})
     tracker.close()
     (init, log, finish) = recorder.calls
-    given = {"project": "accord", "name": "mine-ppo-01234567", "group": "mine", "resume": "allow"}
+    given: dict[str, object] = {"project": "accord", "name": "mine-ppo-01234567", "group": "mine", "resume": "allow"}
+    given |= {"auto_log_gpu": False, "auto_log_cpu": False}
     assert init[2] == {**given, "config": {"learning_rate": 1e-5, "seed": 1}}
     assert log == ("log", ({"train/loss": 0.5},), {"step": 1})
     assert finish[0] == "finish"

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
-from collections.abc import Mapping
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -81,37 +86,65 @@ def test_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(point.step, point.value) for point in points] == list(WANTED.items())
 
 
-def test_trackio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("trackio", reason="pip install 'accord[trackio]'")
-    twice("trackio", tmp_path)
-    (file,) = Path(os.environ["TRACKIO_DIR"]).glob("*.db")
-    with sqlite3.connect(file) as database:
+def test_trackio(tmp_path: Path) -> None:
+    installed("trackio")
+    folder = tmp_path / "runs/mine"
+    in_a_process("trackio", folder)
+    (file,) = (tmp_path / "trackio").glob("*.db")
+    with closing(sqlite3.connect(file)) as database:
         rows = database.execute("select step, metrics from metrics where run_name = 'mine-ppo-01234567'").fetchall()
     assert [step for step, _ in rows] == list(WANTED)
 
 
-def test_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("wandb", reason="pip install 'accord[wandb]'")
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    twice("wandb", tmp_path)
+def test_wandb(tmp_path: Path) -> None:
+    installed("wandb")
+    in_a_process("wandb", tmp_path)
     found: list[tuple[int, float]] = []
-    for file in sorted((tmp_path / "wandb").glob("offline-run-*/*.wandb")):
+    for file in sorted((tmp_path / "wandb").glob("offline-run-*/*.wandb"), key=os.path.getmtime):
         found += [(row["_step"], row["train/loss"]) for row in history(file)]
     assert found == list(WANTED.items())
 
 
+def installed(name: str) -> None:
+    """Skips where it is not. It is not imported: where it keeps what is read then."""
+    if find_spec(name) is None:
+        pytest.skip(f"pip install 'accord[{name}]'")
+
+
+def in_a_process(name: str, folder: Path) -> None:
+    """`twice` in a process of its own, as these talk to processes of theirs, which they leave behind."""
+    folder.mkdir(parents=True, exist_ok=True)
+    code = "import sys; from pathlib import Path; from tests.trackers.test_installed import twice; "
+    code += "twice(sys.argv[1], Path(sys.argv[2]))"
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB_", "TRACKIO_"))}
+    repository = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code, name, str(folder)], check=True, cwd=repository, env=env, timeout=300)
+
+
 def history(file: Path) -> list[dict[str, Any]]:
-    import json
-
     from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
 
-    store, rows = DataStore(), []
-    store.open_for_scan(str(file))
-    while (data := store.scan_data()) is not None:
+    rows = []
+    for data in records(file.read_bytes()):
         record = wandb_internal_pb2.Record()
         record.ParseFromString(data)
         if record.WhichOneof("record_type") == "history":
-            rows.append({"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record.history.item})
+            items = record.history.item
+            rows.append({"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items})
     return rows
+
+
+def records(data: bytes) -> Iterator[bytes]:
+    """Of a log in LevelDB's format, which begins with seven bytes that say whose it is."""
+    at, whole = 7, b""
+    while at + 7 <= len(data):
+        left = 32_768 - at % 32_768
+        if left < 7:  # the end of a block, in which nothing begins
+            at += left
+            continue
+        length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
+        whole += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # all of a record, or its last part
+            yield whole
+            whole = b""

@@ -1,4 +1,7 @@
-"""Trackio: a database in the run's folder. `TRACKIO_DIR=accord-store/runs/RUN/trackio trackio show` shows it."""
+"""Trackio: a database in the store, one for all its runs, unless TRACKIO_DIR says otherwise.
+
+`TRACKIO_DIR=accord-store/trackio trackio show` shows it. A run has none of its own, as a process has one such folder.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ class Trackio:
     """A Trackio run for each step, which is gone on with by its name."""
 
     def __init__(self, series: Series, after: int) -> None:
-        os.environ.setdefault("TRACKIO_DIR", str((series.folder / FOLDER).resolve()))  # it is read on import
+        os.environ.setdefault("TRACKIO_DIR", str(series.folder.resolve().parents[1] / FOLDER))  # it is read on import
         import trackio
 
         self._trackio = trackio
@@ -25,6 +28,8 @@ class Trackio:
             group=series.run,
             config={**series.config, "seed": series.seed},
             resume="allow",
+            auto_log_gpu=False,  # of a machine on which other things may run
+            auto_log_cpu=False,
         )
 
     def log(self, iteration: int, values: Mapping[str, float]) -> None:

@@ -20,14 +20,14 @@ export function short(value) {
   return String(Number(value.toPrecision(3)));
 }
 
-// Round numbers from about low to about high.
+// Round numbers between low and high, two or more.
 function ticks(low, high, num) {
   const raw = (high - low) / num;
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = power * [1, 2, 5, 10].find((factor) => factor * power >= raw);
   const found = [];
   for (let at = Math.ceil(low / step); at <= Math.floor(high / step + 1e-9); at++) found.push(at * step);
-  return found;
+  return found.length < 2 && num < 12 ? ticks(low, high, num + 1) : found;
 }
 
 function bounds(values, room) {

@@ -15,7 +15,7 @@ function card({ name, state, done, steps, step, now, alarms }) {
   const title = element("h2", {}, element("a", { text: name, href: address }), " ");
   title.append(element("span", { text: state, className: "tag", "data-state": state }));
   if (alarms) title.append(" ", element("span", { text: alarms === 1 ? "1 alarm" : `${alarms} alarms`, className: "tag alarm" }));
-  const where = step ? ` · ${step}` : "";
+  const where = step && !now ? ` · ${step}` : "";
   const grow = element("div", { className: "grow" }, title, element("p", { text: `${done} of ${steps} steps done${where}`, className: "hint" }));
   if (now) {
     grow.append(element("p", { text: progressText(now), className: "hint" }));
