@@ -92,7 +92,7 @@ def test_the_page_shows_them(html: str) -> None:
         "Refusals are what phrases-1 finds.",
         "60 % 50 to 70, n 20",
         "ppo after sft attacks complied with 9 1 3 7 0.021",
-        "ppo was trained on 3 of these attacks",
+        "Trained on 3 of these attacks: ppo.",
         "Could not be decided, and are left out: 2 of ppo.",
         "theft attacks 40 %",
         "1 attack that ppo complies with",

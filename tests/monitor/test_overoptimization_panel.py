@@ -41,6 +41,17 @@ def test_what_was_not_measured_is_not_drawn(results: dict):
     assert part.lines[0].fit.startswith("no curve: 1 different distances")
 
 
+def test_differences_in_words(results: dict):
+    told = {"first": "large", "second": "small", "n": 8, "gold": 0.254, "gold_low": 0.1, "gold_high": 0.4}
+    other = {**told, "first": "few", "gold": -0.2, "gold_low": -0.5}
+    best_of_n = {**results["best_of_n"], "differences": [told, other]}
+    best, _ = overoptimization_panel("study", {**results, "best_of_n": best_of_n})
+    assert best.differences == [
+        ("large less small, n = 8", "+0.25 (+0.10 to +0.40)"),
+        ("few less small, n = 8", "-0.20 (-0.50 to +0.40), not shown"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("fit", "words"),
     [

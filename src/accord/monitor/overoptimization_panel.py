@@ -31,12 +31,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One picture and its table. note: what the picture's axis is, where it is not what it seems."""
+    """One picture and its table. note: what the picture's axis is, where it is not what it seems. differences: pairs of
+    curves and how much more gold the first has, in words."""
 
     title: str
     svg: str
     lines: Sequence[Line]
     note: str
+    differences: Sequence[tuple[str, str]] = ()
 
 
 def overoptimization_panel(name: str, results: Mapping[str, Any]) -> list[Part]:
@@ -50,7 +52,7 @@ def overoptimization_panel(name: str, results: Mapping[str, Any]) -> list[Part]:
             f"The best of n responses, n from 1 to {greatest:,.0f}, chosen by each proxy; the distance is log n - (n - "
             "1) / n, an upper bound on the KL."
         )
-        parts.append(Part("Best of n", svg, _lines(proxies), note))
+        parts.append(Part("Best of n", svg, _lines(proxies), note, _differences(best_of_n)))
     if trainings := {str(key): table(one) for key, one in table(training).items()}:
         note = "Each dot is a measurement during a training. The distance is that of the samples from the reference."
         parts.append(Part("Training", training_picture(name, trainings), _lines(trainings), note))
@@ -148,6 +150,17 @@ def _line(name: str, one: Mapping[str, Any]) -> Line:
         return Line(name, seeds, ABSENT, f"no curve: {why}" if why else ABSENT, ABSENT)
     coefficients = f"{fixed(fit.get('alpha'))}, {fixed(fit.get('beta'))}"
     return Line(name, seeds, _turn(fit), coefficients, f"{percent(fit.get('r_squared'))} %")
+
+
+def _differences(best_of_n: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found = []
+    for one in map(table, best_of_n.get("differences") or ()):
+        gold, low, high = (number(one.get(key)) for key in ("gold", "gold_low", "gold_high"))
+        if gold is not None and low is not None and high is not None:
+            shown = "" if low > 0 or high < 0 else ", not shown"
+            title = f"{one.get('first')} less {one.get('second')}, n = {one.get('n')}"
+            found.append((title, f"{gold:+.2f} ({low:+.2f} to {high:+.2f}){shown}"))
+    return found
 
 
 def _turn(fit: Mapping[str, Any]) -> str:

@@ -203,9 +203,13 @@ def _error(error: Mapping[str, Any]) -> str:
 
 
 def _notes(results: Mapping[str, Any]) -> list[str]:
+    seen: dict[str, list[str]] = {}
+    for name, num in table(results.get("trained_on")).items():
+        seen.setdefault(count(num), []).append(clean(name, 60))
     notes = [
-        f"{clean(name, 60)} was trained on {count(num)} of these attacks: that it withstands them says little."
-        for name, num in table(results.get("trained_on")).items()
+        f"Trained on {num} of these attacks: {', '.join(names)}. That a policy withstands what it was trained on says "
+        "little."
+        for num, names in seen.items()
     ]
     if not number(results.get("num_safe")):
         notes.append("There is no safe prompt: a policy that refuses everything would be the best here.")

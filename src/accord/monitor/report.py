@@ -28,6 +28,7 @@ from accord.monitor.overoptimization_panel import overoptimization_panel
 from accord.monitor.panels import CLIPPING, ON_POLICY, PANELS
 from accord.monitor.policy_table import policy_table
 from accord.monitor.red_team_panel import red_team_panel
+from accord.monitor.rounds import base_name
 from accord.monitor.rounds_panel import rounds_panel
 from accord.monitor.selection_picture import Selected, selection_picture
 from accord.monitor.svg import INK
@@ -138,7 +139,7 @@ def build_report(run: RunView) -> str:
         benchmarks=benchmarks,
         benchmark_first=benchmark_first,
         calibrations=_calibrations(run.steps),
-        accuracies=[(step.name, accuracy_table(step.results)) for step in _measuring(run, "accuracy")],
+        accuracies=[(step.name, accuracy_table(step.results), folded) for step, folded in _by_round(run, "accuracy")],
         overoptimizations=[
             (step.name, str(step.results.get("gold")), overoptimization_panel(step.name, step.results))
             for step in _measuring(run, "overoptimization")
@@ -164,6 +165,13 @@ def _environment() -> Environment:
     environment.filters.update(clean=clean, duration=duration, percent=percent, fixed=fixed)
     environment.globals["key_digits"] = NUM_KEY_DIGITS
     return environment
+
+
+def _by_round(run: RunView, kind: str) -> list[tuple[StepView, bool]]:
+    """Steps of a kind that have measured something, and whether a later round has measured it anew."""
+    found = _measuring(run, kind)
+    last = {base_name(step.name, step.round): step for step in found}
+    return [(step, last[base_name(step.name, step.round)] is not step) for step in found]
 
 
 def _measuring(run: RunView, kind: str) -> list[StepView]:
