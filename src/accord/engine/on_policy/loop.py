@@ -28,7 +28,7 @@ from accord.engine.on_policy.methods import POLICY, Lesson, Method, Trainee
 from accord.engine.on_policy.pretraining import Pretraining
 from accord.engine.on_policy.scoring import Roles, metrics_of, score
 from accord.engine.reward import watched
-from accord.engine.rollout import Rollout, roll_out
+from accord.engine.rollout import Rollout, roll_out, shown_samples
 from accord.errors import UserError
 from accord.seeds import derive_seed
 from accord.store.checkpoints import Checkpoint
@@ -120,6 +120,7 @@ def run_on_policy(
                 for name, reward in roles.watch.items():
                     row |= watched(name, reward, rollout.prompts, rollout.responses)
             work.metrics.write(iteration + 1, **row)
+            work.show(iteration + 1, shown_samples(rollout.prompts, rollout.responses, scored.scores.tolist()))
             on_line = shown(row, on_line)
             progress.advance(1, **on_line)
             done = iteration + 1
