@@ -211,6 +211,7 @@ def _trajectories(steps: Sequence[StepView]) -> dict[str, Sequence[Mapping[str, 
 def _noted(steps: Sequence[StepView], *, evaluated: bool) -> list[str]:
     """What is not well in the training. It leaves the verdict's tone as it is: that is about what came out."""
     found = [note for step in steps for note in health.cautions(step.name, step.metrics)]
+    found += [note for step in steps for note in health.ended(step.name, step.summary)]
     found += [note for step in steps if step.kind in OPINIONS for note in health.alarms_in(step.name, step.summary)]
     if not evaluated:
         found += [note for name, rows in _trajectories(steps).items() for note in health.shifts(name, rows)]

@@ -46,13 +46,14 @@ class MetricsLog:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def write(self, iteration: int, **values: float) -> None:
-        """Append a line. A name may hold any characters: write(3, **{"objective/kl": 1.2}). NaN is kept as NaN."""
+    def write(self, iteration: int, **values: float | str) -> None:
+        """Append a line. A name may hold any characters: write(3, **{"objective/kl": 1.2}). NaN is kept as NaN. A text
+        says what a number beside it is of."""
         self._drop_torn_line()
         with atomic.disk_errors(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"iteration": iteration, **values}) + "\n")
         if self.report is not None:
-            self.report(iteration, values)
+            self.report(iteration, {name: value for name, value in values.items() if not isinstance(value, str)})
 
     def read(self) -> list[dict[str, Any]]:
         """The lines written so far. A torn last line is left out. Raises UserError for any other that is not JSON."""
