@@ -215,6 +215,7 @@ def _noted(
 ) -> list[str]:
     """What is not well in the training. It leaves the verdict's tone as it is: that is about what came out."""
     found = [note for notes in alarmed for note in notes]
+    found += [note for step in steps for note in health.ended(step.name, step.summary)]
     found += [note for step in steps if step.kind in OPINIONS for note in health.alarms_in(step.name, step.summary)]
     return health.said([*found, *(note for notes in shifted for note in notes)])
 
