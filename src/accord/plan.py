@@ -22,6 +22,7 @@ from accord.rounds import Placed, Round, name_in, unrolled
 from accord.seeds import derive_seed
 from accord.steps.base import Check, Contradiction, PlannedStep, Registry, StepConfig, StepKind
 from accord.store.digests import canonical
+from accord.trackers.known import check_trackers
 from accord.yaml_lines import KeyPath
 
 INTERNAL = (MODEL, DATA)
@@ -82,6 +83,7 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
 
     Raises UserError with `file:line:field` for the first thing that is wrong.
     """
+    check_trackers(recipe.report_to, recipe.where(None, ("report_to",)))
     planner = _Planner(recipe, registry)
     planner.add(MODEL, MODEL, {"source": recipe.model, **recipe.model_options}, 0, None)
     for data in recipe.data:
@@ -162,7 +164,8 @@ class _Planner:
         try:
             found = list(check(step))
         except Contradiction as error:
-            raise UserError(error.what, where=nearest(self.recipe, spec, (error.key,)), remedy=error.remedy) from error
+            where = nearest(self.recipe, spec, tuple(error.key.split(".")))
+            raise UserError(error.what, where=where, remedy=error.remedy) from error
         for one in found:
             said = f"{nearest(self.recipe, spec, (one.key,))}: {one.what} {one.remedy}".rstrip()
             # What holds of a step in every round is said once, of the first.

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from accord.engine.readings import Reading
 from accord.engine.sampling import Request, Sample, drain
+from accord.engine.vllm_engine import require_vllm
 from accord.engine.vllm_sampling import VllmSampling, reading_of
+from accord.errors import UserError
 
 END = 2
 
@@ -112,3 +118,29 @@ def test_the_most_probable_tokens_by_rank() -> None:
     assert reading_of(9, found, 2) == Reading(9, -7.0, ((3, -0.5), (5, -1.5)))
     assert reading_of(9, found, 0) == Reading(9, -7.0)
     assert reading_of(3, told(t5=(2, -1.5), t3=(1, -0.5)), 2).top == ((3, -0.5), (5, -1.5))
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("import a_library_of_its", "vLLM is not whole: there is no module 'a_library_of_its'"),
+        ("raise OSError('libcudart.so: cannot open')", "vLLM cannot be used here: libcudart.so: cannot open"),
+        ("", "vLLM is installed for processors or GPUs that this machine does not have"),
+    ],
+)
+def test_a_vllm_that_does_not_work_says_so(
+    code: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "vllm"
+    package.mkdir()
+    (package / "__init__.py").write_text(code)
+    (package / "platforms.py").write_text("class current_platform: device_type = ''")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("vllm", "vllm.platforms"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with patch.dict(os.environ), pytest.raises(UserError) as error:
+        require_vllm()
+    assert str(error.value).startswith(says)
+    assert "make install-vllm" in str(error.value)
+    for name in ("vllm", "vllm.platforms"):
+        sys.modules.pop(name, None)
