@@ -116,6 +116,16 @@ def test_what_is_drawn_is_read(engine: VllmEngine, policy: Policy) -> None:
         assert all(len(one.top) == 2 for one in sample.readings)
 
 
+def test_prompts_that_do_not_fit_into_one_turn_wait_whole(engine: VllmEngine, policy: Policy) -> None:
+    """On a processor a response with a seed fails once its prompt is read in parts."""
+    prompts = [tuple(5 + (i * 31 + j) % 500 for j in range(250)) for i in range(12)]
+    requests = [Request(ids, 1, (9, i)) for i, ids in enumerate(prompts)]
+    found = sample_all(engine, requests, max_response_tokens=4)
+    for ids, samples in zip(prompts, found, strict=True):
+        logprobs = torch.tensor(samples[0].logprobs)
+        torch.testing.assert_close(logprobs, own_logprobs(policy, ids, samples), atol=CLOSE, rtol=0)
+
+
 def test_reading_keeps_what_is_being_written(engine: VllmEngine) -> None:
     sampling = engine.sampling(num_slots=8, max_response_tokens=9)
     sampling.submit(REQUESTS[0])
