@@ -7,7 +7,7 @@ PARITY_VENV := .parity-venv
 PIP_ARGS ?=
 DEMO_ARGS ?=
 
-.PHONY: install demo test test-browser test-postgres test-clients clients soak-labels check docs format parity bench bench-sentiment bench-reward-models bench-llama2 clean
+.PHONY: install demo test test-browser test-postgres test-clients clients soak-labels check docs format parity bench bench-sentiment bench-reward-models bench-goodhart bench-llama2 clean
 
 install: $(VENV)/.installed
 
@@ -81,6 +81,10 @@ bench-sentiment: install
 bench-reward-models: install
 	for case in pandalm hh_helpful hh_harmless; do $(BIN)/python bench/reward_models.py run --case $$case --seed $(SEED) || exit 1; done
 	$(BIN)/python bench/reward_models.py table
+
+bench-goodhart: install
+	$(BIN)/python -m bench.goodhart run --seed $(SEED)
+	$(BIN)/python -m bench.goodhart table
 
 # CASES="margin-none margin-small" runs some of them.
 bench-llama2: install

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from accord.monitor.ended import ending
 from accord.store.artifacts import Artifact
 
 
@@ -11,7 +12,8 @@ def counts_of(artifact: Artifact) -> list[str]:
     """What a step counted, from its summary.json: how much it used, and what it left out.
 
     Top-level numbers called num_...: "174 demonstrations", "3 too long". Of data the records of each part, and what
-    was left out of each source by its flaw. Of training that stopped early, whose weights are kept; and its alarms.
+    was left out of each source by its flaw. Of training that stopped early, or that an alarm ended, whose weights
+    are kept; and its alarms.
     """
     try:
         summary = json.loads((artifact.path / "summary.json").read_text(encoding="utf-8"))
@@ -20,7 +22,9 @@ def counts_of(artifact: Artifact) -> list[str]:
     numbers = {name.removeprefix("num_"): value for name, value in summary.items() if name.startswith("num_")}
     counts = [f"{value} {name.replace('_', ' ')}" for name, value in numbers.items() if value]
     counts += [f"{part} {one['num_records']} {one['kind']}" for part, one in summary.get("parts", {}).items()]
-    if summary.get("stopped_early"):
+    if (ended := ending(summary)) is not None:
+        counts.append(ended)
+    elif summary.get("stopped_early"):
         counts.append(f"stopped early, and the weights after optimizer step {summary['best_step']} are kept")
     if "stopped_at_kl" in summary:
         counts.append(f"ended at a KL of {summary['stopped_at_kl']:.3g} nats, above stop_at_kl")

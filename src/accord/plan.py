@@ -164,7 +164,8 @@ class _Planner:
         try:
             found = list(check(step))
         except Contradiction as error:
-            raise UserError(error.what, where=nearest(self.recipe, spec, (error.key,)), remedy=error.remedy) from error
+            where = nearest(self.recipe, spec, tuple(error.key.split(".")))
+            raise UserError(error.what, where=where, remedy=error.remedy) from error
         for one in found:
             said = f"{nearest(self.recipe, spec, (one.key,))}: {one.what} {one.remedy}".rstrip()
             # What holds of a step in every round is said once, of the first.

@@ -55,7 +55,7 @@ class StepRecord:
     artifact: Artifact
 
 
-Finish = Callable[[Path, list[StepRecord]], None]
+Finish = Callable[[Path, list[StepRecord]], object]
 Inspect = Callable[[Plan], None]
 
 

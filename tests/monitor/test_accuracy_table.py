@@ -3,7 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 from accord.monitor.accuracy_table import Measure, accuracy_table
-from accord.monitor.report import RunView, StepView, build_report
+from accord.monitor.report import build_report
+from accord.monitor.views import RunView, StepView
 
 HOSTILE = "<b>me</b>"
 

@@ -14,6 +14,7 @@ from accord.algorithms.likelihood import negative_log_likelihood
 from accord.algorithms.loss import Loss
 from accord.engine.config import TrainingConfig
 from accord.engine.examples import Limits, trees_of
+from accord.engine.guard import Guard
 from accord.engine.learner import Learner
 from accord.engine.rollout import context_of
 from accord.engine.training import train
@@ -56,13 +57,15 @@ def imitate(
     packing: bool = False,
     held_out: HeldOut | None = None,
     beside: Sequence[Demonstration] = (),
+    guard: Guard | None = None,
 ) -> dict[str, Any]:
     """Trains the policy in the folder `start` and saves it to out/model. Returns what was used, and what was not.
 
     limits: what is left out; without one (a policy's own samples, single turns) everything is taken as it is, even
     what a tokenizer joins to its prompt. joint_tokens: demonstrations with equal prompts are computed as branches of
     one tree of at most so many tokens. packing: examples share rows of at most config.max_tokens tokens instead.
-    beside: people's demonstrations, which are imitated, too, as supervised fine-tuning takes them.
+    beside: people's demonstrations, which are imitated, too, as supervised fine-tuning takes them. guard: may end the
+    training.
     """
     policy = Policy.load(start)
     if config.lora is not None:
@@ -104,6 +107,7 @@ def imitate(
         label=label,
         checkpoint=checkpoint,
         validation=validation,
+        guard=guard,
         totals={
             "num_examples": [len(unit) for unit in plan.units],
             "num_tokens": [sum(trees[i].num_tokens for i in unit) for unit in plan.units],

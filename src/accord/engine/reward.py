@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from accord.algorithms.drift import ordering
 from accord.algorithms.ensemble import spread
 from accord.types import Prompt, Response
 
@@ -71,9 +72,21 @@ def scored(
 
 
 def watched(
-    name: str, reward: Reward, prompts: Sequence[Prompt], responses: Sequence[Sequence[Response]]
+    name: str,
+    reward: Reward,
+    prompts: Sequence[Prompt],
+    responses: Sequence[Sequence[Response]],
+    trained: Tensor | None = None,
 ) -> dict[str, float]:
-    """Metrics of a reward that is looked at: the mean score, and how far those that it is made of are apart."""
+    """Metrics of a reward that is looked at: the mean score, and how far those that it is made of are apart.
+
+    trained: [P * K], the scores that are trained on; then also `agreement/NAME`, the share of the pairs of responses to
+    one prompt that they order as this reward does, and `confidence/NAME`, the share that they would say of themselves.
+    """
     scores, apart = scored(reward, prompts, responses)
     found = {f"watch/{name}": float(scores.mean())}
-    return found if apart is None else {**found, f"spread/{name}": apart}
+    if apart is not None:
+        found[f"spread/{name}"] = apart
+    groups = (len(responses), -1)
+    fresh = None if trained is None else ordering(trained.view(groups).numpy(), scores.view(groups).numpy())
+    return found if fresh is None else {**found, f"agreement/{name}": fresh[0], f"confidence/{name}": fresh[1]}

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from accord.algorithms.loss import Loss
 from accord.engine.config import TrainingConfig
+from accord.engine.guard import End, Guard, Guarded
 from accord.engine.learner import Learner
 from accord.engine.validation import Validation, Watch
 from accord.store.checkpoints import Checkpoint
@@ -34,6 +35,7 @@ def train(
     validation: Validation | None = None,
     totals: Mapping[str, Sequence[int]] | None = None,
     shown: Collection[str] | None = None,
+    guard: Guard | None = None,
 ) -> dict[str, Any]:
     """Trains to the end, from the checkpoint (what `work.resume()` gave) on. Logs a row for each optimizer step, and
     one of iteration 0 where the validation wants to be measured before the first.
@@ -41,6 +43,8 @@ def train(
     losses_of: the micro-batch losses of one optimizer step, given the indices of its examples.
     totals: what each example adds to a number that the rows count up, such as its tokens to "num_tokens".
     shown: the metrics that stand on the progress line (None: all), those of the validation by the same names.
+    guard: may end the training, asked after each optimizer step with a measurement. The best weights that it goes back
+    to are those of a measurement, and never those that training started from.
     Returns how many optimizer steps were done, and how the validation went.
     """
     batches = list(shuffled_batches(num_examples, config.batch_size, config.num_epochs, seed))
@@ -54,11 +58,13 @@ def train(
         learner.load_state(checkpoint.tensors("learner"))
         if watch:
             watch.load(checkpoint, checkpoint.state["validation"])
+    guarded = Guarded(guard, work, None if checkpoint is None else checkpoint.state.get("guard"))
+    end: End | None = None
     counted = {name: sum(adds[i] for batch in batches[:done] for i in batch) for name, adds in (totals or {}).items()}
 
     def state() -> tuple[Mapping[str, Mapping[str, Tensor]], Mapping[str, Any]]:
         tensors, watched = watch.state() if watch else ({}, None)
-        return {"learner": learner.state(), **tensors}, {"validation": watched}
+        return {"learner": learner.state(), **tensors}, {"validation": watched, "guard": guarded.state()}
 
     if checkpoint is None and watch and (measured := watch.before()):
         work.metrics.write(0, **measured)
@@ -75,9 +81,18 @@ def train(
             settings = {"grad_norm": report.grad_norm, "learning_rate": learning_rate}
             work.metrics.write(done, **report.metrics, **settings, **counted, **measured)
             values = {**report.metrics, **measured}
+            guarded.measured(done, measured, learner.masters)
             keep = values if shown is None else [name for name in values if name.removeprefix("eval_") in shown]
             progress.advance(1, **{name: values[name] for name in keep})
+            end = guarded.look(values, due=bool(measured))
+            if end is not None:
+                break  # not checkpointed: taken up again from the one before, it ends here again
             work.checkpoint_or_stop(done, state)
-    if watch:
+    if end is not None and end.action == "stop" and done == len(batches):
+        end = None  # it was over
+    if (best := guarded.kept(end)) is not None:
+        learner.load_masters(best)
+    elif watch:
         watch.finish()
-    return {"num_optimizer_steps": done, **(watch.summary(done) if watch else {})}
+    summary = watch.summary(done) if watch else {}
+    return {"num_optimizer_steps": done, **summary, **guarded.summary(end, done)}

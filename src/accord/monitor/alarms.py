@@ -1,14 +1,14 @@
 """Alarms: what a training's metrics say went wrong, and since when. Loss and reward can look healthy meanwhile.
 
 Each alarm reads the metrics that it needs and is silent where they are missing, so one function serves every training
-step. What is done about an alarm is the step's to decide.
+step. What is done about an alarm is the recipe's to say (`accord.monitor.reactions`).
 
-Of a single row are judged: a KL below what chance explains, and a first ratio that is not 1; both mean that the program
-samples, scores or learns with different distributions. All else is judged from windows. That nothing is learned from
-the reward is a level of the last third, and shows in a run of one iteration, too (`accord.monitor.nothing_learned`).
-What remains is the mean of the last third of what was measured against the mean of the first third. A mean must have
-moved by a factor that people would act on, except in `displacement` and `overoptimisation`, where small moves matter
-and must be larger than their noise.
+Of a single row are judged: a number that is none; a KL below what chance explains, and a first ratio that is not 1,
+which both mean that the program samples, scores or learns with different distributions. All else is judged from
+windows. That nothing is learned from the reward is a level of the last third, and shows in a run of one iteration, too
+(`accord.monitor.nothing_learned`). What remains is the mean of the last third of what was measured against the mean of
+the first third. A mean must have moved by a factor that people would act on, except where small moves matter and must
+be larger than their noise (`displacement`, `overoptimisation`, and what is in `accord.monitor.misled`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from accord.monitor.alarm import Alarm
+from accord.monitor.misled import disagreement, few_modes, keyword, overfitting, stale_reward, wrong_way
 from accord.monitor.nothing_learned import chosen_cut_off, equal_scores, no_pairs, no_updates, unfinished
-from accord.monitor.unstable import clipping, kl_spike, mismatch, paid_by_length, useless_value
+from accord.monitor.unstable import clipping, kl_spike, mismatch, not_finite, paid_by_length, useless_value
 from accord.monitor.values import clean, fixed, percent
 from accord.monitor.windows import FEWEST, Row, fall_of, moved, series_of
 
@@ -184,8 +185,15 @@ def length_jump(rows: Sequence[Row]) -> Alarm | None:
 
 
 _ALARMS: Final = (
+    not_finite,
     displacement,
     overoptimisation,
+    wrong_way,
+    stale_reward,
+    disagreement,
+    keyword,
+    few_modes,
+    overfitting,
     negative_kl,
     first_ratio,
     kl_spike,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from accord.monitor.alarms import alarms
+from accord.monitor.ended import ending
 from accord.monitor.values import clean, fixed, number, percent, table
 from accord.monitor.verdict import DISTINCT_2_SHIFT, TOKENS_SHIFT
 
@@ -55,6 +56,12 @@ def cautions(name: str, rows: Sequence[Row]) -> list[Note]:
         what = f"{percent(clipped)} % of the updates were clipped at the end: use a smaller learning rate."
         found.append(Note("clipped", name, what))
     return found
+
+
+def ended(name: str, summary: Mapping[str, Any]) -> list[Note]:
+    """Whether an alarm ended the training."""
+    what = ending(summary)
+    return [] if what is None else [Note(f"{name}/ended", name, f"{what}.")]
 
 
 def alarms_in(name: str, summary: Mapping[str, Any]) -> list[Note]:

@@ -10,11 +10,12 @@ from typing import Any, Final
 import altair as alt
 
 from accord.monitor.pictures import DASHES, policy_colours
-from accord.monitor.svg import PALETTE, WIDTH, Datum, data_of, render
+from accord.monitor.svg import NOTHING, PALETTE, WIDTH, Datum, Picture, data_of, render
 from accord.monitor.values import ABSENT, fixed, number, percent, short, table
 
 CEILING: Final = "gold itself"
 _DISTANCE: Final = "√KL from the start policy (KL in nats per sequence)"
+_BOOTSTRAP: Final = "95 % intervals and bands: bootstrap over prompts and seeds"
 _SCORE: Final = "score, in standard deviations"
 
 
@@ -35,18 +36,18 @@ class Part:
     curves and how much more gold the first has, in words."""
 
     title: str
-    svg: str
+    svg: Picture
     lines: Sequence[Line]
     note: str
     differences: Sequence[tuple[str, str]] = ()
 
 
-def overoptimization_panel(name: str, results: Mapping[str, Any]) -> list[Part]:
-    """results: what a step `overoptimization` writes; what is missing is not drawn."""
+def overoptimization_panel(name: str, results: Mapping[str, Any], summary: Mapping[str, Any]) -> list[Part]:
+    """results, summary: what a step `overoptimization` writes; what is missing is not drawn."""
     best_of_n, training = table(results.get("best_of_n")), table(results.get("training"))
     parts = []
     if proxies := {str(key): table(one) for key, one in table(best_of_n.get("proxies")).items()}:
-        svg = best_of_n_picture(name, best_of_n)
+        svg = best_of_n_picture(name, best_of_n, number(summary.get("num_prompts")))
         greatest = max((n for n in map(number, best_of_n.get("n") or ()) if n is not None), default=1)
         note = (
             f"The best of n responses, n from 1 to {greatest:,.0f}, chosen by each proxy; the distance is log n - (n - "
@@ -59,7 +60,7 @@ def overoptimization_panel(name: str, results: Mapping[str, Any]) -> list[Part]:
     return parts
 
 
-def best_of_n_picture(name: str, found: Mapping[str, Any]) -> str:
+def best_of_n_picture(name: str, found: Mapping[str, Any], num_prompts: float | None = None) -> Picture:
     """Dots and bars: the unbiased estimates of gold with their intervals. Lines: the fitted curve in its band, and the
     proxy, dashed. Grey: what choosing by gold itself would give."""
     proxies = {str(key): table(one) for key, one in table(found.get("proxies")).items()}
@@ -73,17 +74,20 @@ def best_of_n_picture(name: str, found: Mapping[str, Any]) -> str:
             ]
     best = zip(distances, found.get("gold") or (), strict=False)
     ceiling: list[Datum] = [{"of": CEILING, "x": x, "y": y} for x, y in best]
-    return _picture(f"{name}: best of n", proxies, points, ceiling, list(_curves(proxies)))
+    note = f"{'n not recorded' if num_prompts is None else f'n: {num_prompts:,.0f} prompts'}; {_BOOTSTRAP}"
+    return _picture(f"{name}: best of n", proxies, points, ceiling, list(_curves(proxies)), note)
 
 
-def training_picture(name: str, trainings: Mapping[str, Mapping[str, Any]]) -> str:
+def training_picture(name: str, trainings: Mapping[str, Mapping[str, Any]]) -> Picture:
     """Dots: gold at each measurement. Lines: the fitted curve, and its band where there are several runs."""
     points: list[Datum] = []
     for family, one in trainings.items():
         for run in table(one.get("points")).values():
             points += [{"of": short(family), "by": "gold", "x": x, "y": gold} for x, _, gold in run]
             points += [{"of": short(family), "by": "proxy", "x": x, "y": proxy} for x, proxy, _ in run]
-    return _picture(f"{name}: training", trainings, points, [], list(_curves(trainings)))
+    num = sum(len(table(one.get("points"))) for one in trainings.values())
+    note = f"n: {num:,} training{'' if num == 1 else 's'}; {_BOOTSTRAP}"
+    return _picture(f"{name}: training", trainings, points, [], list(_curves(trainings)), note)
 
 
 def _curves(families: Mapping[str, Mapping[str, Any]]) -> Iterator[Datum]:
@@ -101,9 +105,10 @@ def _picture(
     points: list[Datum],
     ceiling: Sequence[Datum],
     curves: list[Datum],
-) -> str:
+    note: str,
+) -> Picture:
     if len({p["x"] for p in points}) < 2:
-        return ""
+        return NOTHING
     colours = {short(name): colour for name, colour in policy_colours(["", *families]).items() if name}
     domain, colour_range = [*colours], [*colours.values()]
     if ceiling:
@@ -135,7 +140,23 @@ def _picture(
     ]  # fmt: skip
     chart = alt.layer(*layers).properties(width=WIDTH - 190, height=320)
     last = {str(p["of"]): f"{p['of']} gold {float(p['y']):.2f} at {float(p['x']):.2f}" for p in gold}
-    return render(chart, title, ", ".join(last.values()))
+    marks = [("measured", points), ("choosing by gold", ceiling), ("fitted curve", curves)]
+    return render(
+        chart,
+        title,
+        ", ".join(last.values()),
+        rows=[{"mark": mark, "by": "gold", **row} for mark, some in marks for row in some],
+        columns={
+            "mark": "mark",
+            "of": "proxy",
+            "by": "scored by",
+            "x": "square root of KL",
+            "y": "score in standard deviations",
+            "low": "low",
+            "high": "high",
+        },
+        note=note,
+    )
 
 
 def _lines(families: Mapping[str, Mapping[str, Any]]) -> list[Line]:

@@ -6,12 +6,13 @@ iteration against those before it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Final
 
 from accord.monitor.alarm import Alarm
-from accord.monitor.values import fixed, percent
+from accord.monitor.values import clean, fixed, number, percent
 from accord.monitor.windows import FEWEST, Row, lasting, moved, series_of
 
 SPIKE: Final = 5.0  # times the median of the iterations before
@@ -21,7 +22,20 @@ CLIPPED: Final = 0.4  # of the tokens; a healthy run has 0.05 to 0.2
 NO_VALUE: Final = 0.0  # explained variance: of the mean of the returns
 FAR_APART: Final = 0.05  # nats a token; rounding in bfloat16 makes about 0.01
 FOLLOWS: Final = 0.8  # correlation of score and length
+_FINITE: Final = ("loss", "eval_loss", "objective/scores", "objective/shaped_scores", "objective/kl")
 LONGER: Final = 1.25  # times as long as at the start, of responses that are paid by length
+
+
+def not_finite(rows: Sequence[Row]) -> Alarm | None:
+    """A loss, a score or a KL is infinite or no number: nothing that is computed from it means anything (transformers
+    issue 25129: such weights push the healthy checkpoints out)."""
+    for at, row in enumerate(rows, start=1):
+        for key, value in row.items():
+            of_loss = key in _FINITE or key.startswith("loss/")
+            if of_loss and isinstance(value, float) and not math.isfinite(value):
+                what = f"{clean(key, 60)} is {value}, and nothing that is computed from it means anything."
+                return Alarm("not_finite", what, int(number(row.get("iteration")) or at))
+    return None
 
 
 def kl_spike(rows: Sequence[Row]) -> Alarm | None:

@@ -156,8 +156,8 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True)
 class Caution:
-    """Something of a step that may be run, and is hardly meant. key: of its Config. what: a sentence; remedy: what to
-    change."""
+    """Something of a step that may be run, and is hardly meant. key: of its Config, or `key.key` of a map in it. what:
+    a sentence; remedy: what to change."""
 
     key: str
     what: str

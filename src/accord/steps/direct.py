@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from accord.engine.config import TrainingConfig
 from accord.models.lora import Lora, without_dropout
+from accord.steps.alarmed import Alarmed, check_alarms, guard
 from accord.steps.base import LATEST, Caution, Job, PlannedStep, PolicyRef, StepConfig
 from accord.steps.judged import check_judged, learning, slow_adapters
 from accord.store.artifacts import MODEL
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from accord.text.tree import Tree
 
 
-class DirectConfig(StepConfig, TrainingConfig):
+class DirectConfig(StepConfig, TrainingConfig, Alarmed):
     """start: the policy to train. reference: what its log-probabilities are compared with (null: `start`); they are
     computed once for a data set, and kept in the store.
 
@@ -65,6 +66,7 @@ def cautions(step: PlannedStep) -> Iterator[Caution]:
     """Of the shared keys. Raises Contradiction."""
     config: Any = step.config
     check_judged(step)
+    check_alarms(step)
     yield from learning(step)
     yield from slow_adapters(config, "1e-5")
 
@@ -77,14 +79,17 @@ def learn(
     losses_of: Callable[[Sequence[int]], Iterable[Loss]],
     held_out: Callable[[], Iterable[Loss]] | None,
     shown: Collection[str],
+    best_by: str,
 ) -> dict[str, Any]:
     """Trains from the checkpoint on, and saves the policy. Returns what the summary says of it, the alarms that the
     metrics give cause for among it.
 
     trees: the examples. losses_of: of the micro-batches of an optimizer step, given the indices of its examples.
     held_out: of all micro-batches of the validation (None: there is none). shown: metrics on the progress line.
+    best_by: what of the validation tells the best weights, where an alarm goes back to them.
     """
     from accord.engine.direct.preference import mean_metrics
+    from accord.engine.guard import Quality
     from accord.engine.training import train
     from accord.engine.validation import Validation, often
     from accord.monitor.alarms import alarms, as_json
@@ -107,6 +112,7 @@ def learn(
         validation=validation,
         totals={"num_examples": [1] * len(trees), "num_tokens": [tree.num_tokens for tree in trees]},
         shown=shown,
+        guard=guard(config, Quality(best_by) if validation is not None else None),
     )
     models.policy.save(job.work.out / MODEL, models.learner.masters)
     return done | {"alarms": as_json(alarms(job.work.metrics.read()))}

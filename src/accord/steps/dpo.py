@@ -102,7 +102,8 @@ def run(job: Job) -> None:
     def held_out() -> Iterator[Loss]:
         return losses_of(range(len(sets[1])), data[1])
 
-    done = learn(job, checkpoint, models, trees[0], losses_of, held_out if held_counts else None, SHOWN)
+    measured = held_out if held_counts else None
+    done = learn(job, checkpoint, models, trees[0], losses_of, measured, SHOWN, "eval_rewards/accuracies")
     summary = {**counts, **done, "loss": config.loss, "parameters": config.parameters()}
     job.write_json("summary.json", summary | ({"validation": held_counts} if held_counts else {}))
 

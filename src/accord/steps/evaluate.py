@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from accord.engine.ending import Ending
 from accord.steps import held_out
+from accord.steps.alarmed import check_judge
 from accord.steps.base import (
     Caution,
     ComparisonsRef,
@@ -267,6 +268,7 @@ def check(step: PlannedStep) -> Iterator[Caution]:
     """What belongs together, and whether what judges was held out."""
     config = cast(Config, step.config)
     check_ending(step)
+    check_judge(step, "by")
     if config.pairs is not None and config.proxy is None:
         what = "the proxy's accuracy is measured on `pairs`, and there is no proxy"
         raise Contradiction("pairs", what, "Name it with `proxy`, or leave `pairs` out.")

@@ -111,7 +111,8 @@ def run(job: Job) -> None:
     def held_out() -> Iterator[Loss]:
         return losses_of(range(len(parts[1].trees)), data[1])
 
-    done = learn(job, checkpoint, models, labelled.trees, losses_of, held_out if held_counts else None, SHOWN)
+    measured = held_out if held_counts else None
+    done = learn(job, checkpoint, models, labelled.trees, losses_of, measured, SHOWN, "eval_rewards/margins")
     summary = {**counts, **done, "parameters": parameters, "weight_ratio": ratio}
     job.write_json("summary.json", summary | ({"validation": held_counts} if held_counts else {}))
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
 
+from accord.steps.alarmed import Alarmed, guard, rolls_back
 from accord.steps.base import LATEST, ExamplesRef, Input, Job, PolicyRef, PromptsRef, RewardRef, StepConfig
 from accord.steps.guarded import guards_nothing
 from accord.steps.on_policy_checks import without_nucleus
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from accord.text.tree import Tree, TreeBatch
 
 
-class OnPolicyInputs(StepConfig):
+class OnPolicyInputs(StepConfig, Alarmed):
     """prompts: what is answered. reward: what is optimised. start: the policy to train. reference: what the policy is
     held to (null: `start`). watch: rewards that are only looked at, every `watch_every` iterations. ptx_data:
     demonstrations or texts whose likelihood is trained on beside the reward, `ptx_coef` times (null: none); a list of
@@ -81,6 +82,7 @@ def train(job: Job, set_up: Callable[[Job, torch.dtype], Setup]) -> None:
     reference or the reward model has no room for a response to them, or a text of theirs holds a control token; what of
     `ptx_data` was used; why the run ended early, if it did; and the alarms that its metrics give cause for.
     """
+    from accord.engine.guard import Quality
     from accord.engine.learner import Learner
     from accord.engine.on_policy.loop import run_on_policy
     from accord.engine.on_policy.scoring import Roles
@@ -118,6 +120,7 @@ def train(job: Job, set_up: Callable[[Job, torch.dtype], Setup]) -> None:
         label=job.name,
         checkpoint=checkpoint,
         pretraining=pretraining,
+        guard=guard(config, Quality(f"watch/{job.inputs['watch'][0].name}") if job.inputs["watch"] else None),
     )
     policy.save(job.work.out / MODEL, outcome.masters)
     rows = job.work.metrics.read()
@@ -247,8 +250,9 @@ def work(
     updates = total * config.num_epochs * min(config.num_minibatches, num)
     phase = Phase(found, trained, frozen, kept=averaged, updates=updates, cache=cache)
     models = [sizes.policy] * 2 + [sizes.scalar] * (value == "separate") + sizes.asked("reward", "watch")
-    # A checkpoint holds three numbers of what is trained, and one of an average.
-    return Work([phase], models, [sizes.policy], sum(trained) + averaged // 3, lengths=lengths)
+    # A checkpoint holds three numbers of what is trained, and one of an average; beside it may lie the best weights.
+    best = trained[0] // 3 if rolls_back(config) else 0
+    return Work([phase], models, [sizes.policy], sum(trained) + averaged // 3 + best, lengths=lengths)
 
 
 def _micro_batches(trees: Sequence[Tree], config: RolloutConfig, pad_id: int) -> list[TreeBatch]:

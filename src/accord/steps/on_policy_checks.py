@@ -14,6 +14,7 @@ from accord.algorithms.kl import AdaptiveKL
 from accord.engine.on_policy.config import OnPolicyConfig, PPOConfig, RolloutConfig
 from accord.engine.on_policy.presets import PRESETS, PresetName
 from accord.models.vocabulary import same_vocabulary
+from accord.steps.alarmed import check_alarms
 from accord.steps.base import Caution, Contradiction, PlannedStep
 from accord.steps.ending import check_ending
 from accord.steps.given import blamed, given
@@ -65,6 +66,7 @@ def rollouts(step: PlannedStep) -> Iterator[Caution]:
             "Write `truncation_score: null` to subtract from its own score.",
         )
     check_ending(step)
+    check_alarms(step)
     if config.score_clip is not None and config.score_normalisation == "none":
         yield Caution(
             "score_clip",

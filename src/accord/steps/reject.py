@@ -12,6 +12,7 @@ from accord.data.records import read_records, write_records
 from accord.engine.config import TrainingConfig
 from accord.engine.ending import Ending
 from accord.errors import UserError
+from accord.steps.alarmed import Alarmed, check_alarms, guard
 from accord.steps.base import (
     LATEST,
     Caution,
@@ -27,6 +28,7 @@ from accord.steps.base import (
 from accord.steps.ending import check_ending
 from accord.steps.guarded import guards_nothing
 from accord.steps.judged import learning, slow_adapters
+from accord.store.artifacts import MODEL
 from accord.types import Demonstration, Message, Prompt, Response
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ BEST = "best.jsonl"
 Chosen = tuple[bool, float, Demonstration]  # whether it is finished, its score, and the response
 
 
-class Config(StepConfig, TrainingConfig, Ending):
+class Config(StepConfig, TrainingConfig, Ending, Alarmed):
     """prompts: what is answered. skip_prompts: the first so many of them are left to others. num_prompts: so many after
     those. reward: who chooses. start: who is fine-tuned. sampler: who answers (null: start), as in rounds that start
     afresh the newest policy, or a larger model that a smaller one learns from. num_samples: K, responses to a prompt.
@@ -68,13 +70,13 @@ def run(job: Job) -> None:
     expected of the best of fewer; and summary.json: the prompts that were used; those that were left out because the
     context of the policy or the reward model has no room for a response to them, a text of theirs holds a control
     token, or the reward lets no response to them pass; the chosen responses that were left out because they are empty;
-    and an alarm when most of the chosen ones are cut off."""
+    and an alarm when most of the chosen ones are cut off, which may end the step before anything is imitated."""
     from accord.engine.imitation import imitate
 
     config: Config = job.config
     checkpoint = job.work.resume()
-    if checkpoint is None:
-        _choose(job)
+    if checkpoint is None and _choose(job):
+        return _leave_as_it_is(job)
     imitate(
         job.input("start").model,
         read_records(job.work.out / BEST, "demonstrations"),
@@ -85,11 +87,20 @@ def run(job: Job) -> None:
         work=job.work,
         label=job.name,
         checkpoint=checkpoint,
+        guard=guard(config, None),
     )
 
 
-def _choose(job: Job) -> None:
-    """Sampling, scoring, and what is to be imitated."""
+def _leave_as_it_is(job: Job) -> None:
+    """The policy is the one that training would have started from."""
+    from accord.models.policy import Policy
+
+    policy = Policy.load(job.input("start").model)
+    policy.save(job.work.out / MODEL, policy.trained)
+
+
+def _choose(job: Job) -> bool:
+    """Sampling, scoring, and what is to be imitated. Returns whether an alarm ends the step there."""
     import numpy as np
 
     from accord.algorithms.selection import best_of
@@ -98,6 +109,7 @@ def _choose(job: Job) -> None:
     from accord.models.compute import compute_dtype
     from accord.models.policy import Policy
     from accord.monitor.alarms import alarms, as_json
+    from accord.monitor.reactions import action_of
     from accord.rewards.loading import artifact_reward, learned_folders
 
     config: Config = job.config
@@ -168,7 +180,10 @@ def _choose(job: Job) -> None:
     job.write_json("selection.json", gain)
     ended = sum(demonstration.response.finished for demonstration in kept) / len(kept)
     raised = [*alarms([{"iteration": 1, "chosen/finished": ended}]), *guards_nothing(reward, rollout.prompts)]
-    job.write_json("summary.json", {**counts, "alarms": as_json(raised)})
+    ending = next((one.name for one in raised if action_of(config.alarms, one.name) == "stop"), None)
+    told = {} if ending is None else {"ended_by_alarm": {"alarm": ending, "action": "stop", "after": 0}}
+    job.write_json("summary.json", {**counts, **told, "alarms": as_json(raised)})
+    return ending is not None
 
 
 def _scores(
@@ -278,6 +293,7 @@ def check(step: PlannedStep) -> Iterator[Caution]:
     if other is not None:
         what = f"{other.name!r} has chosen no responses: it is a step of kind {other.step.kind!r}"
         raise Contradiction("earlier", what, "Name steps of kind 'reject'.")
+    check_alarms(step)
     yield from learning(step)
     yield from slow_adapters(cast(Config, step.config), "2e-4")
 

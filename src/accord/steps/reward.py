@@ -12,6 +12,7 @@ from accord.data.derive import view
 from accord.data.records import JudgedComparison
 from accord.engine.ranking.config import RankingConfig, contradictions
 from accord.seeds import derive_seed
+from accord.steps.alarmed import Alarmed, check_alarms, guard
 from accord.steps.base import (
     LATEST,
     Caution,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from accord.text.tree import Tree, TreeBatch
 
 
-class Config(StepConfig, RankingConfig, MembersConfig):
+class Config(StepConfig, RankingConfig, MembersConfig, Alarmed):
     """data: comparisons; those with a control token in a text, or longer than the model takes, are left out, and
     counted; a list of parts is put together. start: whose backbone the reward model gets. num_layers: its first so
     many layers alone, for a smaller model that knows less (null: all). validation: comparisons that
@@ -57,9 +58,11 @@ class Config(StepConfig, RankingConfig, MembersConfig):
 def run(job: Job) -> None:
     """Writes the reward model's folder, model/; summary.json: what was used, and the normalisation; and with a
     validation evaluation.json, what `accord.evaluate.rankings` says of it."""
+    from accord.engine.guard import Quality
     from accord.engine.ranking.normalisation import normalisation_of, order_of_training
     from accord.engine.ranking.training import train_ranking_model
     from accord.models.scalar import ScalarModel
+    from accord.monitor.alarms import alarms, as_json
 
     config: Config = job.config
     checkpoint = job.work.resume()
@@ -84,6 +87,7 @@ def run(job: Job) -> None:
         label=job.name,
         checkpoint=checkpoint,
         held_out=held_out,
+        guard=guard(config, Quality("eval_accuracy") if held_out else None),
     )
     normalisation = normalisation_of(model, normalised_on, config.normalise)
     model.save(job.work.out / MODEL, learner.masters, normalisation)
@@ -94,6 +98,7 @@ def run(job: Job) -> None:
         **counts,
         "score_offset": normalisation.offset,
         "score_gain": normalisation.gain,
+        "alarms": as_json(alarms(job.work.metrics.read())),
     }
     if held_out is not None:
         epoch = -(-len(examples.trees) // config.batch_size)  # optimizer steps
@@ -155,6 +160,7 @@ def check(step: PlannedStep) -> Iterable[Caution]:
     yield from check_members(config, config.lora, config.normalise)
     check_ending(step)
     check_judged(step)
+    check_alarms(step)
     yield from learning(step)
     yield from slow_adapters(config, "1e-4")
     if config.normalise_on == "demonstrations" and config.demonstrations is None:

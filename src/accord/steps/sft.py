@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from accord.engine.config import TrainingConfig
 from accord.errors import UserError
+from accord.steps.alarmed import Alarmed, check_alarms, guard
 from accord.steps.base import LATEST, Caution, ExamplesRef, Input, Job, PlannedStep, PolicyRef, StepConfig, StepKind
 from accord.steps.judged import learning, slow_adapters
 from accord.types import Demonstration, PlainText
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from accord.text.tree import Tree
 
 
-class Config(StepConfig, TrainingConfig):
+class Config(StepConfig, TrainingConfig, Alarmed):
     """data: demonstrations, or texts (language modelling; each ends with the token that ends a turn, so that the policy
     stops where a text does); a list of parts is put together. start: the policy to train.
 
@@ -71,10 +72,12 @@ class Config(StepConfig, TrainingConfig):
 
 
 def run(job: Job) -> None:
-    """Writes the policy's folder, model/, and summary.json: what was used, what was left out and why, and the
-    validation."""
+    """Writes the policy's folder, model/, and summary.json: what was used, what was left out and why, the
+    validation, and the alarms that the metrics give cause for."""
     from accord.engine.examples import Limits
+    from accord.engine.guard import Quality
     from accord.engine.imitation import HeldOut, imitate
+    from accord.monitor.alarms import alarms, as_json
 
     config: Config = job.config
     held_out = None
@@ -93,8 +96,9 @@ def run(job: Job) -> None:
         work=job.work,
         label=job.name,
         checkpoint=job.work.resume(),
+        guard=guard(config, Quality("eval_loss", lower_is_better=True) if held_out else None),
     )
-    job.write_json("summary.json", summary)
+    job.write_json("summary.json", summary | {"alarms": as_json(alarms(job.work.metrics.read()))})
 
 
 def _examples(parts: Sequence[Input | Records], last_turn_only: bool) -> list[Demonstration | PlainText]:
@@ -147,6 +151,7 @@ def work(config: Config, sizes: Sizes) -> Work:
 def check(step: PlannedStep) -> Iterator[Caution]:
     """What does not go together, and what is hardly meant."""
     assert isinstance(step.config, Config)
+    check_alarms(step)
     yield from learning(step)
     yield from slow_adapters(step.config, "2e-4")
 

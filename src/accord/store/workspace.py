@@ -41,13 +41,14 @@ class MetricsLog:
     It holds no times: a run that was killed and resumed leaves the same bytes as one that was not.
     """
 
-    report: Callable[[int, Mapping[str, float]], None] | None = None  # what is told of each row, once it is written
+    report: Callable[[int, Mapping[str, float | str]], None] | None = None  # what is told of each row, once it is written
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def write(self, iteration: int, **values: float) -> None:
-        """Append a line. A name may hold any characters: write(3, **{"objective/kl": 1.2}). NaN is kept as NaN."""
+    def write(self, iteration: int, **values: float | str) -> None:
+        """Append a line. A name may hold any characters: write(3, **{"objective/kl": 1.2}). NaN is kept as NaN. A text
+        says what a number beside it is of."""
         self._drop_torn_line()
         with atomic.disk_errors(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"iteration": iteration, **values}) + "\n")

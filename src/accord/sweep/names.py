@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
+from accord.steps.alarmed import RAISED
 from accord.steps.base import PlannedStep
 
 Names = tuple[str, ...]
@@ -23,6 +24,7 @@ _ROLLOUT: Final[Names] = (
     *("response/perplexity", "response/reference_perplexity", "response/score_length", "spread/reward", "loss/ptx_avg"),
     *(f"sampler/{name}" for name in ("mismatch_per_token", "mismatch_max", "mean_ratio")),
     *("policy/num_updates", "policy/grad_norm", "learning_rate"),
+    *("response/self_bleu", "response/coverage", "keyword/word", "keyword/rise", "keyword/score"),
 )
 _POLICY_GRADIENT: Final[Names] = (
     *_ROLLOUT,
@@ -110,6 +112,8 @@ def logged_by(step: PlannedStep) -> frozenset[str] | None:
     if step.kind not in LOGGED:
         return None
     names = {*LOGGED[step.kind], *_SUMMARY.get(step.kind, ())}
+    if step.kind in RAISED:
+        names |= {"ended_by_alarm.after", "ended_by_alarm.kept"}
     if step.kind == "evaluate":
         names |= _of_policies(step)
     if step.kind == "distill":
@@ -122,7 +126,7 @@ def logged_by(step: PlannedStep) -> frozenset[str] | None:
     if step.kind == "accuracy":
         names |= {f"accuracy.{one.name}.{of.name}" for one in step.parents["rewards"] for of in step.parents["data"]}
     watched = step.parents.get("watch", ())
-    names |= {f"watch/{link.name}" for link in watched}
+    names |= {f"{what}/{link.name}" for link in watched for what in ("watch", "agreement", "confidence")}
     names |= {f"spread/{link.name}" for link in watched if _of_several(link.step)}
     if step.parents.get("validation") and MEASURED[step.kind]:
         names |= {f"eval_{name}" for name in MEASURED[step.kind]} | {"best_eval_loss", "best_step"}

@@ -21,12 +21,14 @@ import numpy as np
 from torch import Tensor
 
 from accord.algorithms.shaping import Moments
+from accord.engine.guard import End, Guard, Guarded
 from accord.engine.learner import StepReport, Term
 from accord.engine.on_policy.averaging import Average
 from accord.engine.on_policy.config import RolloutConfig
-from accord.engine.on_policy.methods import POLICY, Lesson, Method, Trainee
+from accord.engine.on_policy.methods import POLICY, Lesson, Method, Scored, Trainee
 from accord.engine.on_policy.pretraining import Pretraining
-from accord.engine.on_policy.scoring import Roles, metrics_of, score
+from accord.engine.on_policy.scoring import NotFinite, Roles, metrics_of, score
+from accord.engine.on_policy.wording import Wording
 from accord.engine.reward import watched
 from accord.engine.rollout import Rollout, roll_out, shown_samples
 from accord.errors import UserError
@@ -41,8 +43,8 @@ _AVERAGE = "average"  # a group of a checkpoint
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """masters: the weights to keep, by name; the average, where one was asked for. summary: how many iterations
-    there were, and why no more, if there were to be more."""
+    """masters: the weights to keep, by name; the average, where one was asked for, or the best, where a guard goes back
+    to them. summary: how many iterations there were, and why no more, if there were to be more."""
 
     masters: Mapping[str, Tensor]
     summary: dict[str, Any]
@@ -59,10 +61,14 @@ def run_on_policy(
     label: str,
     checkpoint: Checkpoint | None,
     pretraining: Pretraining | None = None,
+    guard: Guard | None = None,
 ) -> Outcome:
     """Runs all iterations, from the checkpoint (what `work.resume()` gave) on. Logs a row for each.
 
     The first are the method's warm-up, if it has one. Their rows have `phase` 0, later ones 1.
+
+    guard: may end the run. What is measured in an iteration is of the policy that sampled, so these weights are the
+    candidates for the best ones, and not those after the iteration's update.
     """
     trainees = {POLICY: Trainee(roles.policy_learner, config.learning_rate), **method.trainees}
     num_warmup = method.num_warmup
@@ -78,15 +84,19 @@ def run_on_policy(
         method.load(checkpoint, state["method"])
         if average is not None:
             average.load(checkpoint.tensors(_AVERAGE))
+    wording = Wording(None if checkpoint is None else checkpoint.state.get("wording"))
+    guarded = Guarded(guard, work, None if checkpoint is None else checkpoint.state.get("guard"))
 
     def make_state() -> tuple[dict[str, Mapping[str, Tensor]], dict[str, Any]]:
         tensors, of_method = method.state()
         tensors |= {name: trainee.learner.state() for name, trainee in trainees.items()}
         if average is not None:
             tensors[_AVERAGE] = average.masters
-        return tensors, {"method": of_method, "scores": asdict(moments)}
+        state = {"method": of_method, "scores": asdict(moments), "guard": guarded.state(), "wording": wording.state()}
+        return tensors, state
 
     reason: dict[str, Any] = {}
+    end: End | None = None
     on_line: dict[str, float | str] = {}
     with work.progress(label, len(batches), "iterations", start=done) as progress:
         for iteration in range(done, len(batches)):
@@ -103,7 +113,18 @@ def run_on_policy(
             pad_id = roles.policy.template.pad_id
             minibatches = deal(rollout, config, derive_seed(seed, "minibatches", iteration), pad_id)
             micros = [micro for minibatch in minibatches[0] for micro in minibatch]
-            scored, moments = score(rollout, micros, roles, config, moments)
+            try:
+                scored, moments = score(rollout, micros, roles, config, moments)
+            except NotFinite as error:
+                work.metrics.write(iteration + 1, **error.row)
+                end, done = guarded.look(error.row), iteration + 1
+                if end is None:
+                    raise
+                break
+            seen: dict[str, float] = {}
+            if iteration % config.watch_every == 0 or iteration + 1 == len(batches):
+                seen = watched_by(roles, scored)
+                guarded.measured(iteration, seen, roles.policy_learner.masters)
             lesson = method.prepare(scored, micros, warming=warming)
             scale = 1.0 if warming else config.learning_rate_scale(iteration - num_warmup)
             beside = None if warming or pretraining is None else pretraining.of(iteration - num_warmup)
@@ -116,19 +137,28 @@ def run_on_policy(
                 average.update(roles.policy_learner.masters)
             if not warming:
                 reason = method.after(scored)
-            if roles.watch and (iteration % config.watch_every == 0 or reason or iteration + 1 == len(batches)):
-                for name, reward in roles.watch.items():
-                    row |= watched(name, reward, rollout.prompts, rollout.responses)
-            work.metrics.write(iteration + 1, **row)
+            row |= watched_by(roles, scored) if reason and not seen else seen
+            work.metrics.write(iteration + 1, **row, **wording.metrics(scored))
             work.show(iteration + 1, shown_samples(rollout.prompts, rollout.responses, scored.scores.tolist()))
             on_line = shown(row, on_line)
             progress.advance(1, **on_line)
             done = iteration + 1
-            if reason:
+            end = guarded.look(row)
+            if reason or end is not None:
                 break  # not checkpointed: taken up again from the one before, it ends here again
             work.checkpoint_or_stop(done, make_state)
-    masters = average.masters if average is not None else roles.policy_learner.masters
-    return Outcome(masters, {"num_iterations": done, **reason})
+    if end is not None and end.action == "stop" and done == len(batches):
+        end = None  # it was over
+    masters = guarded.kept(end) or (average.masters if average is not None else roles.policy_learner.masters)
+    return Outcome(masters, {"num_iterations": done, **reason, **guarded.summary(end, done)})
+
+
+def watched_by(roles: Roles, scored: Scored) -> dict[str, float]:
+    """What the rewards that only look on say of a rollout."""
+    found: dict[str, float] = {}
+    for name, reward in roles.watch.items():
+        found |= watched(name, reward, scored.rollout.prompts, scored.rollout.responses, scored.scores)
+    return found
 
 
 def shown(row: Mapping[str, float], before: Mapping[str, float | str]) -> dict[str, float | str]:

@@ -36,13 +36,24 @@ class Roles:
     watch: Mapping[str, Reward]
 
 
+class NotFinite(UserError):
+    """The KL or a score is not finite. row: what there is to log of it."""
+
+    def __init__(self, kl: float, score: float) -> None:
+        self.row = {"objective/scores": score, "objective/kl": kl}
+        super().__init__(
+            "the KL or a score is not finite: the policy, the reference or the reward model is broken",
+            remedy="Lower the learning rate, or look at the reward model's scores on the prompts.",
+        )
+
+
 def score(
     rollout: Rollout, micros: Sequence[MicroBatch], roles: Roles, config: RolloutConfig, moments: Moments
 ) -> tuple[Scored, Moments]:
     """A rollout with what is said of it, and the moments of all scores so far. micros: all of the first epoch's, so
     that its first ratio is exactly 1.
 
-    Raises UserError when the KL or a score is not finite.
+    Raises NotFinite when the KL or a score is not finite.
     """
     trees, temperature = rollout.trees, config.temperature
     with torch.no_grad():
@@ -54,10 +65,7 @@ def score(
     k1 = token_kl("k1", logprobs, reference, mask)
     kl = float(k1.sum(dim=1).mean())
     if not np.isfinite(kl) or not bool(torch.isfinite(scores).all()):
-        raise UserError(
-            "the KL or a score is not finite: the policy, the reference or the reward model is broken",
-            remedy="Lower the learning rate, or look at the reward model's scores on the prompts.",
-        )
+        raise NotFinite(kl, float(scores.mean()))
     finished = torch.tensor(rollout.finished)
     kept = finished | (not config.mask_truncated)
     shaped, moments = shape(scores, finished, kept, config, moments)

@@ -186,5 +186,5 @@ class _StretchLog(MetricsLog):
     number: int
     before: int
 
-    def write(self, iteration: int, **values: float) -> None:
+    def write(self, iteration: int, **values: float | str) -> None:
         super().write(self.before + iteration, member=self.number, **values)

@@ -18,6 +18,7 @@ from accord.algorithms.ranking import Safety, Ties, ranking_loss
 from accord.algorithms.ties import TIE_MODELS
 from accord.data.derive import derive_ranking, margin_levels, of_single_best, without_unsafe_chosen
 from accord.data.records import JudgedComparison
+from accord.engine.guard import Guard
 from accord.engine.learner import Learner
 from accord.engine.ranking.config import RankingConfig
 from accord.engine.scorer import per_branch
@@ -105,11 +106,13 @@ def train_ranking_model(
     label: str,
     checkpoint: Checkpoint | None,
     held_out: Examples | None = None,
+    guard: Guard | None = None,
 ) -> tuple[Learner, dict[str, Any]]:
     """Trains the model, from the checkpoint (what `work.resume()` gave) on.
 
     Returns the learner, whose masters are the result, and how many optimizer steps were done and how the validation
-    went. held_out: examples of a validation, whose loss is that of Bradley and Terry without margins.
+    went. held_out: examples of a validation, whose loss is that of Bradley and Terry without margins. guard: may
+    end the training.
     """
     learner = Learner(model.module, compute.compute_dtype(), config.optimization(), model.trained)
     pad_id = model.template.pad_id
@@ -141,6 +144,7 @@ def train_ranking_model(
         label=label,
         checkpoint=checkpoint,
         validation=validation,
+        guard=guard,
     )
     return learner, counts
 
