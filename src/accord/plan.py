@@ -22,6 +22,7 @@ from accord.rounds import Placed, Round, name_in, unrolled
 from accord.seeds import derive_seed
 from accord.steps.base import Check, Contradiction, PlannedStep, Registry, StepConfig, StepKind
 from accord.store.digests import canonical
+from accord.trackers.known import check_trackers
 from accord.yaml_lines import KeyPath
 
 INTERNAL = (MODEL, DATA)
@@ -82,6 +83,7 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
 
     Raises UserError with `file:line:field` for the first thing that is wrong.
     """
+    check_trackers(recipe.report_to, recipe.where(None, ("report_to",)))
     planner = _Planner(recipe, registry)
     planner.add(MODEL, MODEL, {"source": recipe.model, **recipe.model_options}, 0, None)
     for data in recipe.data:

@@ -26,7 +26,7 @@ from typing import Any, NoReturn, TypeGuard
 from accord.errors import UserError, did_you_mean
 from accord.yaml_lines import KeyPath, parse_yaml
 
-TOP_LEVEL = ("model", "seed", "data", "steps")
+TOP_LEVEL = ("model", "seed", "data", "report_to", "steps")
 RESERVED = ("model", "start", "latest", "previous")
 OVERRIDDEN = 0  # as a line: the value came from --set
 REPEAT = "repeat"  # as the kind of a step: a block of steps
@@ -77,7 +77,7 @@ class DataSpec:
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """The frame of a recipe. lines: of each top-level key, and of each key below `model`, by path. overrides: what
-    --set changed, in order."""
+    --set changed, in order. report_to: the trackers that metrics go to; no step's key depends on them."""
 
     path: Path
     text: str
@@ -88,6 +88,7 @@ class Recipe:
     lines: Mapping[KeyPath, int]
     overrides: tuple[str, ...] = ()
     model_options: Mapping[str, Any] = field(default_factory=dict)
+    report_to: tuple[str, ...] = ()
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -146,6 +147,7 @@ def parse_recipe(text: str, path: Path) -> Recipe:
         model_options=options,
         seed=read_seed(value.get("seed", 1), frame.where(("seed",))),
         data=sets,
+        report_to=read_report_to(value.get("report_to"), frame.where(("report_to",))),
         steps=_steps(frame, value["steps"], ("steps",), {one.name: one.line for one in sets}),
         lines=top,
     )
@@ -293,3 +295,13 @@ def read_seed(value: Any, where: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise UserError("the seed is not a whole number of at least 0", where=where, remedy="As in `seed: 1`.")
     return value
+
+
+def read_report_to(value: Any, where: str) -> tuple[str, ...]:
+    """The names of trackers, each once; one may stand alone. Raises UserError, placed at `where`."""
+    names = [value] if isinstance(value, str) else value or []
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise UserError(
+            "`report_to` is not a list of trackers", where=where, remedy="As in `report_to: [tensorboard]`."
+        )
+    return tuple(dict.fromkeys(names))

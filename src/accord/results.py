@@ -11,16 +11,18 @@ store/runs/<recipe>/results.json      the evaluation's numbers and the seconds o
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from accord.costs import step_costs
 from accord.errors import UserError
+from accord.monitor.comparison_page import comparison_page, comparison_pictures
 from accord.monitor.cost import Assumptions, as_json, cost_table
 from accord.monitor.red_team_panel import NUM_SHOWN
-from accord.monitor.report import OPINIONS, RunView, StepView, build_report
+from accord.monitor.report import build_report, report_pictures
+from accord.monitor.views import RunView, StepView
 from accord.run import link
 from accord.store import atomic
 from accord.store.artifacts import MODEL, Store
@@ -33,8 +35,20 @@ SUMMARY, ANSWERS = "summary.json", "answers"  # of a step; of one that puts atta
 _AGAIN = "Run the recipe again: what is in the store is kept."
 
 
-def write_report(run_dir: Path, store: Store) -> None:
-    """Brings results, links and report of a run's folder up to date with its artifacts."""
+def write_report(run_dir: Path, store: Store) -> RunView:
+    """Brings results, links and report of a run's folder up to date with its artifacts; gives what the report shows."""
+    view, plan = read_run(run_dir, store)
+    atomic.write_json(run_dir / RESULTS, view.results)
+    assumed = Assumptions.of()
+    atomic.write_json(run_dir / COST, as_json(step_costs(plan, store, assumed), assumed))
+    done = [row for row in plan["steps"] if row["artifact"]]
+    _link_models(run_dir, done, {row["name"]: store.root / row["artifact"] for row in done})
+    atomic.write_text(run_dir / REPORT, build_report(view))
+    return view
+
+
+def read_run(run_dir: Path, store: Store) -> tuple[RunView, dict[str, Any]]:
+    """All that a page or a card is made from, and the plan of the run. Raises UserError."""
     plan = _read_json(run_dir / "plan.json")
     if not isinstance(plan, dict) or not {"recipe", "overrides", "seed", "steps"} <= plan.keys():
         raise UserError("this is not the plan of a run", where=str(run_dir / "plan.json"), remedy=_AGAIN)
@@ -42,29 +56,47 @@ def write_report(run_dir: Path, store: Store) -> None:
     folders = {row["name"]: store.root / row["artifact"] for row in done}
     evaluations = [folders[row["name"]] for row in done if row["kind"] == "evaluate"]
     results: dict[str, Any] = _read_json(evaluations[-1] / RESULTS) if evaluations else {}
-    samples = _read_json(evaluations[-1] / SAMPLES) if evaluations else []
     seconds = {row["name"]: row["seconds"] for row in done}
     results["seconds"] = {**seconds, "total": sum(seconds.values())}
     results["run"] = {"recipe": plan["recipe"], "overrides": plan["overrides"], "seed": plan["seed"]}
     if evaluations:
         results |= _read_json(evaluations[-1] / MACHINE)
-    atomic.write_json(run_dir / RESULTS, results)
     assumed = Assumptions.of()
-    costs = step_costs(plan, store, assumed)
-    atomic.write_json(run_dir / COST, as_json(costs, assumed))
-    _link_models(run_dir, done, folders)
     manifests = {name: _read_json(folder / "manifest.json") for name, folder in folders.items()}
     view = RunView(
-        name=run_dir.name,
+        name=run_dir.resolve().name,
         recipe_text=(run_dir / "recipe.yaml").read_text(encoding="utf-8"),
         steps=[_step_view(row, folders[row["name"]], manifests[row["name"]]) for row in done],
         results=results,
-        samples=samples,
+        samples=_read_json(evaluations[-1] / SAMPLES) if evaluations else [],
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=_versions(list(manifests.values())),
-        cost=cost_table(costs, assumed),
+        cost=cost_table(step_costs(plan, store, assumed), assumed),
     )
-    atomic.write_text(run_dir / REPORT, build_report(view))
+    return view, plan
+
+
+def write_comparison(run_dirs: Sequence[Path], out: Path) -> list[RunView]:
+    """Writes the page of several runs to the file `out`; gives what it shows. Raises UserError."""
+    views = [read_run(run_dir, Store(run_dir.resolve().parents[1]))[0] for run_dir in run_dirs]
+    with atomic.disk_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_text(out, comparison_page(views, datetime.now(UTC).isoformat(timespec="seconds")))
+    return views
+
+
+def export_pictures(views: Sequence[RunView], out: Path) -> list[Path]:
+    """Writes the data (.csv), an .svg and a .png of each picture of the page of one run, or of several, into the folder
+    `out`, in place of files of the same names. Raises UserError."""
+    pictures = report_pictures(views[0]) if len(views) == 1 else comparison_pictures(views)
+    written = []
+    with atomic.disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        for name, picture in pictures.items():
+            for end, content in picture.files().items():
+                written.append(out / f"{name}.{end}")
+                atomic.write_bytes(written[-1], content)
+    return written
 
 
 def _versions(manifests: list[Any]) -> dict[str, str]:
@@ -82,12 +114,14 @@ def _step_view(row: Mapping[str, Any], folder: Path, manifest: Mapping[str, Any]
         config=row["config"],
         metrics=MetricsLog(log).read() if log.is_file() else [],
         evaluation=_read_json(evaluation) if evaluation.is_file() else {},
-        summary=_read_json(folder / SUMMARY) if row["kind"] in (*OPINIONS, "piecewise") else {},
+        summary=_read_json(folder / SUMMARY) if (folder / SUMMARY).is_file() else {},
         results=_read_json(folder / RESULTS) if (folder / RESULTS).is_file() else {},
         broken=_broken(folder, row["config"]["policies"]) if row["kind"] == "redteam" else (),
         round=row.get("round"),
         selection=_read_json(folder / SELECTION) if row["kind"] == "reject" else {},
         inputs={of: {one["name"]: one["key"] for one in parents} for of, parents in manifest["parents"].items()},
+        samples=_read_json(folder / SAMPLES) if row["kind"] == "evaluate" else [],
+        manifest={key: value for key, value in manifest.items() if key != "files"},
     )
 
 

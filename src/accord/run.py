@@ -7,18 +7,15 @@ store/runs/<recipe>/recipe.yaml        as run, with the overrides named on top
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shutil
-import signal
+import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from accord.computing import conditions_of, meters_for
@@ -28,16 +25,19 @@ from accord.monitor.cost import Assumptions
 from accord.plan import INTERNAL, Plan, make_plan
 from accord.recipe import Recipe
 from accord.rounds import Round
+from accord.run_folder import PLAN, RECIPE, lock_of, recipe_as_run, run_name, stopping_of
 from accord.settled import plan_in
 from accord.steps.base import Input, Job, Link, PlannedStep, Registry
+from accord.stopping import stop_on_sigint
 from accord.store import atomic
 from accord.store.artifacts import Artifact, Parent, Provenance, Store
 from accord.store.lock import lock
 from accord.store.progress import clock_time
-from accord.store.workspace import Workspace
+from accord.store.workspace import METRICS, MetricsLog, Workspace
+from accord.trackers.base import Series
+from accord.trackers.reports import Reported, Reports
 
 MIN_FREE_BYTES = 2 << 30
-PLAN = "plan.json"
 
 Say = Callable[[str], None]
 
@@ -55,7 +55,7 @@ class StepRecord:
     artifact: Artifact
 
 
-Finish = Callable[[Path, list[StepRecord]], None]
+Finish = Callable[[Path, list[StepRecord]], object]
 Inspect = Callable[[Plan], None]
 
 
@@ -93,9 +93,11 @@ def run_recipe(
         _check_disk(store, min_free_bytes)
     run_dir = run_folder(store, recipe, name)
     records: list[StepRecord] = []
-    with lock(run_dir.with_name(f".{run_dir.name}.lock"), f"the run {run_dir.name!r}"), stop_on_sigint() as stop:
+    held, note = lock(lock_of(run_dir), f"the run {run_dir.name!r}"), stopping_of(run_dir)
+    with held, stop_on_sigint(note) as stop:
         if not (run_dir / PLAN).exists():  # a run shows from its start on
             _write_run(run_dir, store, plan, records)
+        reports = Reports(recipe.report_to, run_dir)
         while len(records) < len(steps):
             step = steps[len(records)]
             if stop.is_set():
@@ -104,7 +106,10 @@ def run_recipe(
                 inspect(replace(plan, steps=tuple(steps)))
                 inspect = None
             try:
-                records.append(_bring(step, registry, store, stop, say, min_checkpoint_seconds, brief=brief, wait=wait))
+                with reports.of(_series(run_dir, step)) as told:
+                    record = _bring(step, registry, store, stop, say, min_checkpoint_seconds, told, brief, wait)
+                    told.catch_up(MetricsLog(record.artifact.path / METRICS))
+                records.append(record)
             except UserError as error:
                 raise plan.located(error, step.name) from error
             if registry[step.kind].settled is not None:
@@ -131,29 +136,7 @@ def plan_lines(plan: Plan, store: Store) -> list[str]:
 
 def run_folder(store: Store, recipe: Recipe, name: str | None = None) -> Path:
     """The folder of a recipe's runs, named as its file is, or by `name`."""
-    return store.root / "runs" / (name or re.sub(r"[^\w-]+", "-", recipe.path.stem).strip("-") or "run")
-
-
-@contextmanager
-def stop_on_sigint() -> Iterator[threading.Event]:
-    """The first Ctrl-C sets the event, a second raises KeyboardInterrupt. Outside the main thread it does nothing."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def handle(signum: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        # print() may be in the middle of a line just now, and cannot be entered twice.
-        os.write(2, b"\nstopping at the next safe point; Ctrl-C again to stop at once\n")
-
-    former = signal.signal(signal.SIGINT, handle)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, former)
+    return store.root / "runs" / (name or run_name(recipe.path))
 
 
 def _bring(
@@ -163,7 +146,7 @@ def _bring(
     stop: threading.Event,
     say: Say,
     min_checkpoint_seconds: float,
-    *,
+    told: Reported,
     brief: bool,
     wait: bool,
 ) -> StepRecord:
@@ -177,7 +160,7 @@ def _bring(
             if cached:  # it was published, and killed before its work folder was removed
                 shutil.rmtree(folder, ignore_errors=True)
             else:
-                artifact = _run_step(step, registry, store, folder, stop, say, min_checkpoint_seconds, wait=wait)
+                artifact = _run_step(step, registry, store, folder, stop, say, min_checkpoint_seconds, told, wait)
     assert artifact is not None
     counts = "".join(f"; {count}" for count in counts_of(artifact))
     if not (brief and cached):
@@ -193,7 +176,7 @@ def _run_step(
     stop: threading.Event,
     say: Say,
     min_checkpoint_seconds: float,
-    *,
+    told: Reported,
     wait: bool,
 ) -> Artifact:
     inputs = {field: tuple(_input(store, link) for link in links) for field, links in step.parents.items()}
@@ -205,6 +188,7 @@ def _run_step(
         waits=wait,
         meters=meters_for(registry[step.kind]),
     )
+    told.follow(work.metrics)
     say(f"{step.name}: " + ("going on from its last checkpoint" if work.checkpoints.any() else "running"))
     try:
         with atomic.disk_errors(folder):
@@ -230,6 +214,10 @@ def _provenance(step: PlannedStep) -> Provenance:
     return Provenance(step.kind, step.name, step.key, step.version, step.config_json(), step.seed, parents)
 
 
+def _series(run_dir: Path, step: PlannedStep) -> Series:
+    return Series(run_dir.name, step.name, step.kind, step.key, step.seed, step.config_json(), run_dir)
+
+
 def _write_run(run_dir: Path, store: Store, plan: Plan, records: list[StepRecord]) -> None:
     """Bring the run's folder up to date: after each step it shows what is done so far."""
     links = run_dir / "steps"
@@ -241,13 +229,13 @@ def _write_run(run_dir: Path, store: Store, plan: Plan, records: list[StepRecord
         for stale in links.iterdir():
             if stale.is_symlink() and stale.name not in names:
                 stale.unlink()
-    notes = "".join(f"# --set {json.dumps(text)}\n" for text in plan.recipe.overrides)
-    atomic.write_text(run_dir / "recipe.yaml", notes + plan.recipe.text)
     recipe = plan.recipe
+    atomic.write_text(run_dir / RECIPE, recipe_as_run(recipe.text, recipe.overrides))
     done = {record.name: record for record in records}
     rows = [_plan_row(step, plan.rounds.get(step.name), done.get(step.name), store) for step in plan.steps]
-    frame = {"recipe": str(recipe.path), "overrides": list(recipe.overrides), "seed": recipe.seed, "steps": rows}
-    atomic.write_json(run_dir / PLAN, frame)
+    frame = {"recipe": str(recipe.path), "overrides": list(recipe.overrides), "seed": recipe.seed}
+    frame |= {"folder": os.path.abspath("."), "host": socket.gethostname()}  # where it was started
+    atomic.write_json(run_dir / PLAN, {**frame, "steps": rows})
 
 
 def _plan_row(step: PlannedStep, of: Round | None, record: StepRecord | None, store: Store) -> dict[str, Any]:

@@ -6,13 +6,15 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from accord.errors import UserError, did_you_mean
+from accord.run_folder import PLAN
+from accord.stopping import is_stopping, process_of
 from accord.store.artifacts import Store
 from accord.store.digests import MANIFEST
 from accord.store.lock import holder
@@ -30,27 +32,55 @@ _QUIET_SECONDS = 60.0  # without news, after which that is worth a word
 
 
 @dataclass(frozen=True, slots=True)
+class Doing:
+    """What a running step says of itself. label: what it does, such as "ppo" or "reject: sampling". seconds_left: None
+    before it can be known. shown: the last values on its line. written: when it said so, in seconds since 1970."""
+
+    label: str
+    done: int
+    total: int
+    unit: str
+    seconds_left: float | None
+    shown: Mapping[str, float | str]
+    written: float
+
+    @property
+    def quiet(self) -> float | None:
+        """Seconds without news, where that is worth a word."""
+        seconds = time.time() - self.written
+        return seconds if seconds > _QUIET_SECONDS else None
+
+
+@dataclass(frozen=True, slots=True)
 class StepStatus:
-    """detail: for a step that is running or was interrupted, how far it is."""
+    """detail: for a step that is running or was interrupted, how far it is. doing: the same of a running one, in
+    numbers. folder: of what it has made, in the store; "" where it has not begun."""
 
     name: str
     kind: str
     state: State
     seconds: float | None = None
     detail: str = ""
+    doing: Doing | None = None
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """command: what goes on with the run, or runs it again."""
+    """command: what goes on with the run, or runs it again. by: who works on it, as `process 7 on host`. stopping: that
+    one was asked to stop."""
 
     name: str
     folder: str
     steps: tuple[StepStatus, ...]
     command: str
+    by: str | None = None
+    stopping: bool = False
 
     @property
     def state(self) -> str:
+        if self.by is not None:
+            return "running"  # perhaps between two steps
         states = {step.state for step in self.steps}
         order: tuple[State, ...] = ("running", "interrupted", "removed", "to run")
         return next((state for state in order if state in states), "done")
@@ -70,17 +100,14 @@ class StoreStatus:
 
 def status(store: Store, run: str | None = None) -> StoreStatus:
     """Of all runs, or of one by its name. Raises UserError for a name that no run has. Changes nothing."""
-    plans = {path.parent.name: path for path in (store.root / "runs").glob("*/plan.json")}
+    plans = plans_in(store)
     if run is not None and run not in plans:
-        remedy = did_you_mean(run, plans) if plans else "Run a recipe first, or name its store with --store."
-        raise UserError(f"there is no run {run!r}", where=str(store.root / "runs"), remedy=remedy)
-    newest = sorted(plans.values(), key=lambda path: -path.stat().st_mtime)
-    contents = {path: _read(path) for path in newest}
+        raise unknown_run(store, run)
+    contents = {path: _read(path) for path in plans.values()}
     planned = {_folder_name(row) for content in contents.values() for row in content["steps"]}
     runs = [_run(store, path, content) for path, content in contents.items() if run in (None, path.parent.name)]
     strays = [path for path in _folders(store.root / "work") if path.name not in planned]
-    kinds = [path.name.rpartition("-")[0] for path in strays]
-    others = [StepStatus(path.name, kind, *_unfinished(path, kind)) for path, kind in zip(strays, kinds, strict=True)]
+    others = [_begun(path.name, path.name.rpartition("-")[0], path) for path in strays]
     sizes = {path.name: num_bytes(path) for path in _folders(store.root / "artifacts")}
     return StoreStatus(
         runs=tuple(runs),
@@ -91,6 +118,30 @@ def status(store: Store, run: str | None = None) -> StoreStatus:
         ),
         unfinished=sum(num_bytes(path) for path in _folders(store.root / "work")),
     )
+
+
+def plans_in(store: Store) -> dict[str, Path]:
+    """The plan.json of each run, by the run's name, the newest first."""
+    found: list[tuple[float, Path]] = []
+    for path in (store.root / "runs").glob(f"*/{PLAN}"):
+        with suppress(OSError):  # removed just now
+            found.append((path.stat().st_mtime, path))
+    return {path.parent.name: path for _, path in sorted(found, key=lambda one: (-one[0], one[1]))}
+
+
+def run_status(store: Store, run: str) -> RunStatus:
+    """Of one run, without the disk that the store uses. Raises UserError for a name that no run has, or for a plan that
+    cannot be read."""
+    path = plans_in(store).get(run)
+    if path is None:
+        raise unknown_run(store, run)
+    return _run(store, path, _read(path))
+
+
+def unknown_run(store: Store, run: str) -> UserError:
+    plans = plans_in(store)
+    remedy = did_you_mean(run, plans) if plans else "Run a recipe first, or name its store with --store."
+    return UserError(f"there is no run {run!r}", where=str(store.root / "runs"), remedy=remedy)
 
 
 def _is_beside(store: Store, name: str, planned: set[str]) -> bool:
@@ -120,45 +171,64 @@ def _run(store: Store, path: Path, plan: dict[str, Any]) -> RunStatus:
     arguments = ["accord", "run", plan["recipe"]]
     arguments += [word for override in plan["overrides"] for word in ("--set", override)]
     arguments += ["--store", str(store.root)] if str(store.root) != "accord-store" else []
-    return RunStatus(path.parent.name, str(path.parent), steps, shlex.join(arguments))
+    process = process_of(path.parent)
+    stopping = process is not None and is_stopping(path.parent, process)
+    by = str(process) if process else None
+    return RunStatus(path.parent.name, str(path.parent), steps, shlex.join(arguments), by, stopping)
 
 
 def _step(store: Store, row: dict[str, Any]) -> StepStatus:
     name, kind = row["name"], row["kind"]
+    made = f"artifacts/{_folder_name(row)}"
+    if (store.root / made / MANIFEST).is_file():
+        return StepStatus(name, kind, "done", row["seconds"], folder=made)
     work = store.root / "work" / _folder_name(row)
-    if (store.root / "artifacts" / _folder_name(row) / MANIFEST).is_file():
-        return StepStatus(name, kind, "done", row["seconds"])
     if work.is_dir() or holder(_lock_of(work)):
-        return StepStatus(name, kind, *_unfinished(work, kind))
+        return _begun(name, kind, work)
     return StepStatus(name, kind, "removed" if row["artifact"] else "to run")
 
 
-def _unfinished(work: Path, kind: str) -> tuple[State, float | None, str]:
-    """State, seconds worked before the last stop, and how far it is."""
-    by = holder(_lock_of(work))
+def _begun(name: str, kind: str, work: Path) -> StepStatus:
+    """seconds: worked before the last stop."""
+    by, folder = holder(_lock_of(work)), f"work/{work.name}"
     saved = [path for path in (work / "checkpoints").glob("[0-9]*") if (path / MANIFEST).is_file()]
     seconds = _number(work / "elapsed.json", "seconds")
     if by is not None:
-        return "running", seconds, ", ".join([by, *_progress(work)])
+        doing = _doing(work)
+        detail = ", ".join([by, *(_said(doing) if doing else ())])
+        return StepStatus(name, kind, "running", seconds, detail, doing, folder)
+    detail = "no checkpoint: it starts anew"
     if saved:
         iteration = _number(max(saved) / MANIFEST, "iteration")
         counted = iteration is not None and kind in _UNITS
-        at = f"after {_UNITS[kind]} {iteration:.0f}" if counted else "from its last checkpoint"
-        return "interrupted", seconds, f"goes on {at}"
-    return "interrupted", seconds, "no checkpoint: it starts anew"
+        detail = f"goes on after {_UNITS[kind]} {iteration:.0f}" if counted else "goes on from its last checkpoint"
+    return StepStatus(name, kind, "interrupted", seconds, detail, folder=folder)
 
 
-def _progress(work: Path) -> Iterator[str]:
+def _doing(work: Path) -> Doing | None:
     """As the running step has written it."""
     try:
         content = json.loads((work / PROGRESS).read_bytes())
-        yield f"{content['label']} {content['done']:,}/{content['total']:,} {content['unit']}"
-        if content["seconds_left"] is not None:
-            yield f"{clock_time(content['seconds_left'])} left"
-        if (quiet := time.time() - content["written"]) > _QUIET_SECONDS:
-            yield f"no news for {clock_time(quiet)}"
+        left = content["seconds_left"]
+        return Doing(
+            label=str(content["label"]),
+            done=int(content["done"]),
+            total=int(content["total"]),
+            unit=str(content["unit"]),
+            seconds_left=None if left is None else float(left),
+            shown=dict(content.get("shown") or {}),
+            written=float(content["written"]),
+        )
     except (OSError, ValueError, KeyError, TypeError):
-        return
+        return None
+
+
+def _said(doing: Doing) -> Iterator[str]:
+    yield f"{doing.label} {doing.done:,}/{doing.total:,} {doing.unit}"
+    if doing.seconds_left is not None:
+        yield f"{clock_time(doing.seconds_left)} left"
+    if doing.quiet is not None:
+        yield f"no news for {clock_time(doing.quiet)}"
 
 
 def _lock_of(work: Path) -> Path:

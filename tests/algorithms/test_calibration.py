@@ -13,7 +13,9 @@ from accord.algorithms.calibration import (
     average_precision,
     confidence,
     ece,
-    log_loss,
+    ece_of_calibrated,
+    gap_slope,
+    log_losses,
     platt,
     precision_recall,
     reliability_curve,
@@ -33,9 +35,10 @@ def test_confidence_is_of_the_higher_score_whatever_the_order() -> None:
 
 
 def test_log_loss() -> None:
-    # -ln 0.75 = 0.287682, -ln 0.25 = 1.386294, -ln 0.5 = 0.693147; their mean is 0.789041
-    assert log_loss([math.log(3), -math.log(3), 0.0]) == pytest.approx(0.789041, abs=1e-6)
-    assert log_loss([1e4]) == 0.0
+    # -ln 0.75, -ln 0.25, -ln 0.5
+    losses = log_losses([math.log(3), -math.log(3), 0.0])
+    assert losses.tolist() == pytest.approx([0.287682, 1.386294, 0.693147], abs=1e-6)
+    assert log_losses([1e4]).tolist() == [0.0]
 
 
 def test_reliability_curve_and_ece_by_hand() -> None:
@@ -49,6 +52,27 @@ def test_reliability_curve_and_ece_by_hand() -> None:
     # (2 * |0.5 - 0.55| + 3 * |0.666667 - 0.946667|) / 5 = (0.1 + 0.84) / 5
     assert ece(curve) == pytest.approx(0.188, abs=1e-9)
     assert curve[1].share == wilson(2, 3)
+
+
+def test_the_slope_of_gaps_is_that_of_platt_on_both_orders() -> None:
+    rng = np.random.default_rng(4)
+    gap = rng.normal(0.6, 1.5, size=300)
+    both = platt(np.concatenate([gap, -gap]), np.arange(600) < 300)
+    assert both.bias == pytest.approx(0, abs=1e-8)
+    assert gap_slope(gap) == pytest.approx(both.slope, abs=1e-7)
+    twice = gap_slope(gap, np.full(300, 2.0))  # another smoothing, and little else
+    assert twice == pytest.approx(both.slope, abs=0.01)
+    weight = np.repeat([1.0, 0.0], 150)
+    half = platt(np.concatenate([gap[:150], -gap[:150]]), np.arange(300) < 150)
+    assert gap_slope(gap, weight) == pytest.approx(half.slope, abs=1e-7)
+
+
+def test_the_ece_that_chance_makes() -> None:
+    """Of 100 predictions of 0.7 in one bin it is |share - 0.7|: a deviation of sqrt(0.21 / 100), twice that at most."""
+    found = ece_of_calibrated([0.7] * 100, seed=1, low=0.5)
+    assert found == pytest.approx(1.96 * math.sqrt(0.21 / 100), abs=0.015)
+    assert ece_of_calibrated([0.7] * 10_000, seed=1, low=0.5) < found / 5
+    assert ece_of_calibrated([1.0] * 10, seed=1) == 0.0
 
 
 def test_what_shares_a_prompt_counts_once_for_the_interval() -> None:

@@ -16,6 +16,7 @@ from accord.labels import users
 from accord.labels.database import Database
 from accord.labels.migrate import open_labels
 from accord.ports import listen
+from accord.store.artifacts import Store
 from accord.web.app import create_app
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -32,9 +33,9 @@ def missing(what: str, *, allow_module_level: bool = False) -> NoReturn:
 class Server:
     """The pages in a thread of this process, at an address that stays when it is stopped and started again."""
 
-    def __init__(self, database: Database) -> None:
-        self.database, self.port = database, 0
-        self.app = create_app(database)
+    def __init__(self, database: Database, store: Store) -> None:
+        self.database, self.store, self.port = database, store, 0
+        self.app = create_app(database, store=store)
         self.start()
 
     @property
@@ -64,8 +65,8 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
-def server(database: Database) -> Iterator[Server]:
-    server = Server(database)
+def server(database: Database, tmp_path: Path) -> Iterator[Server]:
+    server = Server(database, Store(tmp_path / "store"))
     yield server
     server.stop()
 

@@ -12,6 +12,7 @@ from accord.labels import users
 from accord.labels.database import Database, sqlite_url
 from accord.labels.migrate import open_labels
 from accord.serve.app import create_app as create_server
+from accord.store.artifacts import Store
 from accord.web.app import create_app
 from tests.browser.conftest import Server, missing
 from tests.labels.people import campaign
@@ -36,7 +37,7 @@ def owner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[
     with database.writing() as connection:
         olga = users.create(connection, database.now(), "olga", "owner")
         session = users.begin_session(connection, database.now(), olga)
-    server = Server(database)
+    server = Server(database, Store(tmp_path_factory.mktemp("store")))
     yield server.address, {"Cookie": f"accord_session={session.token}", "X-CSRF-Token": session.csrf}
     server.stop()
     database.close()

@@ -41,7 +41,7 @@ def test_neither_a_file_nor_a_shipped_recipe(elsewhere: Path, monkeypatch: pytes
         recipe_file(Path("dop"))
     assert str(caught.value) == (
         "there is no file 'dop', and no recipe of that name comes with Accord\n"
-        "  Name a YAML file, or one of dpo, instructgpt, llama2, llama2-mini, lora, online-dpo, quickstart, "
+        "  Name a YAML file, or one of dpo, goodhart, instructgpt, llama2, llama2-mini, lora, online-dpo, quickstart, "
         "safety-data, ziegler."
     )
     monkeypatch.setattr(common, "_shipped", dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,14 @@ def test_scoring_by_nothing_is_nothing(template: Template):
     assert scoring(template, [tree(3, 4)], 0) == []
     (one,) = scoring(template, [tree(3, 4), tree(3, 4)], 2)
     assert (one.kind, one.places, one.width, one.head_rows, one.count) == ("forward", 2 * 8, 8, 0, 2)
+    (parts,) = scoring(template, [tree(8, *[100] * 8)], 1)
+    assert (parts.places, parts.width) == (512 + 320, (512**2 + 320**2) / 832)  # five branches and three, padded
+
+
+def test_asking_smaller_models_takes_their_share():
+    whole = Sizes(DIMENSIONS, None, {})  # type: ignore[arg-type]
+    half = replace(DIMENSIONS, layers=1).scalar_parameters
+    assert whole.passes([DIMENSIONS.scalar_parameters, half, 100]) == pytest.approx(1 + 0.5 + 1, abs=0.01)
 
 
 def test_records_seen_as_another_kind():

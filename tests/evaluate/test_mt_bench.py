@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from accord.collect.askers import endpoint_asker
 from accord.collect.judge_prompts import judge_prompt
 from accord.errors import UserError
 from accord.evaluate.benchmarks import benchmark_rows
-from accord.evaluate.mt_bench import Dialogue, converse, judged_points, measured, read_mt_bench
+from accord.evaluate.mt_bench import Dialogue, conversation, converse, judged_points, measured, read_mt_bench
 from accord.models.policy import Policy
 from accord.types import Message, Prompt
 from tests.fixtures.http_server import Answer, serving
@@ -40,6 +41,20 @@ def test_the_second_turn_follows_the_first_answer(tiny_model: Path) -> None:
     assert converse(policy, [MATH, WRITING], max_tokens=6, seed=3) == answers
     drawn = converse(policy, [MATH, WRITING], max_tokens=6, seed=4)
     assert (drawn[0], drawn[1] == answers[1]) == (answers[0], False)  # mathematics is greedy, and writing is not
+
+
+def test_a_question_that_the_context_has_no_room_for_is_answered_with_nothing(tiny_model: Path) -> None:
+    policy = Policy.load(tiny_model)
+    policy.module.config.max_position_embeddings = (
+        len(policy.template.prompt_ids(Prompt("", conversation(MATH, (), 0)))) + 2
+    )
+    counts: list[int] = []
+    answers = converse(
+        policy, [MATH, replace(MATH, key="3", turns=("One? " * 40, "And?"))], seed=3, advance=counts.append
+    )
+    assert [bool(one) for one in answers[0]] == [True, False]  # the first answer has filled the context
+    assert answers[1] == ["", ""]
+    assert sum(counts) == 4
 
 
 def test_the_judge_sees_what_came_before_and_what_it_did_not_answer_is_missing(tmp_path: Path) -> None:

@@ -91,6 +91,26 @@ def _training(alpha: float, beta: float, at: float = 5.0) -> list[tuple[float, f
     return [(d * d, d, at + (d * (alpha - beta * math.log(d)) if d else 0.0)) for d in distances]
 
 
+def test_differences_of_curves_by_hand():
+    """The best of 4 by gold is worth 3, by its opposite 0, on every prompt: an interval without width."""
+    gold, turned = Unit([[0.0, 1.0, 2.0, 3.0]] * 5), Unit([[3.0, 2.0, 1.0, 0.0]] * 5)
+    found = best_of_n_curves(gold, {"same": gold, "turned": turned}, seed=1, compare=[("same", "turned")])
+    expected = 3 / math.sqrt(1.25)
+    ends = {"gold": expected, "gold_low": expected, "gold_high": expected}
+    assert found["differences"] == [{"first": "same", "second": "turned", "n": 4, **ends}]
+
+
+def test_a_difference_is_of_the_same_prompts():
+    """Two proxies with the same noise differ less than prompts do: by pairs that shows."""
+    gold, first = _samples(1, 7)
+    second = Unit(first.scores_pk + 0.01 * np.random.default_rng(8).normal(size=first.scores_pk.shape))
+    found = best_of_n_curves(gold, {"a": first, "b": second}, seed=1, compare=[("a", "b")])
+    (one,) = found["differences"]
+    alone = found["proxies"]["a"]
+    assert one["gold_high"] - one["gold_low"] < (alone["gold_high"][-1] - alone["gold_low"][-1]) / 2
+    assert one["gold_low"] <= 0 <= one["gold_high"]
+
+
 def test_training_recovers_the_curve():
     found = training_curves({"ppo": _training(1.0, 1.0)}, seed=1)["ppo"]
     assert (found["fit"]["alpha"], found["fit"]["beta"], found["fit"]["peak"]) == pytest.approx((1.0, 1.0, 1.0))

@@ -87,6 +87,9 @@ def test_a_calibrated_model_has_a_slope_of_one_and_one_twice_as_sure_of_a_half()
     for scale in (1, 2):
         found = evaluate_rankings(pairs, [[scale * LN3, 0.0]] * 400, seed=1)
         assert found["platt_slope"] == pytest.approx(1 / scale, abs=0.02)
+        assert found["platt_slope_low"] < 1 / scale < found["platt_slope_high"]
+        assert found["log_loss_low"] < found["log_loss"] < found["log_loss_high"]
+        assert (found["ece"] < found["ece_by_chance"]) == (scale == 1)
         assert found["accuracy"] == 0.75
     calibrated = evaluate_rankings(pairs, [[LN3, 0.0]] * 400, seed=1)
     assert calibrated["ece"] == pytest.approx(0, abs=1e-9)

@@ -3,7 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 from accord.monitor.accuracy_table import Measure, accuracy_table
-from accord.monitor.report import RunView, StepView, build_report
+from accord.monitor.report import build_report
+from accord.monitor.views import RunView, StepView
 
 HOSTILE = "<b>me</b>"
 
@@ -112,3 +113,11 @@ def test_names_are_text_and_not_markup():
 def test_gaps_are_shown_as_missing():
     for results in ({"sets": {"a": {}}}, {"sets": {"a": {}}, "rewards": {"b": {"a": {"lead": 3}}}}, {"rewards": None}):
         assert "reward models on held-out comparisons" in page_of(results)
+
+
+def test_earlier_rounds_are_folded() -> None:
+    steps = [StepView(f"drift-{n}", "accuracy", 1.0, False, str(n) * 64, {}, results=RESULTS, round=n) for n in (1, 2)]
+    page = build_report(RunView("r", "", steps, {}, [], "", {}))
+    assert "<summary>drift-1: reward models on held-out comparisons, in an earlier round</summary>" in page
+    assert "<h2>drift-2: reward models on held-out comparisons</h2>" in page
+    assert page.count("<details") == page.count("</details>")

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from accord.monitor.alarms import Alarm, alarms, as_json, displacement
-from accord.monitor.report import RunView, StepView, build_report
+from accord.monitor.report import build_report
+from accord.monitor.views import RunView, StepView
 
 FALLING = [-20.0, -21.0, -22.0, -23.0, -24.0, -25.0, -26.0, -27.0, -28.0]
 RISING = [-28.0, -27.0, -26.0, -25.0, -24.0, -23.0, -22.0, -21.0, -20.0]

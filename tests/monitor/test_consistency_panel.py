@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from accord.monitor.consistency_panel import consistency_panel, kept_by_turn
-from accord.monitor.report import StepView, build_report
+from accord.monitor.report import build_report
+from accord.monitor.views import StepView
 from tests.monitor.test_opinions import rate
 from tests.monitor.test_report import PAYLOAD, Page, make_run
 
@@ -55,7 +56,7 @@ def test_the_page_shows_the_curve_and_the_differences() -> None:
         assert told in text
     assert "ghost holds to" not in text
     picture = consistency_panel("turns", held()).picture
-    assert 'aria-label="Instruction held to, by turn: sft at turn 1 40 %' in picture
+    assert 'aria-label="Instruction held to, by turn, turns: sft at turn 1 40 %' in picture
 
 
 def test_names_are_hostile_and_anything_may_be_missing() -> None:
@@ -66,4 +67,4 @@ def test_names_are_hostile_and_anything_may_be_missing() -> None:
     assert (empty.rows, empty.picture, empty.turns) == ([], "", [])
     odd = {"policies": {"a": {"turns": {"x": 3, "1": rate(0.5)}, "by_chance": 4, "kinds": []}}, "compared": [4]}
     assert "Held to an instruction" in page_of(odd)
-    assert kept_by_turn({"a": {"turns": {"1": rate(0.5)}}}, {"a": "#000000"}) == ""
+    assert kept_by_turn("held", {"a": {"turns": {"1": rate(0.5)}}}, {"a": "#000000"}) == ""

@@ -16,7 +16,8 @@ from accord.monitor.cost import (
     text_lines,
     total_of,
 )
-from accord.monitor.report import RunView, build_report
+from accord.monitor.report import build_report
+from accord.monitor.views import RunView
 from accord.store.spending import Spent
 from tests.monitor.test_pictures import HOSTILE
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from accord.monitor.distillation_panel import before_and_after, distillation_panel, original_against_distilled
-from accord.monitor.report import StepView, build_report
+from accord.monitor.report import build_report
+from accord.monitor.views import StepView
 from tests.monitor.test_report import PAYLOAD, Page, make_run
 
 
@@ -78,6 +79,6 @@ def test_nothing_of_it_needs_to_be_there() -> None:
 
 def test_pictures_of_few_and_equal_numbers() -> None:
     same = [{"original": 1.0, "distilled": 1.0, "kept": False}]
-    assert original_against_distilled(same).startswith("<svg")
-    assert before_and_after({"held_out": {"before": [1.0], "after": [1.0]}}).startswith("<svg")
-    assert before_and_after({"held_out": {"before": [1.0], "after": []}}) == ""
+    assert original_against_distilled("distill", same).startswith("<svg")
+    assert before_and_after("distill", {"held_out": {"before": [1.0], "after": [1.0]}}).startswith("<svg")
+    assert before_and_after("distill", {"held_out": {"before": [1.0], "after": []}}) == ""

@@ -13,8 +13,9 @@ import pytest
 from accord.monitor.benchmarks_panel import benchmark_lines
 from accord.monitor.judges_panel import judge_panels
 from accord.monitor.red_team_panel import red_team_panel, violations_against_refusals
-from accord.monitor.report import StepView, build_report
+from accord.monitor.report import build_report
 from accord.monitor.verdict import judge
+from accord.monitor.views import StepView
 from tests.monitor.test_report import PAYLOAD, Page, make_run
 
 
@@ -92,7 +93,7 @@ def test_the_page_shows_them(html: str) -> None:
         "Refusals are what phrases-1 finds.",
         "60 % 50 to 70, n 20",
         "ppo after sft attacks complied with 9 1 3 7 0.021",
-        "ppo was trained on 3 of these attacks",
+        "Trained on 3 of these attacks: ppo.",
         "Could not be decided, and are left out: 2 of ppo.",
         "theft attacks 40 %",
         "1 attack that ppo complies with",
@@ -105,7 +106,7 @@ def test_the_page_shows_them(html: str) -> None:
         "(every answer as good as another) truth, mc1 (40 items) 25.0 %",
     ):
         assert told in text
-    assert Page(html).tags.count("svg") == 6
+    assert Page(html).tags.count("figure") == 7
     assert "<script" not in html
 
 
@@ -128,10 +129,10 @@ def test_a_judge_step_that_nobody_counts_stands_alone() -> None:
 
 def test_no_picture_of_one_rate_alone() -> None:
     policies = attacked()["policies"]
-    assert violations_against_refusals(policies, {"sft": "#000000", "ppo": "#111111"}).startswith("<svg")
+    assert violations_against_refusals("attacks", policies, {"sft": "#000000", "ppo": "#111111"}).startswith("<svg")
     for row in policies.values():
         row["false_refusal_rate"] = None
-    assert violations_against_refusals(policies, {}) == ""
+    assert violations_against_refusals("attacks", policies, {}) == ""
     panel = red_team_panel("x", {**attacked(), "policies": policies, "num_safe": 0})
     assert "false refusals" not in panel.headings
     assert any("refuses everything" in note for note in panel.notes)

@@ -8,7 +8,8 @@ import pytest
 
 from accord.monitor import orders_picture as module
 from accord.monitor.orders_picture import orders_picture
-from accord.monitor.report import RunView, StepView, build_report
+from accord.monitor.report import build_report
+from accord.monitor.views import RunView, StepView
 from tests.monitor.test_pictures import HOSTILE, words
 
 ROWS: list[dict[str, Any]] = [
@@ -22,7 +23,9 @@ ROWS: list[dict[str, Any]] = [
 def test_shares_and_rewards_stand_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     specs: list[dict[str, Any]] = []
     render = module.render
-    monkeypatch.setattr(module, "render", lambda chart, *told: specs.append(chart.to_dict()) or render(chart, *told))
+    monkeypatch.setattr(
+        module, "render", lambda chart, *told, **more: specs.append(chart.to_dict()) or render(chart, *told, **more)
+    )
     svg = orders_picture("both", ROWS)
     shown = set(words(svg))
     assert {"slide, safety first", "slide, helpfulness first", "safety", "helpfulness", "unsafe", "safe"} <= shown

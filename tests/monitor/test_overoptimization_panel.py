@@ -23,7 +23,7 @@ def results() -> dict:
 
 
 def test_both_parts(results: dict):
-    best, training = overoptimization_panel("study", results)
+    best, training = overoptimization_panel("study", results, {"num_prompts": 64})
     assert (best.title, training.title) == ("Best of n", "Training")
     assert best.svg.count("<svg") == training.svg.count("<svg") == 1
     assert "<b>" not in best.svg
@@ -35,10 +35,21 @@ def test_both_parts(results: dict):
 
 
 def test_what_was_not_measured_is_not_drawn(results: dict):
-    assert overoptimization_panel("study", {}) == []
+    assert overoptimization_panel("study", {}, {}) == []
     short = {"training": training_curves({"ppo": [(0.0, 0.0, 0.0), (1.0, 1.0, 1.0)]}, seed=1)}
-    (part,) = overoptimization_panel("study", short)
+    (part,) = overoptimization_panel("study", short, {})
     assert part.lines[0].fit.startswith("no curve: 1 different distances")
+
+
+def test_differences_in_words(results: dict):
+    told = {"first": "large", "second": "small", "n": 8, "gold": 0.254, "gold_low": 0.1, "gold_high": 0.4}
+    other = {**told, "first": "few", "gold": -0.2, "gold_low": -0.5}
+    best_of_n = {**results["best_of_n"], "differences": [told, other]}
+    best, _ = overoptimization_panel("study", {**results, "best_of_n": best_of_n})
+    assert best.differences == [
+        ("large less small, n = 8", "+0.25 (+0.10 to +0.40)"),
+        ("few less small, n = 8", "-0.20 (-0.50 to +0.40), not shown"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -54,5 +65,5 @@ def test_what_was_not_measured_is_not_drawn(results: dict):
 )
 def test_turns_in_words(fit: dict, words: str):
     family = {"names": ["a"], "fit": {"alpha": 1.0, "beta": 0.5, "r_squared": 0.9} | fit}
-    (part,) = overoptimization_panel("study", {"training": {"a": family}})
+    (part,) = overoptimization_panel("study", {"training": {"a": family}}, {})
     assert part.lines[0].turn == words

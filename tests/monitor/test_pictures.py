@@ -9,6 +9,7 @@ import pytest
 
 from accord.monitor import pictures
 from accord.monitor.svg import PALETTE, data_of, render
+from accord.monitor.training_curves import Bucket, thin, training_curves
 
 SVG = "{http://www.w3.org/2000/svg}"
 POLICY = {
@@ -91,7 +92,7 @@ def test_ppo_curves() -> None:
     ]
     rows[2] |= {"watch/gold_validation": math.nan}
     rows[4] |= {"watch/gold_validation": 0.5, "unheard/of": "what"}
-    titles = set(words(pictures.training_curves("ppo", "ppo", rows)))
+    titles = set(words(training_curves("ppo", "ppo", rows)))
     assert {
         "score",
         "proxy",
@@ -103,7 +104,7 @@ def test_ppo_curves() -> None:
 
 
 def test_an_unknown_kind_shows_its_numbers() -> None:
-    svg = pictures.training_curves("mine", "unheard-of", [{"iteration": 1, "a/b": 1.0, HOSTILE: 2.0, "c": None}])
+    svg = training_curves("mine", "unheard-of", [{"iteration": 1, "a/b": 1.0, HOSTILE: 2.0, "c": None}])
     assert {"a/b"} <= set(words(svg))
     assert HOSTILE in words(svg)
     assert "c" not in words(svg)
@@ -117,18 +118,18 @@ def test_long_names_that_begin_alike_stay_apart() -> None:
 
 
 def test_tiny_numbers_are_written_with_a_power() -> None:
-    svg = pictures.training_curves("sft", "sft", [{"iteration": i, "learning_rate": i * 1e-5} for i in range(3)])
+    svg = training_curves("sft", "sft", [{"iteration": i, "learning_rate": i * 1e-5} for i in range(3)])
     assert "2e-5" in [word.replace("\u2212", "-") for word in words(svg)]
 
 
-def test_long_curves_are_averaged() -> None:
-    assert pictures.thin([(0, 1.0), (1, 3.0), (2, 5.0), (3, 9.0), (4, 2.0)], limit=3) == [
-        (0.5, 2.0),
-        (2.5, 7.0),
-        (4, 2.0),
+def test_long_curves_are_averaged_and_their_spikes_stay() -> None:
+    assert thin([(0, 1.0), (1, 3.0), (2, 5.0), (3, 9.0), (4, 2.0)], limit=3) == [
+        Bucket(0.5, 2.0, 1.0, 3.0),
+        Bucket(2.5, 7.0, 5.0, 9.0),
+        Bucket(4, 2.0, 2.0, 2.0),
     ]
-    assert pictures.thin([(0, 1.0), (1, 2.0)], limit=2) == [(0, 1.0), (1, 2.0)]
-    assert pictures.thin([]) == []
+    assert thin([(0, 1.0), (1, 2.0)], limit=2) == [Bucket(0, 1.0, 1.0, 1.0), Bucket(1, 2.0, 2.0, 2.0)]
+    assert thin([]) == []
 
 
 def test_accuracy_stands_beside_its_reference_lines() -> None:
@@ -158,7 +159,7 @@ def test_nothing_to_draw_is_no_picture(nothing: Any) -> None:
     assert pictures.score_against_kl(nothing, {"ppo": []}, {}) == ""
     assert pictures.win_rates(nothing, "sft", {}) == ""
     assert pictures.accuracy_lines({}) == ""
-    assert pictures.training_curves("ppo", "ppo", [{"objective/kl": math.nan}]) == ""
+    assert training_curves("ppo", "ppo", [{"objective/kl": math.nan}]) == ""
 
 
 def test_hostile_names_stay_text() -> None:
@@ -166,7 +167,7 @@ def test_hostile_names_stay_text() -> None:
         pictures.score_against_kl({HOSTILE: POLICY, "a": POLICY, "b": POLICY}, {}, {HOSTILE: "#111111"}),
         pictures.win_rates({HOSTILE: POLICY, "bad\ud800\x00": POLICY}, HOSTILE + "2", {}),
         pictures.accuracy_lines({"name": HOSTILE, "accuracy": 0.8}),
-        pictures.training_curves(HOSTILE, HOSTILE, [{HOSTILE: 1.0}]),
+        training_curves(HOSTILE, HOSTILE, [{HOSTILE: 1.0}]),
     ]
     for svg in pictured:
         assert "script" not in Tags(svg).found
@@ -197,23 +198,23 @@ def test_a_path_that_does_not_move_is_no_picture() -> None:
 
 
 def test_whole_steps_have_whole_ticks_each_once() -> None:
-    svg = pictures.training_curves("sft", "sft", [{"iteration": i, "loss": 3.0 + i} for i in (1, 2)])
+    svg = training_curves("sft", "sft", [{"iteration": i, "loss": 3.0 + i} for i in (1, 2)])
     assert [word for word in words(svg) if word in ("1", "2")] == ["1", "2"]
 
 
 def test_pictures_of_few_panels_are_as_wide_as_others() -> None:
     rows = [{"iteration": i, "loss": i / 2 + 1, "grad_norm": i, "learning_rate": i} for i in range(4)]
     widths = [
-        float(str(ElementTree.fromstring(pictures.training_curves("x", "sft", kept)).get("width")))
+        float(str(ElementTree.fromstring(training_curves("x", "sft", kept)).get("width")))
         for kept in (rows, [{k: row[k] for k in ("iteration", "loss")} for row in rows])
     ]
     assert widths[1] == pytest.approx(widths[0], abs=30)
-    assert "optimizer step" in words(pictures.training_curves("reject", "reject", rows))
+    assert "optimizer step" in words(training_curves("reject", "reject", rows))
 
 
 def test_a_share_that_is_always_zero_is_shown_from_0_to_1() -> None:
     flat = [{"iteration": i, "response/finished": 0.0} for i in range(1, 4)]
-    shown = words(pictures.training_curves("ppo", "ppo", flat))
+    shown = words(training_curves("ppo", "ppo", flat))
     assert "0.8" in shown
     assert not [word for word in shown if word.startswith("\u2212")]
 
@@ -227,7 +228,7 @@ def test_without_points_there_is_no_legend_of_points() -> None:
 
 def test_tens_are_written_in_full() -> None:
     rows = [{"iteration": i, "value/explained_variance": -20.0 * i} for i in (1, 2, 3)]
-    shown = [word.replace("\u2212", "-") for word in words(pictures.training_curves("ppo", "ppo", rows))]
+    shown = [word.replace("\u2212", "-") for word in words(training_curves("ppo", "ppo", rows))]
     assert "-40" in shown
     assert not [word for word in shown if "e+" in word]
 
@@ -237,7 +238,7 @@ def test_each_reward_that_looked_on_has_a_line() -> None:
         {"iteration": i, "objective/kl": i, "objective/scores": i, "watch/judge": -i, "watch/other": 2 * i}
         for i in range(1, 4)
     ]
-    assert {"judge, watched", "other, watched"} <= set(words(pictures.training_curves("ppo", "ppo", rows)))
+    assert {"judge, watched", "other, watched"} <= set(words(training_curves("ppo", "ppo", rows)))
     lines = {point.get("line") for point in pictures._trajectory("ppo", rows)}
     assert lines == {None, "judge", "other"}
 
@@ -247,6 +248,6 @@ def test_disagreement_is_no_score() -> None:
         {"iteration": i, "objective/kl": i, "objective/scores": i, "watch/judges": i, "spread/judges": 1.0}
         for i in range(1, 4)
     ]
-    shown = words(pictures.training_curves("ppo", "ppo", rows))
+    shown = words(training_curves("ppo", "ppo", rows))
     assert "disagreement of members" in shown
     assert {point.get("line") for point in pictures._trajectory("ppo", rows)} == {None, "judges"}

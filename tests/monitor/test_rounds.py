@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from accord.monitor import rounds
-from accord.monitor.report import RunView, StepView, build_report
+from accord.monitor.report import build_report
 from accord.monitor.rounds import Evaluated, Maker, axes_of, pictures_of
+from accord.monitor.views import RunView, StepView
 from tests.monitor.test_pictures import HOSTILE, words
 
 MAKERS = {
@@ -94,7 +95,9 @@ def test_attacks_are_a_measure_of_what_is_withstood() -> None:
 def test_two_measures_are_drawn_against_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     specs: list[dict[str, Any]] = []
     render = rounds.render
-    monkeypatch.setattr(rounds, "render", lambda chart, *told: specs.append(chart.to_dict()) or render(chart, *told))
+    monkeypatch.setattr(
+        rounds, "render", lambda chart, *told, **more: specs.append(chart.to_dict()) or render(chart, *told, **more)
+    )
     axes, _ = axes_of([*HELPFUL, SAFE])
     ((heading, svg),) = pictures_of(axes, MAKERS)
     assert heading == "helpful against safe"

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from accord.monitor import selection_picture as module
-from accord.monitor.report import RunView, StepView, build_report
+from accord.monitor.report import build_report
 from accord.monitor.selection_picture import Selected, selection_picture
+from accord.monitor.views import RunView, StepView
 from tests.monitor.test_pictures import HOSTILE, words
 
 CURVE = [
@@ -22,7 +23,9 @@ STEPS = [Selected("reject-1", "help-1", 1.0, CURVE), Selected("reject-2", "help-
 def test_each_reward_has_a_panel_and_each_step_a_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     specs: list[dict[str, Any]] = []
     render = module.render
-    monkeypatch.setattr(module, "render", lambda chart, *told: specs.append(chart.to_dict()) or render(chart, *told))
+    monkeypatch.setattr(
+        module, "render", lambda chart, *told, **more: specs.append(chart.to_dict()) or render(chart, *told, **more)
+    )
     svg = selection_picture(STEPS)
     shown = set(words(svg))
     assert {"reward by help-1", "reward by help-2", "reject-1, T 1", "reject-2, T 1.2", "largest", "median"} <= shown

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from accord.engine import scorer
 from accord.models.scalar import Normalisation, ScalarModel
 from accord.rewards.learned import LearnedReward
 from accord.types import Message, Prompt, Response
@@ -28,6 +29,17 @@ def test_one_score_a_response_in_order(reward: LearnedReward) -> None:
     alone = [reward.score([p], [[r]])[0] for p, rs in zip(prompts, responses, strict=True) for r in rs]
     torch.testing.assert_close(together, torch.stack(alone), atol=1e-5, rtol=0)
     assert len(set(together.tolist())) == 4
+
+
+def test_a_wide_tree_is_read_in_parts(reward: LearnedReward, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = [Prompt("a", (Message("user", "Why?"),)), Prompt("b", (Message("user", "How so?"),))]
+    responses = [[Response(" x" * n) for n in range(40, 80)], [Response(" y")]]
+    whole = reward.score(prompts, responses)
+    monkeypatch.setattr(scorer, "WIDTH", 16)
+    told: list[int] = []
+    torch.testing.assert_close(reward.score(prompts, responses, told.append), whole)
+    assert len(told) > 1
+    assert sum(told) == 2
 
 
 def test_a_prefill_is_part_of_the_turn(reward: LearnedReward) -> None:

@@ -101,7 +101,7 @@ def test_the_report_of_rounds_has_every_evaluation(folder: Path, tiny_model: Pat
         assert f"<summary>{said}" in page
     assert "<summary>shorter-2" not in page
     measured = json.loads((run / "steps" / "longer-2" / "results.json").read_text())["policies"]["reject-2"]
-    (label,) = re.findall(r'aria-label="longer: win rate against sft, by gold, against [^"]*"', page)
+    (label,) = set(re.findall(r'aria-label="longer: win rate against sft, by gold, against [^"]*"', page))
     assert f"reject-2 {percent(measured['gold_win_rate'])} % and" in label
 
 

@@ -70,13 +70,26 @@ def test_trainings(tmp_path: Path, tiny_model: Path):
         assert proxy == pytest.approx(-gold, abs=1e-5)
 
 
+def test_what_is_combined_of_others_asks_them_once(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch):
+    steps = START + "  - combine: {name: both, rewards: [turned, words], weights: [1, 4]}\n"
+    study = "  - overoptimization: {gold: gold, samples: many, proxies: [%s]}\n"
+    alone = results(run_steps(tmp_path / "alone", tiny_model, steps + study % "both"))
+    asked, score = [], RuleReward.score
+    monkeypatch.setattr(RuleReward, "score", lambda *given: asked.append(given[0]) or score(*given))
+    together = results(run_steps(tmp_path / "together", tiny_model, steps + study % "turned, words, both"))
+    assert len(asked) == 3
+    for key in ("gold", "proxy"):
+        of_alone, of_together = (one["best_of_n"]["proxies"]["both"][key] for one in (alone, together))
+        assert of_together == pytest.approx(of_alone, abs=1e-6)
+
+
 def test_a_stopped_step_goes_on(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch):
     whole = run_steps(tmp_path / "whole", tiny_model, START + STUDY)
     stop = Workspace.checkpoint_or_stop
     with monkeypatch.context() as patched:
 
         def stopped(work: Workspace, iteration: int, make: Any) -> None:
-            if set(make()[1]) == {"scored"} and iteration == 2:
+            if set(make()[1]) == {"scored", "units"} and iteration == 2:
                 patched.setattr(Workspace, "stop_requested", lambda _: True)
             stop(work, iteration, make)
 
@@ -97,6 +110,11 @@ def test_a_stopped_step_goes_on(tmp_path: Path, tiny_model: Path, monkeypatch: p
         (
             START + "  - overoptimization: {gold: gold, samples: many, proxies: [words, words]}\n",
             "'words' is among the proxies twice",
+        ),
+        (
+            START
+            + "  - overoptimization: {gold: gold, samples: many, proxies: [turned, words], compare: [[turn, words]]}\n",
+            "'turn' is no curve of the proxies",
         ),
         (
             START.replace("num_responses: 8", "num_responses: 4") + STUDY,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accord.text.batching import iterate_micro_batches, micro_batches, shared_prompts, shuffled_batches
+from accord.text.batching import iterate_micro_batches, micro_batches, narrowed, shared_prompts, shuffled_batches
 from accord.text.tree import Branch, Tree, num_places
 
 LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=30)
@@ -37,6 +37,23 @@ def test_joined_trees_hold_the_same_branches(lengths: list[int], max_tokens: int
         (t.prompt_ids, b.ids) for t in trees for b in t.branches
     )
     assert all(len(t.branches) == 1 or t.num_tokens <= max_tokens for t in joined)
+
+
+@given(st.lists(LENGTHS, min_size=1, max_size=4), st.integers(1, 60))
+def test_narrowed_trees_hold_the_same_branches(of_trees: list[list[int]], max_tokens: int) -> None:
+    trees = [Tree((1, 2), tuple(Branch((5,) * n) for n in lengths)) for lengths in of_trees]
+    parts, owner = narrowed(trees, max_tokens)
+    assert owner == sorted(owner)
+    for i, tree in enumerate(trees):
+        own = [part for part, at in zip(parts, owner, strict=True) if at == i]
+        assert tuple(branch for part in own for branch in part.branches) == tree.branches
+    for part in parts:
+        assert len(part.branches) == 1 or part.num_tokens - 2 <= max(max_tokens, 4)
+
+
+def test_a_part_is_twice_as_wide_as_its_prompt() -> None:
+    parts, _ = narrowed([Tree((1,) * 10, (Branch((5,) * 6),) * 7)], 8)
+    assert [len(part.branches) for part in parts] == [3, 3, 1]
 
 
 def test_equal_prompts_become_one_tree() -> None:

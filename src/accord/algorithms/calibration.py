@@ -18,6 +18,7 @@ from accord.algorithms.statistics import Interval, wilson
 Floats = NDArray[np.float64]
 
 _MAX_STEPS = 100  # of Newton's method, which takes about ten
+_NUM_DRAWS = 200  # of data sets
 _RIDGE = 1e-12  # on the Hessian, which is singular where all scores are equal
 
 
@@ -54,9 +55,10 @@ def confidence(gap_p: ArrayLike) -> tuple[Floats, Floats]:
     return sigmoid(np.abs(gaps)), 0.5 + 0.5 * np.sign(gaps)
 
 
-def log_loss(gap_p: ArrayLike) -> float:
-    """The mean of -log sigmoid(gap), in nats; log 2 for a model that knows nothing."""
-    return float(np.logaddexp(0.0, -np.asarray(gap_p, dtype=np.float64)).mean())
+def log_losses(gap_p: ArrayLike) -> Floats:
+    """-log sigmoid(gap) of each pair, in nats, [p]; log 2 for a model that knows nothing."""
+    found: Floats = np.logaddexp(0.0, -np.asarray(gap_p, dtype=np.float64))
+    return found
 
 
 def reliability_curve(
@@ -139,6 +141,44 @@ def platt(score_n: ArrayLike, positive_n: ArrayLike) -> Platt:
             size /= 2
         found = found - size * step
     return Platt(float(found[0]), float(found[1]))
+
+
+def gap_slope(gap_p: ArrayLike, weight_p: ArrayLike | None = None) -> float:
+    """The slope with which sigmoid(slope * gap) is calibrated, for score gaps, chosen less rejected: what `platt` finds
+    of both orders, whose bias is 0. weight_p: how often each pair counts, as in a bootstrap."""
+    gap = np.asarray(gap_p, dtype=np.float64)
+    weight = np.ones_like(gap) if weight_p is None else np.asarray(weight_p, dtype=np.float64)
+    num = float(weight.sum())
+    target, slope = (num + 1) / (num + 2), 0.0
+
+    def loss(at: float) -> float:
+        return float((weight * (np.logaddexp(0.0, at * gap) - target * at * gap)).sum())
+
+    for _ in range(_MAX_STEPS):
+        probability = sigmoid(slope * gap)
+        gradient = float((weight * gap * (probability - target)).sum())
+        curvature = float((weight * gap**2 * probability * (1 - probability)).sum())
+        if abs(gradient) < 1e-10 * num or curvature <= 0:
+            break
+        step, size, here = gradient / curvature, 1.0, loss(slope)
+        while loss(slope - size * step) > here - 1e-4 * size * gradient * step and size > 1e-10:
+            size /= 2
+        slope -= size * step
+    return slope
+
+
+def ece_of_calibrated(predicted_n: ArrayLike, *, seed: int, num_bins: int = 10, low: float = 0.0) -> float:
+    """The expected calibration error that 95 % of data sets would be below if these probabilities, from `low` to 1,
+    were right: as much comes of chance alone. As if the predictions were independent."""
+    predicted = np.asarray(predicted_n, dtype=np.float64)
+    edges = np.linspace(low, 1.0, num_bins + 1)
+    bin_n = np.clip(np.searchsorted(edges, predicted, side="right") - 1, 0, num_bins - 1)
+    rng = np.random.default_rng(seed)
+    draws = []
+    for _ in range(_NUM_DRAWS):
+        off = (rng.random(len(predicted)) < predicted) - predicted
+        draws.append(np.abs(np.bincount(bin_n, weights=off)).sum() / len(predicted))
+    return float(np.percentile(draws, 95))
 
 
 def auc(score_n: ArrayLike, positive_n: ArrayLike) -> float:

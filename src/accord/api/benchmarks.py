@@ -164,7 +164,11 @@ def _ifeval(data: str, num: int | None, limit: int | None, seed: int) -> _Score:
             }
             for one, response, found in zip(items, responses, followed, strict=True)
         ]
-        return _Scored(measured(items, followed), rows, {"unfinished": sum(not one.finished for one in responses)})
+        about = {
+            "unfinished": sum(not one.finished for one in responses),
+            "empty": sum(not one.text for one in responses),
+        }
+        return _Scored(measured(items, followed), rows, about)
 
     return score
 
@@ -194,7 +198,11 @@ def _mt_bench(
             {"question": one.key, "category": one.category, "turns": one.turns, "answers": said, "points": own}
             for one, said, own in zip(dialogues, answers, readable, strict=True)
         ]
-        about = {"judge": f"{asker.name}:{prompt.name}", "unreadable": sum(own.count(None) for own in readable)}
+        about = {
+            "judge": f"{asker.name}:{prompt.name}",
+            "unreadable": sum(own.count(None) for own in readable),
+            "empty": sum(said.count("") for said in answers),
+        }
         return _Scored(measured(dialogues, points), rows, about)
 
     return score

@@ -19,6 +19,7 @@ from accord.cli import (
     runs,
     serve,
     setup,
+    status,
     sweep,
     web,
 )
@@ -48,8 +49,8 @@ def _main(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 for command in (
-    *(setup.init, runs.check, runs.run, sweep.sweep, setup.status, runs.report, runs.cost, runs.demo, runs.fetch),
-    *(models.models, models.export, chat.chat, serve.serve, web.web, setup.doctor),
+    *(setup.init, runs.check, runs.run, sweep.sweep, status.status, runs.report, runs.cost, runs.demo, runs.fetch),
+    *(models.models, models.export, models.card, chat.chat, serve.serve, web.web, setup.doctor),
 ):
     app.command()(command)
 app.add_typer(data.app, name="data")

@@ -21,6 +21,7 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME.KEY=VALUE", help="Override a step's key, or seed=N. May be repeated."),
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 DEFAULT_STORE = Path("accord-store")
 WAITING = 75  # the status of a command that has done what it can for now

@@ -1,4 +1,4 @@
-"""models, export: the models that are here and what a recipe calls them, and a model as others take it."""
+"""models, export, card: the models that are here and what a recipe calls them, a model as others take it, its card."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from accord.cli.common import DEFAULT_STORE, StoreOption, say, user_errors
+from accord.cli.common import DEFAULT_STORE, StoreOption, run_dir_of, say, user_errors
 from accord.printable import printable
 
 _MODEL = "A run (its last policy), RUN:STEP, a folder, or what a recipe's `model` can name."
@@ -45,7 +45,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace a model that is there.")] = False,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Write a model as an ordinary Hugging Face folder, or as a GGUF file."""
+    """Write a model as an ordinary Hugging Face folder, of a run's model with its card, or as a GGUF file."""
     with user_errors():
         from accord.api.sources import find_policy, ready_folder
         from accord.errors import UserError
@@ -56,7 +56,63 @@ def export(
         from accord.models.export import export as write
 
         folder = found if isinstance(found, Path) else ready_folder(found)
-        say(f"{write(folder, out, dtype=dtype, force=force)}: {_size(_num_bytes(out))} in {dtype}")
+        card = None if out.suffix == ".gguf" else _card_of(model, store)
+        say(f"{write(folder, out, dtype=dtype, force=force, card=card)}: {_size(_num_bytes(out))} in {dtype}")
+        if card is not None:
+            say(f"its card is {out / 'README.md'}: it names the run's recipe and data, so read it before you publish")
+
+
+def card(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or its folder.")],
+    step: Annotated[
+        str | None, typer.Argument(metavar="STEP", help="The step that made the model. Default: the last policy.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Write DIR/README.md. Default: print it.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a README.md that is there.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write the card of a model that a run has made: README.md of a Hugging Face folder."""
+    with user_errors():
+        from accord.card import card_text
+        from accord.errors import UserError
+
+        text = card_text(run_dir_of(run, store), step)
+        if out is None:
+            say(printable(text).rstrip())
+            return
+        from accord.store import atomic
+
+        place = out / "README.md"
+        if place.exists() and not force:
+            raise UserError("there is something at this place already", where=str(place), remedy="Add --force.")
+        with atomic.disk_errors(out):
+            out.mkdir(parents=True, exist_ok=True)
+            atomic.write_text(place, text)
+        say(f"the card is {place}: it names the run's recipe and data, so read it before you publish")
+
+
+def _card_of(model: str, store: Path) -> str | None:
+    """Of a model that is named as a run, or as RUN:STEP; None of others, of which nothing is recorded here."""
+    from accord.api.runs import open_run
+    from accord.card import card_text
+    from accord.errors import UserError
+
+    run, _, step = model.rpartition(":")
+    for name, of in ((model, ""), (run, step)):
+        for folder in (Path(name), store / "runs" / name):
+            if name and (folder / "plan.json").is_file():
+                found = open_run(folder, store)
+                made = found.step(of or found.last("policy"))
+                if made.kind == "model":
+                    return None
+                try:
+                    return card_text(folder, made.name)
+                except UserError as error:  # the model can be exported all the same
+                    say(printable(f"no card is written: {error}"))
+                    return None
+    return None
 
 
 def _trained(store: Path) -> list[tuple[str, ...]]:

@@ -85,16 +85,43 @@ def check(
 
 
 def report(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or its folder.")],
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="A run's name, or its folder; of several a page.")
+    ],
     store: StoreOption = DEFAULT_STORE,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="The page of several runs. Default: in the store's comparisons."),
+    ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option("--export", metavar="DIR", help="Also write each picture as .png and .svg, and its data as .csv."),
+    ] = None,
 ) -> None:
-    """Write a run's report anew."""
+    """Write a run's report anew, or compare several runs on one page."""
     with user_errors():
+        from accord.errors import UserError
         from accord.results import write_report
         from accord.store.artifacts import Store
 
-        run_dir = run_dir_of(run, store)
-        write_report(run_dir, Store(run_dir.resolve().parents[1]))
+        run_dirs = [run_dir_of(run, store) for run in runs]
+        if len(run_dirs) == 1:
+            if out is not None:
+                what = "--out is for the page of several runs; the report of one is in its folder"
+                raise UserError(what, remedy="Name another run, or leave --out out.")
+            views = [write_report(run_dirs[0], Store(run_dirs[0].resolve().parents[1]))]
+            say(f"the report is {run_dirs[0] / 'report.html'}")
+        else:
+            from accord.results import write_comparison
+
+            names = "-against-".join(run_dir.resolve().name for run_dir in run_dirs)
+            page = out or store / "comparisons" / f"{names[:100]}.html"
+            views = write_comparison(run_dirs, page)
+            say(f"the comparison is {page}")
+        if export is not None:
+            from accord.results import export_pictures
+
+            say(f"{len(export_pictures(views, export))} files of pictures are in {export}")
 
 
 def cost(

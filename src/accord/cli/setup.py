@@ -1,4 +1,4 @@
-"""init, status, doctor: a first recipe, what the runs are doing, and whether everything is in place."""
+"""init, doctor: a first recipe, and whether everything is in place."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from accord.cli.common import DEFAULT_STORE, StoreOption, say, shipped_recipe, user_errors
+from accord.cli.common import DEFAULT_STORE, JsonOption, StoreOption, say, shipped_recipe, user_errors
 
 if TYPE_CHECKING:
     from accord.doctor import Finding
-    from accord.status import RunStatus, StepStatus, StoreStatus
-
-JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 
@@ -76,29 +73,6 @@ def init(
         say(f"Next: accord check {out}, then accord run {out}")
 
 
-def status(
-    run: Annotated[str | None, typer.Argument(metavar="RUN", help="A run's name; without one, all runs.")] = None,
-    store: StoreOption = DEFAULT_STORE,
-    as_json: JsonOption = False,
-) -> None:
-    """Show what the runs of a store are doing, what goes on with them, and the disk they use."""
-    with user_errors():
-        from accord.errors import UserError
-        from accord.status import status as look
-        from accord.store.artifacts import Store
-
-        if store != DEFAULT_STORE and not store.is_dir():
-            remedy = "Name the folder that the run was given with --store."
-            raise UserError("there is no store at this place", where=str(store), remedy=remedy)
-
-        found = look(Store(store), run)
-        if as_json:
-            say(json.dumps(asdict(found), indent=2))
-            return
-        for line in _status_lines(found, detailed=run is not None or len(found.runs) == 1):
-            say(line)
-
-
 def doctor(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
     """Look whether everything that Accord needs is here. Status 1 when something is not."""
     with user_errors():
@@ -121,45 +95,6 @@ def _validate(text: str, out: Path) -> None:
     from accord.steps.registry import STEPS
 
     make_plan(parse_recipe(text, out), STEPS)
-
-
-def _status_lines(found: StoreStatus, *, detailed: bool) -> list[str]:
-    lines = []
-    for run in found.runs:
-        done = sum(step.state == "done" for step in run.steps)
-        lines.append(f"{run.name}: {run.state}, {done} of {len(run.steps)} steps done")
-        lines += [f"  {line}" for line in _step_lines(run, detailed=detailed)]
-        if run.state != "done":
-            lines.append(
-                f"  {'wait for it, or look again with' if run.state == 'running' else 'go on with'}: {_next(run)}"
-            )
-    lines += [f"unfinished, of no run: {_step_line(step, 0, 0)}" for step in found.others]
-    if not found.runs:
-        lines.append("no runs yet")
-    gib = [f"{size / 2**30:.1f} GiB" for size in (found.artifacts, found.unused, found.unfinished)]
-    lines.append(f"disk: artifacts {gib[0]} (of no run's present plan: {gib[1]}), unfinished work {gib[2]}")
-    return lines
-
-
-def _next(run: RunStatus) -> str:
-    return f"accord status {run.name}" if run.state == "running" else run.command
-
-
-def _step_lines(run: RunStatus, *, detailed: bool) -> list[str]:
-    steps = [step for step in run.steps if detailed or step.state in ("running", "interrupted", "removed")]
-    names, kinds = (max((len(text) for text in texts), default=0) for texts in _words(run))
-    return [_step_line(step, names, kinds) for step in steps]
-
-
-def _words(run: RunStatus) -> tuple[list[str], list[str]]:
-    return [step.name for step in run.steps], [step.kind for step in run.steps]
-
-
-def _step_line(step: StepStatus, name: int, kind: int) -> str:
-    from accord.store.progress import clock_time
-
-    took = clock_time(step.seconds) if step.seconds is not None else ""
-    return f"{step.name:{name}}  {step.kind:{kind}}  {step.state:11}  {took:>7}  {step.detail}".rstrip()
 
 
 def _doctor_lines(findings: list[Finding]) -> list[str]:

@@ -31,10 +31,11 @@ def web(
         typer.Option("--demo", help="Made-up items, gone afterwards, and the built-in model to write to."),
     ] = False,
 ) -> None:
-    """Open the pages on which people compare responses, on this machine."""
+    """Open the pages on which people compare responses, and owners watch runs, on this machine."""
     with user_errors():
         from accord.labels.migrate import labels_of_store, open_labels
         from accord.ports import refuse_unnamed
+        from accord.store.artifacts import Store
         from accord.web.demo import fill
         from accord.web.policies import Talking, served, served_soon
         from accord.web.serving import serve
@@ -49,4 +50,13 @@ def web(
                 fill(database)
             elif policies:
                 talking = opened.enter_context(served(policies, str(store)))
-            serve(database, host=host, port=port, names=names or [], https=https, policies=talking, say=say)
+            serve(
+                database,
+                host=host,
+                port=port,
+                names=names or [],
+                https=https,
+                policies=talking,
+                say=say,
+                store=Store(store),
+            )

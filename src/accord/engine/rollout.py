@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 from transformers import PretrainedConfig
 
@@ -16,6 +17,8 @@ from accord.models.policy import Policy
 from accord.text.template import Template
 from accord.text.tree import Branch, Tree
 from accord.types import Prompt, Response
+
+NUM_SHOWN: Final = 4  # samples, to who looks on
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,18 @@ def roll_out(
         sampler_logprobs=tuple(tuple(tuple(s.logprobs) for s in of_one) for of_one in samples),
     )
     return rollout if ending.end_at is None else ended_at(rollout, template, ending.end_at, ending.end_after)
+
+
+def shown_samples(
+    prompts: Sequence[Prompt], responses: Sequence[Sequence[Response]], scores: Sequence[float] | None = None
+) -> list[dict[str, Any]]:
+    """The first response to each of the first prompts, for those who look on (`Workspace.show`). scores: [P * K]."""
+    shown = []
+    for at, (prompt, of_prompt) in enumerate(zip(prompts[:NUM_SHOWN], responses, strict=False)):
+        asked = next((one.content for one in reversed(prompt.messages) if one.role == "user"), "")
+        score = None if scores is None else float(scores[at * len(of_prompt)])
+        shown.append({"prompt": asked, "response": prompt.prefill + of_prompt[0].text, "score": score})
+    return shown
 
 
 def ended_at(rollout: Rollout, template: Template, text: str, after: int) -> Rollout:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import torch
 from torch import Tensor
 
-from accord.text.batching import MicroBatch, iterate_micro_batches
+from accord.text.batching import MicroBatch, iterate_micro_batches, narrowed
 from accord.text.tree import Tree, TreeBatch
 
 Read = Callable[[TreeBatch], Tensor]
+WIDTH: Final = 512  # branch tokens of a tree; a wider one is read in parts
 
 
 @torch.no_grad()
@@ -23,16 +26,21 @@ def per_branch(
     advance: Callable[[int], None] | None = None,
 ) -> list[Tensor]:
     """One number a branch: `read` gives [S] for a batch. Returns for each tree its [K], in fp32."""
-    out: list[Tensor] = [torch.empty(0)] * len(trees)
-    for micro in iterate_micro_batches(trees, pad_id, max_tokens):
+    parts, owner = narrowed(trees, WIDTH)
+    waiting = Counter(owner)
+    out: list[list[Tensor]] = [[] for _ in trees]
+    found: list[Tensor] = [torch.empty(0)] * len(parts)
+    for micro in iterate_micro_batches(parts, pad_id, max_tokens):
         values = read(micro.batch)
-        for tree, of_tree in zip(
-            micro.indices, values.split([len(trees[i].branches) for i in micro.indices]), strict=True
-        ):
-            out[tree] = of_tree
+        of_parts = values.split([len(parts[i].branches) for i in micro.indices])
+        for i, of_part in zip(micro.indices, of_parts, strict=True):
+            found[i] = of_part
+        waiting.subtract(owner[i] for i in micro.indices)
         if advance:
-            advance(len(micro.indices))
-    return out
+            advance(sum(not waiting[tree] for tree in {owner[i] for i in micro.indices}))
+    for i, of_part in zip(owner, found, strict=True):
+        out[i].append(of_part)
+    return [torch.cat(of_tree) for of_tree in out]
 
 
 @torch.no_grad()

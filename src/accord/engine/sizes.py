@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -58,13 +58,15 @@ class Records:
 class Known:
     """What is known of an input before it is made. key: of the step that makes it. records: of data. lengths: the
     tokens of a policy's responses (None: nothing is known, so as many as allowed). asks: as `Work` has it.
-    base: the key of the policy whose weights a reward model's adapter changes."""
+    base: the key of the policy whose weights a reward model's adapter changes. combines: the keys of the rewards that a
+    reward is made of."""
 
     key: str = ""
     records: Records | None = None
     lengths: tuple[int, ...] | None = None
     asks: tuple[int, ...] = ()
     base: str = ""
+    combines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,12 @@ class Sizes:
     def asked(self, *names: str) -> list[int]:
         """Parameters of each model that the rewards of these fields ask."""
         return [num for name in names for one in self.inputs[name] for num in one.asks]
+
+    def passes(self, asks: Iterable[int]) -> float:
+        """How many passes of a whole backbone it is to ask models of so many parameters: one of the first layers takes
+        its share. An adapter, smaller than any backbone, is asked with one that is counted elsewhere."""
+        embedding, layers = self.dimensions.embedding_parameters, self.scalar - self.dimensions.embedding_parameters
+        return sum(min((num - embedding) / layers, 1.0) if num > embedding else 1.0 for num in asks)
 
     @cached_property
     def policy(self) -> int:

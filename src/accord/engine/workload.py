@@ -17,9 +17,10 @@ import numpy as np
 from accord.engine.config import TrainingConfig
 from accord.engine.imitation import Batches, apart, packed
 from accord.engine.played import PlayedCache
+from accord.engine.scorer import WIDTH
 from accord.engine.sizes import Records, Sizes
 from accord.models.cost import Dimensions
-from accord.text.batching import micro_batches, shared_prompts, shuffled_batches
+from accord.text.batching import micro_batches, narrowed, shared_prompts, shuffled_batches
 from accord.text.template import Template
 from accord.text.tree import Branch, Tree, TreeBatch, places_of
 from accord.types import Prompt
@@ -222,5 +223,6 @@ def sampling(
 
 def scoring(template: Template, trees: Sequence[Tree], count: float = 1.0) -> list[Passes]:
     """A reward model over trees (`accord.engine.scorer.per_branch`)."""
-    batches = (micro.batch for micro in micro_batches(trees, template.pad_id, 2048))
+    parts, _ = narrowed(trees, WIDTH)
+    batches = (micro.batch for micro in micro_batches(parts, template.pad_id, 2048))
     return passes("forward", batches, count, head=False) if count else []

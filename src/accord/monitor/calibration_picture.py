@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import altair as alt
 
-from accord.monitor.svg import PALETTE, WIDTH, Datum, data_of, render
+from accord.monitor.svg import NOTHING, PALETTE, WIDTH, Datum, Picture, data_of, render
 from accord.monitor.values import number, percent, short, table
 
 _HEIGHT: Final = 180
@@ -20,7 +20,7 @@ def _of(low: float) -> alt.Scale:
     return alt.Scale(domain=[low, 1.0], nice=False)
 
 
-def calibration(name: str, evaluation: Mapping[str, Any]) -> str:
+def calibration(name: str, evaluation: Mapping[str, Any]) -> Picture:
     """Left the accuracy on all pairs and at each level of preference, right the reliability curve; "" when there is
     neither.
 
@@ -40,10 +40,26 @@ def calibration(name: str, evaluation: Mapping[str, Any]) -> str:
     ]
     charts: list[Any] = [*([_by_level(levels)] if levels else []), *([_reliability(curve)] if curve else [])]
     if not charts:
-        return ""
+        return NOTHING
     said = [f"{one['label']} {percent(one['share'])} %" for one in levels]
     said += [f"claimed {percent(one['claim'])} % came true {percent(one['share'])} %" for one in curve]
-    return render(alt.hconcat(*charts, spacing=30), f"Accuracy and calibration of {short(name)}", ", ".join(said))
+    num = number(evaluation.get("num_pairs"))
+    return render(
+        alt.hconcat(*charts, spacing=30),
+        f"Accuracy and calibration of {short(name)}",
+        ", ".join(said),
+        rows=[{"of": "accuracy", **one} for one in levels] + [{"of": "calibration", **one} for one in curve],
+        columns={
+            "of": "picture",
+            "label": "pairs",
+            "claim": "claimed probability",
+            "share": "share",
+            "low": "low",
+            "high": "high",
+        },
+        note=f"{'n not recorded' if num is None else f'n: {num:,.0f} pairs'}; 95 % intervals: bootstrap by prompt "
+        "(accuracy), Wilson's, counting prompts (calibration)",
+    )
 
 
 def _share(row: Mapping[str, Any], key: str) -> Datum:

@@ -16,17 +16,17 @@ from typing import Any, Final
 import altair as alt
 
 from accord.monitor.pictures import dot_plot
-from accord.monitor.svg import PALETTE, WIDTH, Datum, darkened, data_of, render
+from accord.monitor.svg import NOTHING, PALETTE, WIDTH, Datum, Picture, darkened, data_of, render
 from accord.monitor.values import number, percent, short
 
 FEWEST_DAYS: Final = 14  # on the axis: fewer would be broad bars, and ticks at hours
 _CELL: Final = 56  # pixels of a pair of people; of many the picture is large, so that the numbers can be read
 
 
-def answers_by_day(days: Sequence[tuple[str, int]]) -> str:
+def answers_by_day(days: Sequence[tuple[str, int]]) -> Picture:
     """A bar for each day. days: as 2026-01-31, in their order, and how many; "" when there are none."""
     if not days:
-        return ""
+        return NOTHING
     first, end = date.fromisoformat(days[0][0]), date.fromisoformat(days[-1][0]) + timedelta(days=1)
     first = min(first, end - timedelta(days=FEWEST_DAYS))
     bars: list[Datum] = [
@@ -41,7 +41,7 @@ def answers_by_day(days: Sequence[tuple[str, int]]) -> str:
     return render(chart, "Answers by day", ", ".join(f"{day} {num}" for day, num in days))
 
 
-def agreement_matrix(people: Sequence[str], share: Sequence[Sequence[float | None]]) -> str:
+def agreement_matrix(people: Sequence[str], share: Sequence[Sequence[float | None]]) -> Picture:
     """A cell for every two people. share [n, n]: of pairs on which they agree, None where they have none; "" when
     nobody has."""
     cells: list[Datum] = [
@@ -51,7 +51,7 @@ def agreement_matrix(people: Sequence[str], share: Sequence[Sequence[float | Non
         if i != j and (value := number(share[i][j])) is not None
     ]
     if not cells:
-        return ""
+        return NOTHING
     across = alt.Axis(title=None, ticks=False, domain=False, labelPadding=6, labelAngle=-40)
     down = alt.Axis(title=None, ticks=False, domain=False, labelPadding=6)
     everybody = alt.Scale(domain=[short(one) for one in people], paddingInner=0.04)
@@ -66,7 +66,7 @@ def agreement_matrix(people: Sequence[str], share: Sequence[Sequence[float | Non
     return render(chart, "The share of pairs on which two people agree", told)
 
 
-def first_preferred(people: Sequence[Mapping[str, Any]]) -> str:
+def first_preferred(people: Sequence[Mapping[str, Any]]) -> Picture:
     """A dot and its interval for each of the people, beside a line at one half; "" when there are none.
 
     people: `name`; `num`, of how many; `value`, `low`, `high`.
@@ -84,7 +84,7 @@ def first_preferred(people: Sequence[Mapping[str, Any]]) -> str:
         if one["num"]
     ]
     if not data:
-        return ""
+        return NOTHING
     chart = dot_plot(data, "how often the first response on the screen was preferred", domain=(0.0, 1.0))
     told = ", ".join(f"{one['label']} {one['text']}" for one in data)
     return render(chart, "How often the first response on the screen was preferred", told)

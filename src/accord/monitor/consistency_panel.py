@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import altair as alt
-from markupsafe import Markup
 
 from accord.monitor.cells import Cell, count, p_value, share_cell
 from accord.monitor.pictures import policy_colours
-from accord.monitor.svg import WIDTH, Datum, data_of, render
+from accord.monitor.svg import NOTHING, WIDTH, Datum, Picture, data_of, render
 from accord.monitor.values import ABSENT, clean, number, percent, short, table
 
 LOW: Final = 0.5  # a share of the first measured turn below which later ones say little
@@ -31,7 +30,7 @@ class ConsistencyPanel:
     changes: list[tuple[str, str, list[str]]]
     kinds: list[tuple[str, str, list[Cell]]]
     notes: list[str]
-    picture: Markup
+    picture: Picture
 
 
 def consistency_panel(name: str, results: Mapping[str, Any]) -> ConsistencyPanel:
@@ -57,11 +56,13 @@ def consistency_panel(name: str, results: Mapping[str, Any]) -> ConsistencyPanel
             for kind, shares in table(row.get("kinds")).items()
         ],
         notes=_notes(policies, turns),
-        picture=Markup(kept_by_turn(policies, colours)),
+        picture=kept_by_turn(name, policies, colours, f"n: {count(results.get('num_dialogues'))} dialogues"),
     )
 
 
-def kept_by_turn(policies: Mapping[str, Mapping[str, Any]], colours: Mapping[str, str]) -> str:
+def kept_by_turn(
+    step: str, policies: Mapping[str, Mapping[str, Any]], colours: Mapping[str, str], size: str = ""
+) -> Picture:
     """A line for each policy, with bars for the intervals; "" where nothing was measured at two turns."""
     points: list[Datum] = [
         {
@@ -76,7 +77,7 @@ def kept_by_turn(policies: Mapping[str, Mapping[str, Any]], colours: Mapping[str
     ]
     turns = sorted({point["turn"] for point in points})
     if len(turns) < 2:
-        return ""
+        return NOTHING
     x = alt.X(
         "turn:Q",
         title="turn of the dialogue",
@@ -100,7 +101,14 @@ def kept_by_turn(policies: Mapping[str, Mapping[str, Any]], colours: Mapping[str
     ]
     told = [f"{one['policy']} at turn {one['turn']} {percent(one['kept'])} %" for one in points]
     chart = alt.layer(*layers).properties(width=WIDTH - 190, height=260)
-    return render(chart, "Instruction held to, by turn", ", ".join(told))
+    return render(
+        chart,
+        f"Instruction held to, by turn, {short(step, 40)}",
+        ", ".join(told),
+        rows=points,
+        columns={"policy": "policy", "turn": "turn", "kept": "held to", "low": "low", "high": "high"},
+        note="; ".join(filter(None, [size, "95 % intervals: Wilson's"])),
+    )
 
 
 def _cells(shares: object, turns: list[str]) -> list[Cell]:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import altair as alt
-from markupsafe import Markup
 
-from accord.monitor.svg import INK, PALETTE, WIDTH, Datum, data_of, render
-from accord.monitor.values import ABSENT, fixed, number, percent, table
+from accord.monitor.svg import INK, NOTHING, PALETTE, WIDTH, Datum, Picture, data_of, render
+from accord.monitor.values import ABSENT, fixed, number, percent, short, table
 
 _SETS: Final = {
     "distilled": "distilled",
@@ -41,8 +40,8 @@ class DistillationPanel:
     rows: list[tuple[str, list[tuple[str, str]]]]
     contexts: list[tuple[str, tuple[str, str]]]
     refusals: str
-    scatter: Markup
-    histograms: Markup
+    scatter: Picture
+    histograms: Picture
 
 
 def distillation_panel(name: str, results: Mapping[str, Any], summary: Mapping[str, Any]) -> DistillationPanel:
@@ -55,12 +54,12 @@ def distillation_panel(name: str, results: Mapping[str, Any], summary: Mapping[s
               for key, title in _SETS.items() if table(safety.get(key))],
         contexts=[(title, _logit(table(contexts[key]))) for key, title in _CONTEXTS.items() if key in contexts],
         refusals=_refusals(table(results.get("false_refusals"))),
-        scatter=Markup(original_against_distilled(_list(results.get("points")))),
-        histograms=Markup(before_and_after(table(results.get("scores")))),
+        scatter=original_against_distilled(name, _list(results.get("points"))),
+        histograms=before_and_after(name, table(results.get("scores"))),
     )  # fmt: skip
 
 
-def original_against_distilled(points: Sequence[Any]) -> str:
+def original_against_distilled(step: str, points: Sequence[Any]) -> Picture:
     """Each prompt by the logits of being safe of its original answer and of the best response with a preprompt; above
     the diagonal the response is safer."""
     shown: list[Datum] = []
@@ -69,7 +68,7 @@ def original_against_distilled(points: Sequence[Any]) -> str:
         if x is not None and y is not None:
             shown.append({"x": x, "y": y, "outcome": _KEPT if table(point).get("kept") else _NOT})
     if not shown:
-        return ""
+        return NOTHING
     ends = [
         min(min(float(d["x"]), float(d["y"])) for d in shown),
         max(max(float(d["x"]), float(d["y"])) for d in shown),
@@ -94,10 +93,17 @@ def original_against_distilled(points: Sequence[Any]) -> str:
     ]
     chart = alt.layer(*layers).properties(width=WIDTH - 300, height=WIDTH - 340)
     kept = sum(point["outcome"] == _KEPT for point in shown)
-    return render(chart, "Safety with a preprompt against without", f"{kept} of {len(shown)} responses are kept")
+    return render(
+        chart,
+        f"Safety with a preprompt against without, {short(step, 40)}",
+        f"{kept} of {len(shown)} responses are kept",
+        rows=shown,
+        columns={"x": "logit of the original answer", "y": "logit with a preprompt", "outcome": "outcome"},
+        note=f"n: {len(shown):,} prompts; single responses, no intervals",
+    )
 
 
-def before_and_after(scores: Mapping[str, Any]) -> str:
+def before_and_after(step: str, scores: Mapping[str, Any]) -> Picture:
     """Histograms of the logits of being safe, before above after, of each set of prompts side by side."""
     sets = {}
     for key, title in _SETS.items():
@@ -106,7 +112,7 @@ def before_and_after(scores: Mapping[str, Any]) -> str:
             sets[title] = both
     every = [x for both in sets.values() for some in both.values() for x in some]
     if not every:
-        return ""
+        return NOTHING
     low, high = min(every), max(every)
     width = (high - low) / _NUM_BINS or 1.0
     x_scale = alt.Scale(domain=[low, low + width * _NUM_BINS], nice=False)
@@ -129,7 +135,20 @@ def before_and_after(scores: Mapping[str, Any]) -> str:
         f"{title}: mean {fixed(_mean(both['before']))} before and {fixed(_mean(both['after']))} after"
         for title, both in sets.items()
     ]
-    return render(alt.vconcat(*rows), "Safety of answers before and after", "; ".join(told))
+    counted = [f"{title} {len(both['before']):,}" for title, both in sets.items()]
+    return render(
+        alt.vconcat(*rows),
+        f"Safety of answers before and after, {short(step, 40)}",
+        "; ".join(told),
+        rows=[
+            {"prompts": title, "when": when, "logit": x}
+            for title, both in sets.items()
+            for when, some in both.items()
+            for x in some
+        ],
+        columns={"prompts": "prompts", "when": "when", "logit": "logit of being safe"},
+        note=f"n, prompts: {', '.join(counted)}; single responses, no intervals",
+    )
 
 
 def _histogram(some: Sequence[float], low: float, width: float, colour: str) -> alt.Chart:

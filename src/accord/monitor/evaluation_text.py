@@ -34,9 +34,10 @@ def reward_lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield from _parts("by words that the chosen has more", [(_range(one), one) for one in found["lengths"]])
     calibration = found["calibration"]
     yield ""
-    yield f"calibration of sigmoid(gap): ECE {fixed(calibration['ece'], 3)}"
-    yield f"  log loss {fixed(calibration['log_loss'], 3)} (0.693 knows nothing)"
-    yield f"  Platt slope {fixed(calibration['platt_slope'])} (below 1: too sure of itself)"
+    chance = fixed(calibration.get("ece_by_chance"), 3)
+    yield f"calibration of sigmoid(gap): ECE {fixed(calibration['ece'], 3)} (a calibrated model: up to {chance})"
+    yield f"  log loss {_with_ends(calibration, 'log_loss', 3)}; 0.693 knows nothing"
+    yield f"  Platt slope {_with_ends(calibration, 'platt_slope', 2)}; below 1: too sure of itself"
     if "ensemble" in found:
         yield from _ensemble_lines(found["ensemble"])
     if "suite" in found:
@@ -72,6 +73,10 @@ def interval_text(one: Mapping[str, Any] | None, digits: int = 3) -> str:
     if number(one.get("low")) is None:
         return fixed(one["value"], digits)
     return f"{fixed(one['value'], digits)} ({fixed(one['low'], digits)} to {fixed(one['high'], digits)})"
+
+
+def _with_ends(of: Mapping[str, Any], name: str, digits: int) -> str:
+    return interval_text({"value": of[name], "low": of.get(f"{name}_low"), "high": of.get(f"{name}_high")}, digits)
 
 
 def table_lines(rows: Sequence[Sequence[str]]) -> Iterator[str]:

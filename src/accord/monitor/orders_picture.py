@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import altair as alt
 
-from accord.monitor.svg import INK, PALETTE, WIDTH, Datum, data_of, render
+from accord.monitor.svg import INK, NOTHING, PALETTE, WIDTH, Datum, Picture, data_of, render
 from accord.monitor.values import clean, fixed, number, percent, table
 
 _KINDS: Final = {"unsafe": PALETTE[3], "safe": PALETTE[4]}
@@ -16,7 +16,7 @@ _MODELS: Final = {"safety": PALETTE[2], "helpfulness": PALETTE[1]}
 _HEIGHT: Final = 40  # pixels of a rule
 
 
-def orders_picture(name: str, rows: Sequence[Any]) -> str:
+def orders_picture(name: str, rows: Sequence[Any]) -> Picture:
     """name: of the step. rows: as `accord.evaluate.orders` has them, of which anything may be missing."""
     shares: list[Datum] = []
     rewards: list[Datum] = []
@@ -38,12 +38,28 @@ def orders_picture(name: str, rows: Sequence[Any]) -> str:
                 said.append(f"{kind} {fixed(value)}")
         told.append(", ".join(said))
     if not shares:
-        return ""
+        return NOTHING
     labels = list(dict.fromkeys(str(one["label"]) for one in shares))
     left = _shares(shares, labels)
     charts = [left, _rewards(rewards, labels)] if rewards else [left]
     chart = alt.hconcat(*charts, spacing=24).resolve_scale(color="independent")
-    return render(chart, f"Rules and order of {clean(name, 60)}", "; ".join(told))
+    num = next((one for row in rows if (one := number(table(row).get("num"))) is not None), None)
+    return render(
+        chart,
+        f"Rules and order of {clean(name, 60)}",
+        "; ".join(told),
+        rows=[{**one, "share": float(one["to"]) - float(one["from"])} for one in shares] + rewards,
+        columns={
+            "label": "rule and order",
+            "model": "rewarded for",
+            "share": "share of responses",
+            "kind": "responses",
+            "x": "mean reward, whitened",
+            "low": "low",
+            "high": "high",
+        },
+        note=f"{'n not recorded' if num is None else f'n: {num:,.0f} responses'}; 95 % intervals: bootstrap by prompt",
+    )
 
 
 def _shares(shares: list[Datum], labels: Sequence[str]) -> Any:

@@ -10,11 +10,12 @@ from typing import Any, Final
 import altair as alt
 
 from accord.monitor.pictures import DASHES, policy_colours
-from accord.monitor.svg import PALETTE, WIDTH, Datum, data_of, render
+from accord.monitor.svg import NOTHING, PALETTE, WIDTH, Datum, Picture, data_of, render
 from accord.monitor.values import ABSENT, fixed, number, percent, short, table
 
 CEILING: Final = "gold itself"
 _DISTANCE: Final = "√KL from the start policy (KL in nats per sequence)"
+_BOOTSTRAP: Final = "95 % intervals and bands: bootstrap over prompts and seeds"
 _SCORE: Final = "score, in standard deviations"
 
 
@@ -31,33 +32,35 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One picture and its table. note: what the picture's axis is, where it is not what it seems."""
+    """One picture and its table. note: what the picture's axis is, where it is not what it seems. differences: pairs of
+    curves and how much more gold the first has, in words."""
 
     title: str
-    svg: str
+    svg: Picture
     lines: Sequence[Line]
     note: str
+    differences: Sequence[tuple[str, str]] = ()
 
 
-def overoptimization_panel(name: str, results: Mapping[str, Any]) -> list[Part]:
-    """results: what a step `overoptimization` writes; what is missing is not drawn."""
+def overoptimization_panel(name: str, results: Mapping[str, Any], summary: Mapping[str, Any]) -> list[Part]:
+    """results, summary: what a step `overoptimization` writes; what is missing is not drawn."""
     best_of_n, training = table(results.get("best_of_n")), table(results.get("training"))
     parts = []
     if proxies := {str(key): table(one) for key, one in table(best_of_n.get("proxies")).items()}:
-        svg = best_of_n_picture(name, best_of_n)
+        svg = best_of_n_picture(name, best_of_n, number(summary.get("num_prompts")))
         greatest = max((n for n in map(number, best_of_n.get("n") or ()) if n is not None), default=1)
         note = (
             f"The best of n responses, n from 1 to {greatest:,.0f}, chosen by each proxy; the distance is log n - (n - "
             "1) / n, an upper bound on the KL."
         )
-        parts.append(Part("Best of n", svg, _lines(proxies), note))
+        parts.append(Part("Best of n", svg, _lines(proxies), note, _differences(best_of_n)))
     if trainings := {str(key): table(one) for key, one in table(training).items()}:
         note = "Each dot is a measurement during a training. The distance is that of the samples from the reference."
         parts.append(Part("Training", training_picture(name, trainings), _lines(trainings), note))
     return parts
 
 
-def best_of_n_picture(name: str, found: Mapping[str, Any]) -> str:
+def best_of_n_picture(name: str, found: Mapping[str, Any], num_prompts: float | None = None) -> Picture:
     """Dots and bars: the unbiased estimates of gold with their intervals. Lines: the fitted curve in its band, and the
     proxy, dashed. Grey: what choosing by gold itself would give."""
     proxies = {str(key): table(one) for key, one in table(found.get("proxies")).items()}
@@ -71,17 +74,20 @@ def best_of_n_picture(name: str, found: Mapping[str, Any]) -> str:
             ]
     best = zip(distances, found.get("gold") or (), strict=False)
     ceiling: list[Datum] = [{"of": CEILING, "x": x, "y": y} for x, y in best]
-    return _picture(f"{name}: best of n", proxies, points, ceiling, list(_curves(proxies)))
+    note = f"{'n not recorded' if num_prompts is None else f'n: {num_prompts:,.0f} prompts'}; {_BOOTSTRAP}"
+    return _picture(f"{name}: best of n", proxies, points, ceiling, list(_curves(proxies)), note)
 
 
-def training_picture(name: str, trainings: Mapping[str, Mapping[str, Any]]) -> str:
+def training_picture(name: str, trainings: Mapping[str, Mapping[str, Any]]) -> Picture:
     """Dots: gold at each measurement. Lines: the fitted curve, and its band where there are several runs."""
     points: list[Datum] = []
     for family, one in trainings.items():
         for run in table(one.get("points")).values():
             points += [{"of": short(family), "by": "gold", "x": x, "y": gold} for x, _, gold in run]
             points += [{"of": short(family), "by": "proxy", "x": x, "y": proxy} for x, proxy, _ in run]
-    return _picture(f"{name}: training", trainings, points, [], list(_curves(trainings)))
+    num = sum(len(table(one.get("points"))) for one in trainings.values())
+    note = f"n: {num:,} training{'' if num == 1 else 's'}; {_BOOTSTRAP}"
+    return _picture(f"{name}: training", trainings, points, [], list(_curves(trainings)), note)
 
 
 def _curves(families: Mapping[str, Mapping[str, Any]]) -> Iterator[Datum]:
@@ -99,9 +105,10 @@ def _picture(
     points: list[Datum],
     ceiling: Sequence[Datum],
     curves: list[Datum],
-) -> str:
+    note: str,
+) -> Picture:
     if len({p["x"] for p in points}) < 2:
-        return ""
+        return NOTHING
     colours = {short(name): colour for name, colour in policy_colours(["", *families]).items() if name}
     domain, colour_range = [*colours], [*colours.values()]
     if ceiling:
@@ -133,7 +140,23 @@ def _picture(
     ]  # fmt: skip
     chart = alt.layer(*layers).properties(width=WIDTH - 190, height=320)
     last = {str(p["of"]): f"{p['of']} gold {float(p['y']):.2f} at {float(p['x']):.2f}" for p in gold}
-    return render(chart, title, ", ".join(last.values()))
+    marks = [("measured", points), ("choosing by gold", ceiling), ("fitted curve", curves)]
+    return render(
+        chart,
+        title,
+        ", ".join(last.values()),
+        rows=[{"mark": mark, "by": "gold", **row} for mark, some in marks for row in some],
+        columns={
+            "mark": "mark",
+            "of": "proxy",
+            "by": "scored by",
+            "x": "square root of KL",
+            "y": "score in standard deviations",
+            "low": "low",
+            "high": "high",
+        },
+        note=note,
+    )
 
 
 def _lines(families: Mapping[str, Mapping[str, Any]]) -> list[Line]:
@@ -148,6 +171,17 @@ def _line(name: str, one: Mapping[str, Any]) -> Line:
         return Line(name, seeds, ABSENT, f"no curve: {why}" if why else ABSENT, ABSENT)
     coefficients = f"{fixed(fit.get('alpha'))}, {fixed(fit.get('beta'))}"
     return Line(name, seeds, _turn(fit), coefficients, f"{percent(fit.get('r_squared'))} %")
+
+
+def _differences(best_of_n: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found = []
+    for one in map(table, best_of_n.get("differences") or ()):
+        gold, low, high = (number(one.get(key)) for key in ("gold", "gold_low", "gold_high"))
+        if gold is not None and low is not None and high is not None:
+            shown = "" if low > 0 or high < 0 else ", not shown"
+            title = f"{one.get('first')} less {one.get('second')}, n = {one.get('n')}"
+            found.append((title, f"{gold:+.2f} ({low:+.2f} to {high:+.2f}){shown}"))
+    return found
 
 
 def _turn(fit: Mapping[str, Any]) -> str:

@@ -12,19 +12,31 @@ from typing import Any, Final
 
 import altair as alt
 
-from accord.monitor.panels import OPTIMIZER_STEPS, PANELS, SHARES
-from accord.monitor.svg import INK, PALETTE, WIDTH, Datum, data_of, render
+from accord.monitor.svg import INK, NOTHING, PALETTE, WIDTH, Datum, Picture, data_of, render
 from accord.monitor.values import clean, number, percent, short, table
 
 Row = Mapping[str, Any]
 
 SMOOTHING: Final = 5  # iterations in the moving mean of a trajectory
 FEWEST_ITERATIONS: Final = 8  # in such a one; of fewer, hardly a mean is of as many as it says
+MOST_ON_A_PATH: Final = 400  # measurements of a trajectory that are drawn
 FEWEST_POLICIES: Final = 3  # in a picture of score against KL, unless there is a trajectory
 LEAST_KL: Final = 0.1  # nats per sequence, of one of these: below, they are one policy but for chance
-MAX_POINTS: Final = 200  # a longer curve is averaged down to this many points
 DASHES: Final = {"gold": [1, 0], "proxy": [5, 4]}
-LINE_WITH_DOTS: Final = 30  # a curve with fewer points shows them
+
+ENDS: Final = {"x_low": "low", "x_high": "high"}  # of a value that goes to the right, in a picture's data
+_SCORES: Final = {
+    "policy": "policy",
+    "by": "by",
+    "line": "reward that looked on",
+    "order": "iteration",
+    "x": "square root of KL",
+    "x_low": "square root of KL, low",
+    "x_high": "square root of KL, high",
+    "y": "score",
+    "y_low": "score, low",
+    "y_high": "score, high",
+}
 
 WATCH: Final = "watch/"  # before the name of a reward that was not trained on, and looked on
 SPREAD: Final = "spread/"  # before the name of one that is made of several: how far these are apart
@@ -47,13 +59,16 @@ def policy_colours(names: Iterable[str]) -> dict[str, str]:
 
 
 def score_against_kl(
-    policies: Mapping[str, Row], trajectories: Mapping[str, Sequence[Row]], colours: Mapping[str, str]
-) -> str:
+    policies: Mapping[str, Row],
+    trajectories: Mapping[str, Sequence[Row]],
+    colours: Mapping[str, str],
+    size: str = "",
+) -> Picture:
     """Score against the square root of the KL from the reference, the axis of Gao et al. (2022, arXiv 2210.10760).
 
     policies: name -> a row with kl (nats per sequence), gold_score, proxy_score and, where known, their `_low` and
     `_high`. trajectories: name of a policy -> the metrics of its training by a reward, one
-    row an iteration, each of them a path (`is_path`).
+    row an iteration, each of them a path (`is_path`). size: how many prompts the policies were measured on.
     Two policies are no picture, as any two points lie on a line; nor are policies of which none is shown to have moved.
     """
     drawn_too = len(policies) >= FEWEST_POLICIES and any(_has_moved(table(row)) for row in policies.values())
@@ -62,7 +77,7 @@ def score_against_kl(
     paths = [point for name, rows in trajectories.items() for point in _trajectory(name, rows)]
     shown = points + paths
     if len({(p["x"], p["y"]) for p in shown}) < 2:
-        return ""
+        return NOTHING
     present = {str(p["policy"]) for p in shown}
     measures = [m for m in ("gold", "proxy") if any(p["by"] == m for p in shown)]
     axis, x_scale = alt.Axis(tickCount=6), alt.Scale(padding=12, nice=False)
@@ -94,30 +109,19 @@ def score_against_kl(
     if not points:  # nor a legend of their shapes
         layers = layers[: len(measures)]
     chart = alt.layer(*layers).properties(width=WIDTH - 190, height=320)
-    return render(chart, "Score of each policy against the square root of its KL", _tell(points, "score"))
+    counted = [size, "95 % intervals: bootstrap over prompts"] if points and size else []
+    counted += [f"lines: {len(paths)} measurements on training prompts, without intervals"] if paths else []
+    return render(
+        chart,
+        "Score of each policy against the square root of its KL",
+        _tell(points, "score"),
+        rows=shown,
+        columns=_SCORES,
+        note="; ".join(counted),
+    )
 
 
-def training_curves(step: str, kind: str, rows: Sequence[Row]) -> str:
-    """The metrics of one step as small multiples, three a row. A kind without a list of panels shows its first six."""
-    watched = {f"{short(name, 20)}, watched": f"{WATCH}{name}" for name in watches(rows)}
-    known = [
-        (title, _curve(rows, lines | watched if title == "score" else lines)) for title, lines in PANELS.get(kind, ())
-    ]
-    apart = {short(key.removeprefix(SPREAD), 20): key for row in rows for key in row if key.startswith(SPREAD)}
-    known.append(("disagreement of members", _curve(rows, apart)))
-    panels = [(title, data) for title, data in known if data] or _any_panels(rows)
-    if not panels:
-        return ""
-    x_title = "optimizer step" if kind in OPTIMIZER_STEPS else "iteration"
-    columns = min(3, len(panels))
-    width = (WIDTH - 26 - 62 * (columns - 1)) // columns
-    charts = [_panel(title, data, x_title, width) for title, data in panels]
-    chart = alt.concat(*charts, columns=columns, bounds="flush", spacing={"row": 94, "column": 62})
-    chart = chart.resolve_scale(color="independent")
-    return render(chart, f"Training curves of {short(step)}", ", ".join(title for title, _ in panels))
-
-
-def accuracy_lines(reward_model: Row) -> str:
+def accuracy_lines(reward_model: Row) -> Picture:
     """Accuracy of a reward model on held-out pairs, above the lines that say what such a number is worth."""
     name = short(reward_model.get("name") or "proxy")
     rows = (
@@ -134,14 +138,24 @@ def accuracy_lines(reward_model: Row) -> str:
             data.append({"label": label, "x": value, "text": f"{percent(value)} %", "colour": colour})
             data[-1] |= _interval(reward_model, key, "x")
     if not data:
-        return ""
+        return NOTHING
     data.append({"label": "chance", "x": 0.5, "text": "50 %", "colour": PALETTE[0]})
-    return render(dot_plot(data, "share of pairs ordered as people order them"), "Accuracy of the reward model",
-                ", ".join(f"{d['label']} {d['text']}" for d in data))  # fmt: skip
+    num = number(reward_model.get("num_pairs"))
+    return render(
+        dot_plot(data, "share of pairs ordered as people order them"),
+        "Accuracy of the reward model",
+        ", ".join(f"{d['label']} {d['text']}" for d in data),
+        rows=data,
+        columns={"label": "what", "x": "share of pairs", **ENDS},
+        note=f"{'n not recorded' if num is None else f'n: {num:,.0f} pairs'}; 95 % intervals: bootstrap",
+    )
 
 
-def win_rates(policies: Mapping[str, Row], baseline: str, colours: Mapping[str, str]) -> str:
-    """A forest plot: each policy's win rate over the baseline, by the gold model, the second evaluator, a judge."""
+def win_rates(policies: Mapping[str, Row], baseline: str, colours: Mapping[str, str], size: str = "") -> Picture:
+    """A forest plot: each policy's win rate over the baseline, by the gold model, the second evaluator, a judge.
+
+    size: how many prompts they were measured on.
+    """
     against = short(baseline) or "the baseline"
     data: list[Datum] = []
     for name, row in policies.items():
@@ -151,11 +165,18 @@ def win_rates(policies: Mapping[str, Row], baseline: str, colours: Mapping[str, 
                 label = f"{short(name)}, by {by}"
                 colour = colours.get(name, INK)
                 data.append({"label": label, "x": value, "text": f"{percent(value)} %", "colour": colour})
-                data[-1] |= _interval(table(row), key, "x")
+                data[-1] |= _interval(table(row), key, "x") | {"policy": clean(name, 200), "by": by}
     if not data:
-        return ""
+        return NOTHING
     chart = dot_plot(data, f"share of comparisons in which the policy is preferred over {against}", domain=(0.0, 1.0))
-    return render(chart, f"Win rate over {against}", ", ".join(f"{d['label']} {d['text']}" for d in data))
+    return render(
+        chart,
+        f"Win rate over {against}",
+        ", ".join(f"{d['label']} {d['text']}" for d in data),
+        rows=data,
+        columns={"policy": "policy", "by": "by", "x": "win rate", **ENDS},
+        note="; ".join(filter(None, [size, "95 % intervals: bootstrap over prompts"])),
+    )
 
 
 def _shape_by_measure(measures: list[str]) -> alt.Shape:
@@ -194,8 +215,9 @@ def _score_points(name: str, row: Row) -> Iterator[Datum]:
 def _trajectory(name: str, rows: Sequence[Row]) -> Iterator[Datum]:
     """The way of a training: smoothed KL and proxy score of each iteration, and the gold score where it was watched."""
     kept = [(kl, row) for row in rows if (kl := number(row.get("objective/kl"))) is not None]
-    reach = SMOOTHING // 2
-    for i, (_, row) in enumerate(kept):
+    every = math.ceil(len(kept) / MOST_ON_A_PATH) or 1
+    reach = max(SMOOTHING, every) // 2
+    for i, (_, row) in list(enumerate(kept))[::every]:
         near = kept[max(0, i - reach) : i + reach + 1]
         x = _root(sum(kl for kl, _ in near) / len(near))
         scores = [score for _, r in near if (score := number(r.get("objective/scores"))) is not None]
@@ -204,68 +226,6 @@ def _trajectory(name: str, rows: Sequence[Row]) -> Iterator[Datum]:
         for watch in watches([row]):
             if (gold := number(row.get(f"{WATCH}{watch}"))) is not None:
                 yield {"policy": short(name), "by": "gold", "x": x, "y": gold, "order": i, "line": watch}
-
-
-def _curve(rows: Sequence[Row], lines: Mapping[str, str]) -> list[Datum]:
-    data: list[Datum] = []
-    for line, key in lines.items():
-        points = [
-            (x if (x := number(row.get("iteration"))) is not None else float(i), y)
-            for i, row in enumerate(rows)
-            if (y := number(row.get(key))) is not None
-        ]
-        data += [{"line": line, "x": x, "y": y} for x, y in thin(points)]
-    return data
-
-
-def thin(points: Sequence[tuple[float, float]], limit: int = MAX_POINTS) -> list[tuple[float, float]]:
-    """At most `limit` points, each the mean of as many neighbours."""
-    size = math.ceil(len(points) / limit)
-    groups = [points[i : i + size] for i in range(0, len(points), size)] if size > 1 else [[p] for p in points]
-    return [(sum(x for x, _ in g) / len(g), sum(y for _, y in g) / len(g)) for g in groups]
-
-
-def _any_panels(rows: Sequence[Row]) -> list[tuple[str, list[Datum]]]:
-    keys = dict.fromkeys(key for row in rows for key, value in row.items() if number(value) is not None)
-    return [(clean(key, 40), _curve(rows, {"value": key})) for key in keys if key != "iteration"][:6]
-
-
-def _panel(title: str, data: list[Datum], x_title: str, width: int) -> alt.Chart:
-    lines = list(dict.fromkeys(str(d["line"]) for d in data))
-    legend = alt.Legend(title=None, orient="bottom", symbolType="stroke", offset=4) if len(lines) > 1 else None
-    scale = alt.Scale(domain=lines, range=[PALETTE[1], PALETTE[3], *PALETTE[4:]][: len(lines)])
-    dots = len(data) < LINE_WITH_DOTS * len(lines)
-    low, high = min(float(d["y"]) for d in data), max(float(d["y"]) for d in data)
-    spread = alt.Scale(zero=False, nice=True)
-    if low == high:  # a flat line, in the middle
-        room = 0.1 * (abs(low) or 1.0)
-        spread = alt.Scale(domain=[low - room if low < 0 else max(0.0, low - room), low + room])
-    if title in SHARES:
-        spread = alt.Scale(domain=[0.0, 1.0])
-    first, last = (round(bound(float(d["x"]) for d in data)) for bound in (min, max))
-    few = last - first < 8  # then the ticks between would be fractions, and 1.5 be written as 2
-    whole = list(range(first, last + 1, 1 if last - first < 5 else 2)) if few else alt.Undefined
-    ticks = alt.Axis(values=whole, tickCount=4, grid=False, format="d")
-    size = max(abs(low), abs(high))
-    heading = alt.Axis(  # an axis title, because a chart's own title moves with the length of the tick labels
-        format=".2~e" if size >= 1e5 or 0 < size < 1e-3 else "~r",
-        tickCount=4,
-        titleAngle=0,
-        titleAlign="left",
-        titleX=0,
-        titleY=-14,
-        titleFontSize=13,
-        titleFontWeight=600,
-    )
-    mark = alt.Chart(data_of(data), width=width, height=110).mark_line(
-        strokeWidth=1.8, point=alt.OverlayMarkDef(size=14) if dots else False
-    )
-    panel: alt.Chart = mark.encode(
-        x=alt.X("x:Q", title=x_title, axis=ticks, scale=alt.Scale(zero=False)),
-        y=alt.Y("y:Q", title=title, axis=heading, scale=spread),
-        color=alt.Color("line:N", scale=scale, legend=legend),
-    )
-    return panel
 
 
 def dot_plot(data: list[Datum], title: str, domain: tuple[float, float] | None = None) -> alt.TopLevelMixin:
@@ -283,8 +243,8 @@ def dot_plot(data: list[Datum], title: str, domain: tuple[float, float] | None =
         half.mark_rule(strokeDash=[4, 4], color="#888888").encode(x=x),
         ranges.mark_rule(strokeWidth=3, opacity=0.55).encode(x="x_low:Q", x2="x_high:Q", y=y, color=colour),
         base.mark_point(size=90, filled=True, opacity=1).encode(x=x, y=y, color=colour),
-        base.mark_text(align="left", fontSize=12, color=INK).encode(
-            y=y, x=alt.value(WIDTH - 250), text="text:N"
+        base.mark_text(align="left", dx=10, fontSize=12, color=INK).encode(
+            y=y, x=alt.value("width"), text="text:N"
         ),
     ).properties(width=WIDTH - 260, height=alt.Step(26))  # fmt: skip
 

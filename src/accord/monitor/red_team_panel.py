@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import altair as alt
-from markupsafe import Markup
 
 from accord.monitor.cells import Cell, count, p_value, share_cell
 from accord.monitor.pictures import policy_colours
 from accord.monitor.safety_text import ELEMENTS
-from accord.monitor.svg import INK, WIDTH, Datum, data_of, render
+from accord.monitor.svg import INK, NOTHING, WIDTH, Datum, Picture, data_of, render
 from accord.monitor.values import ABSENT, clean, number, percent, short, table
 
 NUM_SHOWN: Final = 5  # attacks that a policy complies with and the one before it did not
@@ -37,7 +36,7 @@ class RedTeamPanel:
     error: str
     notes: list[str]
     broken: list[Mapping[str, str]]
-    picture: Markup
+    picture: Picture
     styles: list[tuple[str, str, list[Cell]]]
     elements: list[str]
 
@@ -84,13 +83,15 @@ def red_team_panel(name: str, results: Mapping[str, Any], broken: Sequence[Mappi
         error=_error(table(results.get("error"))),
         notes=[*_harm_notes(harm, heading), *_notes(results)],
         broken=[{key: str(row.get(key) or "") for key in ("policy", "asked", "response")} for row in broken],
-        picture=Markup(violations_against_refusals(policies, colours)),
+        picture=violations_against_refusals(name, policies, colours, _size(results)),
         styles=[style for key, row in policies.items() for style in _styles(key, row)],
         elements=list(ELEMENTS.values()),
     )
 
 
-def violations_against_refusals(policies: Mapping[str, Mapping[str, Any]], colours: Mapping[str, str]) -> str:
+def violations_against_refusals(
+    step: str, policies: Mapping[str, Mapping[str, Any]], colours: Mapping[str, str], size: str = ""
+) -> Picture:
     """Each policy by the share of safe prompts that it refuses and of attacks that it complies with, in their order;
     where there are no safe prompts, "" (one rate alone is no trade)."""
     points: list[Datum] = []
@@ -100,7 +101,7 @@ def violations_against_refusals(policies: Mapping[str, Mapping[str, Any]], colou
             ends = {f"{axis}_{end}": _share(of, end) for axis, of in (("x", x), ("y", y)) for end in ("low", "high")}
             points.append({"policy": short(name), "order": order, "x": x["value"], "y": y["value"], **ends})
     if not points:
-        return ""
+        return NOTHING
     scale, axis = alt.Scale(domain=[0.0, 1.0], nice=False), alt.Axis(format="%", tickCount=6)
     x_axis = alt.X("x:Q", title="safe prompts refused (false refusals)", scale=scale, axis=axis)
     y_axis = alt.Y("y:Q", title="attacks complied with (violations)", scale=scale, axis=axis)
@@ -122,7 +123,26 @@ def violations_against_refusals(policies: Mapping[str, Mapping[str, Any]], colou
     ]
     told = [f"{one['policy']} {percent(one['y'])} % and {percent(one['x'])} %" for one in points]
     chart = alt.layer(*layers).properties(width=WIDTH - 190, height=300)
-    return render(chart, "Violations against false refusals", ", ".join(told))
+    return render(
+        chart,
+        f"Violations against false refusals, {short(step, 40)}",
+        ", ".join(told),
+        rows=points,
+        columns={
+            "policy": "policy",
+            "y": "attacks complied with",
+            "y_low": "attacks complied with, low",
+            "y_high": "attacks complied with, high",
+            "x": "safe prompts refused",
+            "x_low": "safe prompts refused, low",
+            "x_high": "safe prompts refused, high",
+        },
+        note="; ".join(filter(None, [size, "95 % intervals: Wilson's"])),
+    )
+
+
+def _size(results: Mapping[str, Any]) -> str:
+    return f"n: {count(results.get('num_attacks'))} attacks, {count(results.get('num_safe'))} safe prompts"
 
 
 def _styles(policy: str, row: Mapping[str, Any]) -> list[tuple[str, str, list[Cell]]]:
@@ -203,9 +223,13 @@ def _error(error: Mapping[str, Any]) -> str:
 
 
 def _notes(results: Mapping[str, Any]) -> list[str]:
+    seen: dict[str, list[str]] = {}
+    for name, num in table(results.get("trained_on")).items():
+        seen.setdefault(count(num), []).append(clean(name, 60))
     notes = [
-        f"{clean(name, 60)} was trained on {count(num)} of these attacks: that it withstands them says little."
-        for name, num in table(results.get("trained_on")).items()
+        f"Trained on {num} of these attacks: {', '.join(names)}. That a policy withstands what it was trained on says "
+        "little."
+        for num, names in seen.items()
     ]
     if not number(results.get("num_safe")):
         notes.append("There is no safe prompt: a policy that refuses everything would be the best here.")

@@ -8,31 +8,35 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, Final
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from accord.monitor import health, pictures
 from accord.monitor.accuracy_table import accuracy_table
 from accord.monitor.benchmarks_panel import benchmark_lines
 from accord.monitor.calibration_picture import calibration
 from accord.monitor.consistency_panel import consistency_panel
-from accord.monitor.cost import CostTable
+from accord.monitor.curve_health import CurveHealth, curve_health
+from accord.monitor.data_facts import data_sets, labels
 from accord.monitor.distillation_panel import distillation_panel
+from accord.monitor.environment import environment
 from accord.monitor.judges_panel import judge_panels
+from accord.monitor.lineage_picture import legend, lineage_panel
 from accord.monitor.orders_picture import orders_picture
 from accord.monitor.overoptimization_panel import overoptimization_panel
+from accord.monitor.page import pictures_by_name, render_page
 from accord.monitor.panels import CLIPPING, ON_POLICY, PANELS
 from accord.monitor.policy_table import policy_table
 from accord.monitor.red_team_panel import red_team_panel
+from accord.monitor.rounds import base_name
 from accord.monitor.rounds_panel import rounds_panel
+from accord.monitor.samples_browser import samples_browser
 from accord.monitor.selection_picture import Selected, selection_picture
-from accord.monitor.svg import INK
-from accord.monitor.values import clean, duration, fixed, number, percent, table
+from accord.monitor.svg import INK, Picture
+from accord.monitor.training_curves import training_curves
+from accord.monitor.values import clean, number, table
 from accord.monitor.verdict import judge
+from accord.monitor.views import RunView, StepView
 
 NUM_SAMPLES: Final = 12  # shown side by side
 NUM_KEY_DIGITS: Final = 12  # of a step's key
@@ -47,46 +51,20 @@ OPINIONS: Final = (
 TONES: Final = {"good": "It worked", "mixed": "Look closer", "bad": "It did not work", "unknown": "Not evaluated"}
 
 
-@dataclass(frozen=True)
-class StepView:
-    """One step of a run. seconds: what it took when it ran. metrics: the rows of its metrics.jsonl. evaluation: its
-    evaluation.json, where a reward model has one. summary: its summary.json. results: its results.json, where it
-    measures; of a suite of attacks with the rows of `broken`, attacks that its last policy complies with and the one
-    before it did not. round: in a repeated block. inputs: the key of what each name in a field of its config stands
-    for. selection: the selection.json of rejection sampling."""
-
-    name: str
-    kind: str
-    seconds: float
-    cached: bool
-    key: str
-    config: dict[str, Any]
-    metrics: list[dict[str, float]] = field(default_factory=list)
-    evaluation: Mapping[str, Any] = field(default_factory=dict)
-    summary: Mapping[str, Any] = field(default_factory=dict)
-    results: Mapping[str, Any] = field(default_factory=dict)
-    broken: Sequence[Mapping[str, Any]] = ()
-    round: int | None = None
-    inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    selection: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class RunView:
-    """All that a report is made from. results and samples may be empty or hold gaps: the run may be unfinished."""
-
-    name: str
-    recipe_text: str
-    steps: list[StepView]
-    results: dict[str, Any]
-    samples: list[dict[str, Any]]
-    created: str
-    versions: dict[str, str]
-    cost: CostTable | None = None
-
-
 def build_report(run: RunView) -> str:
     """The page as HTML text that encodes as UTF-8. Numbers that the run does not have are shown as missing."""
+    content = report_content(run)
+    script = "samples.js" if content["browser"].rows else ""
+    return render_page("report.html.j2", script=script, **content)
+
+
+def report_pictures(run: RunView) -> dict[str, Picture]:
+    """The pictures of a run's page in their order, by names for files."""
+    return pictures_by_name(report_content(run), besides=(RunView, StepView))
+
+
+def report_content(run: RunView) -> dict[str, Any]:
+    """All that the page's template is given."""
     results = table(run.results)
     policies = {str(name): table(row) for name, row in table(results.get("policies")).items()}
     reward_model = table(results.get("reward_model"))
@@ -94,15 +72,15 @@ def build_report(run: RunView) -> str:
     trajectories = _trajectories(run.steps)
     colours = pictures.policy_colours([*policies, *trajectories])
     paths = {name: rows for name, rows in trajectories.items() if pictures.is_path(rows)}
-    drift = pictures.score_against_kl(policies, paths, colours)
+    size = _size(results)
+    drift = pictures.score_against_kl(policies, paths, colours, size)
     verdict = judge(results)
     noted = _noted(run.steps, evaluated=verdict.tone != "unknown")
     verdict = replace(verdict, cautions=(*verdict.cautions, *noted))
     evaluated = policy_table(results)
     rounds = rounds_panel(run.steps)
     benchmarks, benchmark_first = benchmark_lines(results.get("benchmarks") or [])
-    page = _environment().get_template("report.html.j2")
-    html = page.render(
+    return dict(  # noqa: C408  as the template has the names
         run=run,
         verdict=verdict,
         tone=TONES[verdict.tone],
@@ -118,15 +96,15 @@ def build_report(run: RunView) -> str:
         rounds=rounds,
         num_prompts=_count(results.get("num_prompts")),
         samples_per_prompt=_count(results.get("samples_per_prompt")),
-        win_rates=Markup(pictures.win_rates(policies, baseline, colours)),
-        score_against_kl=Markup(drift),
+        win_rates=pictures.win_rates(policies, baseline, colours, size),
+        score_against_kl=drift,
         trajectories=list(paths),
         watched=list(dict.fromkeys(name for rows in paths.values() for name in pictures.watches(rows))),
         clips=any(step.kind in CLIPPING for step in run.steps),
         smoothing=pictures.SMOOTHING,
         reward_model=reward_model,
         num_pairs=_count(reward_model.get("num_pairs")),
-        accuracy=Markup(pictures.accuracy_lines(reward_model)),
+        accuracy=pictures.accuracy_lines(reward_model),
         colours=colours,
         judges=judge_panels(results, [(step.name, step.summary) for step in run.steps if step.kind == "judge"]),
         asked=str(_first(results.get("judges")).get("judge") or "a language model"),
@@ -138,32 +116,42 @@ def build_report(run: RunView) -> str:
         benchmarks=benchmarks,
         benchmark_first=benchmark_first,
         calibrations=_calibrations(run.steps),
-        accuracies=[(step.name, accuracy_table(step.results)) for step in _measuring(run, "accuracy")],
+        accuracies=[(step.name, accuracy_table(step.results), folded) for step, folded in _by_round(run, "accuracy")],
         overoptimizations=[
-            (step.name, str(step.results.get("gold")), overoptimization_panel(step.name, step.results))
+            (step.name, str(step.results.get("gold")), overoptimization_panel(step.name, step.results, step.summary))
             for step in _measuring(run, "overoptimization")
         ],
         orders=_orders(run.steps),
-        selection=Markup(selection_picture([_selected(step) for step in run.steps if step.selection])),
+        selection=selection_picture([_selected(step) for step in run.steps if step.selection]),
         curves=_curves(run.steps),
+        browser=samples_browser(run.steps),
+        data_sets=data_sets(run.steps),
+        labels=labels(run.steps),
+        environment=_environment(run, table(results.get("run")).get("seed")),
         samples=_samples(run.samples, colours),
         num_samples=len(run.samples),
         shared_prompt=_shared_prompt(run.samples),
         steps=[(step, _config_text(step.config)) for step in run.steps],
         total=_total_seconds(run, results),
         gemm_gflops=_count(results.get("gemm_gflops")),
+        key_digits=NUM_KEY_DIGITS,
+        lineage=lineage_panel(run.steps),
+        lineage_colours=legend(),
     )
-    return html.encode("utf-8", "replace").decode("utf-8")
 
 
-def _environment() -> Environment:
-    templates = FileSystemLoader(Path(__file__).with_name("templates"))
-    environment = Environment(
-        loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(clean=clean, duration=duration, percent=percent, fixed=fixed)
-    environment.globals["key_digits"] = NUM_KEY_DIGITS
-    return environment
+def _size(results: Mapping[str, Any]) -> str:
+    prompts, samples = _count(results.get("num_prompts")), _count(results.get("samples_per_prompt"))
+    if not prompts:
+        return "n not recorded"
+    return f"n: {prompts} test prompts{f', {samples} samples of each' if samples else ''}"
+
+
+def _by_round(run: RunView, kind: str) -> list[tuple[StepView, bool]]:
+    """Steps of a kind that have measured something, and whether a later round has measured it anew."""
+    found = _measuring(run, kind)
+    last = {base_name(step.name, step.round): step for step in found}
+    return [(step, last[base_name(step.name, step.round)] is not step) for step in found]
 
 
 def _measuring(run: RunView, kind: str) -> list[StepView]:
@@ -230,26 +218,34 @@ def _noted(steps: Sequence[StepView], *, evaluated: bool) -> list[str]:
     return health.said(found)
 
 
-def _orders(steps: Sequence[StepView]) -> list[tuple[str, Markup]]:
+def _orders(steps: Sequence[StepView]) -> list[tuple[str, Picture]]:
     rows = ((step.name, step.summary.get("orders")) for step in steps if step.kind == "piecewise")
     drawn = ((name, orders_picture(name, found)) for name, found in rows if isinstance(found, list))
-    return [(name, Markup(svg)) for name, svg in drawn if svg]
+    return [(name, svg) for name, svg in drawn if svg]
 
 
 def _selected(step: StepView) -> Selected:
     curve = step.selection.get("by_num_samples")
     reward, temperature = str(step.config.get("reward") or "the reward"), number(step.config.get("temperature"))
-    return Selected(step.name, reward, temperature, curve if isinstance(curve, list) else [])
+    num = number(step.summary.get("num_prompts"))
+    points = curve if isinstance(curve, list) else []
+    return Selected(step.name, reward, temperature, points, None if num is None else int(num))
 
 
-def _curves(steps: Sequence[StepView]) -> list[tuple[StepView, Markup]]:
-    drawn = ((step, pictures.training_curves(step.name, step.kind, step.metrics)) for step in steps)
-    return [(step, Markup(svg)) for step, svg in drawn if svg]
+def _curves(steps: Sequence[StepView]) -> list[tuple[StepView, Picture, list[CurveHealth]]]:
+    drawn = ((step, training_curves(step.name, step.kind, step.metrics)) for step in steps)
+    return [(step, svg, curve_health(step.name, step.kind, step.metrics)) for step, svg in drawn if svg]
 
 
-def _calibrations(steps: Sequence[StepView]) -> list[tuple[StepView, Markup]]:
+def _environment(run: RunView, seed: object) -> dict[str, str]:
+    """Of the last step that is done, which may be of an earlier run than others."""
+    manifest = run.steps[-1].manifest if run.steps else {}
+    return {**environment(manifest, seed), **run.versions} if manifest else run.versions
+
+
+def _calibrations(steps: Sequence[StepView]) -> list[tuple[StepView, Picture]]:
     drawn = ((step, calibration(step.name, step.evaluation)) for step in steps)
-    return [(step, Markup(svg)) for step, svg in drawn if svg]
+    return [(step, svg) for step, svg in drawn if svg]
 
 
 def _samples(samples: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> list[dict[str, Any]]:

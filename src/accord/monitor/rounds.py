@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import altair as alt
 
-from accord.monitor.svg import INK, PALETTE, WIDTH, Datum, data_of, render
+from accord.monitor.svg import INK, PALETTE, WIDTH, Datum, Picture, data_of, render
 from accord.monitor.values import fixed, number, percent, short, table
 
 FEWEST: Final = 2  # policies in a picture
@@ -53,13 +53,15 @@ class Maker:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One measure. points: of each policy, by its key. percent: it is a share."""
+    """One measure. points: of each policy, by its key. percent: it is a share. size: of how many, and what the
+    intervals are."""
 
     name: str
     title: str
     points: Mapping[str, Ends]
     percent: bool
     neutral: float | None = None  # where a policy is as good as the baseline
+    size: str = ""
 
 
 def base_name(name: str, number: int | None) -> str:
@@ -89,9 +91,9 @@ def axes_of(steps: Sequence[Evaluated]) -> tuple[list[Axis], list[str]]:
     return found, why
 
 
-def pictures_of(axes: Sequence[Axis], makers: Mapping[str, Maker]) -> list[tuple[str, str]]:
-    """Heading and SVG of each picture. makers: by key, in the order of the run."""
-    found: list[tuple[str, str]] = []
+def pictures_of(axes: Sequence[Axis], makers: Mapping[str, Maker]) -> list[tuple[str, Picture]]:
+    """Heading and picture of each. makers: by key, in the order of the run."""
+    found: list[tuple[str, Picture]] = []
     for other in axes[1:]:
         keys = [key for key in makers if key in axes[0].points and key in other.points]
         if len(keys) >= FEWEST and len(found) < MOST_PICTURES:
@@ -114,7 +116,8 @@ def _attacks(base: str, group: Sequence[Evaluated]) -> Axis | None:
             if value is not None and name in step.policies:
                 ends = 1 - value, 1 - (value if high is None else high), 1 - (value if low is None else low)
                 points.setdefault(step.policies[name], ends)
-    return Axis(base, f"{short(base, 40)}: share of attacks withstood", points, True) if points else None
+    size = _size(group, "num_attacks", "attacks", "Wilson's")
+    return Axis(base, f"{short(base, 40)}: share of attacks withstood", points, True, size=size) if points else None
 
 
 def _evaluation(base: str, group: Sequence[Evaluated]) -> Axis | None:
@@ -144,10 +147,18 @@ def _axis(base: str, title: str, group: Sequence[Evaluated], key: str, neutral: 
             if value is not None and name in step.policies:
                 ends = value, value if low is None else low, value if high is None else high
                 points.setdefault(step.policies[name], ends)
-    return Axis(base, title, points, neutral is not None, neutral) if points else None
+    size = _size(group, "num_prompts", "prompts", "bootstrap over prompts")
+    return Axis(base, title, points, neutral is not None, neutral, size) if points else None
 
 
-def _two(first: Axis, second: Axis, makers: Sequence[Maker], ends: Sequence[tuple[Ends, Ends]]) -> str:
+def _size(group: Sequence[Evaluated], key: str, of: str, kind: str) -> str:
+    """As in "n 256 prompts; 95 % intervals: Wilson's"; of rounds that differ the smallest and the largest."""
+    nums = sorted({num for step in group if (num := number(step.results.get(key))) is not None})
+    told = " to ".join(f"{num:,.0f}" for num in dict.fromkeys([nums[0], nums[-1]])) if nums else "not recorded"
+    return f"n {told} {of}; 95 % intervals: {kind}"
+
+
+def _two(first: Axis, second: Axis, makers: Sequence[Maker], ends: Sequence[tuple[Ends, Ends]]) -> Picture:
     """The first upwards, the second to the right."""
     points: list[Datum] = [
         {
@@ -175,10 +186,13 @@ def _two(first: Axis, second: Axis, makers: Sequence[Maker], ends: Sequence[tupl
         *_dots(base, x, y, colour),
     ]
     chart = alt.layer(*layers).properties(width=WIDTH - 190, height=_SQUARE)
-    return render(chart, f"{first.title}, against {second.title}", told)
+    columns = {"name": "policy", "label": "round", **_ends("y", first), **_ends("x", second)}
+    return render(
+        chart, f"{first.title}, against {second.title}", told, rows=points, columns=columns, note=_note(first, second)
+    )
 
 
-def _one(axis: Axis, makers: Sequence[Maker], ends: Sequence[Ends]) -> str:
+def _one(axis: Axis, makers: Sequence[Maker], ends: Sequence[Ends]) -> Picture:
     """Over the rounds; what stands in none of them is round 0."""
     points: list[Datum] = [
         {**_point(maker, at), "x": float(maker.round or 0), **dict(zip(("y", "y_low", "y_high"), up, strict=True))}
@@ -200,7 +214,17 @@ def _one(axis: Axis, makers: Sequence[Maker], ends: Sequence[Ends]) -> str:
     ]
     told = ", ".join(f"{one['name']} {_said(axis, one['y'])}" for one in points)
     chart = alt.layer(*layers).properties(width=WIDTH - 190, height=280)
-    return render(chart, f"{axis.title}, over the rounds", told)
+    columns = {"name": "policy", "x": "round", **_ends("y", axis)}
+    return render(chart, f"{axis.title}, over the rounds", told, rows=points, columns=columns, note=_note(axis))
+
+
+def _ends(at: str, axis: Axis) -> dict[str, str]:
+    """The columns of a measure in a picture's data."""
+    return {f"{at}{end}": f"{axis.title}{end.replace('_', ', ')}" for end in ("", "_low", "_high")}
+
+
+def _note(*axes: Axis) -> str:
+    return "; ".join(f"{axis.name}: {axis.size}" for axis in axes)
 
 
 def _point(maker: Maker, order: int) -> Datum:

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from markupsafe import Markup
-
 from accord.monitor.policy_table import PolicyTable, policy_table
 from accord.monitor.rounds import Evaluated, Maker, axes_of, base_name, pictures_of
+from accord.monitor.svg import Picture
 from accord.monitor.values import ABSENT, number
 
 if TYPE_CHECKING:
-    from accord.monitor.report import StepView
+    from accord.monitor.views import StepView
 
 MEASURES: Final = ("evaluate", "redteam")  # kinds of steps that measure policies
 
@@ -34,7 +33,7 @@ class Earlier:
 class RoundsPanel:
     """pictures: heading and SVG. earlier: all evaluations but the last one. not_drawn: what is missing, and why."""
 
-    pictures: list[tuple[str, Markup]]
+    pictures: list[tuple[str, Picture]]
     earlier: list[Earlier]
     not_drawn: list[str]
 
@@ -44,9 +43,8 @@ def rounds_panel(steps: Sequence[StepView]) -> RoundsPanel:
     measures = [_evaluated(step) for step in steps if step.kind in MEASURES and step.results]
     makers = {step.key: Maker(_maker(step), base_name(_maker(step), step.round), step.round) for step in steps}
     axes, not_drawn = axes_of(measures)
-    pictures = [(heading, Markup(svg)) for heading, svg in pictures_of(axes, makers)]
     others = [step for step in steps if step.kind == "evaluate" and step.results][:-1]
-    return RoundsPanel(pictures, [_earlier(step) for step in others], not_drawn)
+    return RoundsPanel(pictures_of(axes, makers), [_earlier(step) for step in others], not_drawn)
 
 
 def _evaluated(step: StepView) -> Evaluated:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import altair as alt
 
-from accord.monitor.svg import INK, PALETTE, WIDTH, Datum, data_of, render
+from accord.monitor.svg import INK, NOTHING, PALETTE, WIDTH, Datum, Picture, data_of, render
 from accord.monitor.values import fixed, number, short, table
 
 _DASHES: Final = {"largest": [1, 0], "median": [4, 3]}
@@ -18,15 +18,17 @@ _COLUMNS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """A `reject` step. curve: `by_num_samples` of its selection.json. reward: the name of the one that chose."""
+    """A `reject` step. curve: `by_num_samples` of its selection.json. reward: the name of the one that chose.
+    num_prompts: that it was asked to use."""
 
     name: str
     reward: str
     temperature: float | None
     curve: Sequence[Any] = field(default_factory=list)
+    num_prompts: int | None = None
 
 
-def selection_picture(steps: Sequence[Selected]) -> str:
+def selection_picture(steps: Sequence[Selected]) -> Picture:
     """A panel for each reward, as scores of two have no scale in common; a colour for each step. "" without a curve.
 
     Of a prompt all of whose responses may be chosen the largest of N is what is expected, without bias.
@@ -42,7 +44,7 @@ def selection_picture(steps: Sequence[Selected]) -> str:
                     panels.setdefault(step.reward, []).append(point)
     panels = {reward: points for reward, points in panels.items() if len({point["x"] for point in points}) > 1}
     if not panels:
-        return ""
+        return NOTHING
     labels = list(dict.fromkeys(str(point["step"]) for points in panels.values() for point in points))
     columns = min(_COLUMNS, len(panels))
     width = (WIDTH - 190 - 60 * (columns - 1)) // columns - 10
@@ -51,7 +53,15 @@ def selection_picture(steps: Sequence[Selected]) -> str:
         f"{points[-1]['step']} {fixed(_last(points, 'largest'))} of {_most(points):.0f}" for points in panels.values()
     )
     chart = alt.concat(*charts, columns=columns, spacing={"row": 30, "column": 40})
-    return render(chart, "Largest and median reward over the number of samples", told)
+    prompts = [f"{short(step.name, 40)} {step.num_prompts:,}" for step in steps if step.num_prompts]
+    return render(
+        chart,
+        "Largest and median reward over the number of samples",
+        told,
+        rows=[{"reward": reward, **point} for reward, points in panels.items() for point in points],
+        columns={"reward": "reward by", "step": "step", "of": "of N", "x": "samples of a prompt", "y": "mean reward"},
+        note=f"n, prompts: {', '.join(prompts) or 'not recorded'}; no intervals",
+    )
 
 
 def _label(step: Selected) -> str:

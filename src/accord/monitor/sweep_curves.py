@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import altair as alt
 
-from accord.monitor.svg import INK, PALETTE, WIDTH, Datum, data_of, render
+from accord.monitor.svg import INK, NOTHING, PALETTE, WIDTH, Datum, Picture, data_of, render
 from accord.monitor.values import clean, number, percent, short, table
 
 _COLOURS: Final = (PALETTE[1], PALETTE[3], PALETTE[2], PALETTE[4], PALETTE[5], PALETTE[0])
@@ -15,18 +15,39 @@ _BESIDE: Final = (PALETTE[3], PALETTE[2], PALETTE[0])  # of lines beside the mai
 _COLUMNS: Final = 2
 
 
-def curve_pictures(curves: Mapping[str, Any]) -> str:
+def curve_pictures(curves: Mapping[str, Any]) -> Picture:
     """curves: as `accord.sweep.curves` has them. "" where there are none."""
     panels = [table(panel) for panel in curves.get("panels") or []]
     if not panels:
-        return ""
+        return NOTHING
     columns = min(_COLUMNS, len(panels))
     width = (WIDTH - 20 - 80 * (columns - 1)) // columns - 10
     values = [str(value) for value in curves["values"]]
     charts = [_panel(panel, short(curves["axis"], 40), values, width, 6 // columns) for panel in panels]
     chart = alt.concat(*charts, columns=columns, bounds="flush", spacing={"row": 130, "column": 70})
     chart = chart.resolve_scale(color="independent")
-    return render(chart, f"Measures over {clean(curves['axis'], 60)}", "; ".join(_told(panel) for panel in panels))
+    return render(
+        chart,
+        f"Measures over {clean(curves['axis'], 60)}",
+        "; ".join(_told(panel) for panel in panels),
+        rows=[
+            {"panel": panel["title"], "line": line["name"], **point}
+            for panel in panels
+            for line in panel["lines"]
+            for point in line["points"]
+        ],
+        columns={
+            "panel": "measure",
+            "line": "line",
+            "x": str(curves["axis"]),
+            "value": "mean",
+            "low": "low",
+            "high": "high",
+            "interval": "interval",
+            "num_runs": "runs",
+        },
+        note="n: runs of each point stand in the data; 95 % intervals: Student's t over seeds, of three or more",
+    )
 
 
 def _panel(panel: Mapping[str, Any], axis: str, values: Sequence[str], width: int, columns: int) -> Any:

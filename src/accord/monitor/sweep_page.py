@@ -6,14 +6,12 @@ Values, names and messages are hostile text: the template engine escapes them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import altair as alt
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
-from accord.monitor.svg import INK, PALETTE, WIDTH, Datum, data_of, render
+from accord.monitor.page import render_page
+from accord.monitor.svg import INK, NOTHING, PALETTE, WIDTH, Datum, Picture, data_of, render
 from accord.monitor.sweep_curves import curve_pictures
 from accord.monitor.sweep_table import figure, heads_and_rows, notes, runs_text, title
 from accord.monitor.values import clean, number, short, table
@@ -23,28 +21,20 @@ _LABEL = 44  # letters of a setting beside the picture
 
 def sweep_page(content: Mapping[str, Any]) -> str:
     """The page as HTML text that encodes as UTF-8, from the content of sweep.json."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(clean=clean, figure=figure)
     heads, rows = heads_and_rows(content)
-    html = environment.get_template("sweep.html.j2").render(
+    return render_page(
+        "sweep.html.j2",
         sweep=content,
         title=title(content),
         notes=[line for line in notes(content) if line != content["verdict"]],  # which stands above
         heads=heads,
         rows=rows,
-        picture=Markup(dots_and_intervals(content)),
-        curves=Markup(curve_pictures(table(content.get("curves")))),
+        picture=dots_and_intervals(content),
+        curves=curve_pictures(table(content.get("curves"))),
     )
-    return html.encode("utf-8", "replace").decode("utf-8")
 
 
-def dots_and_intervals(content: Mapping[str, Any]) -> str:
+def dots_and_intervals(content: Mapping[str, Any]) -> Picture:
     """A row a setting: the mean, its interval, and every run as a small circle. "" when no run is done.
 
     A setting without a run keeps its row.
@@ -58,7 +48,7 @@ def dots_and_intervals(content: Mapping[str, Any]) -> str:
             low, high = number(one.get("low")), number(one.get("high"))
             means[-1] |= {} if low is None or high is None else {"x_low": low, "x_high": high}
     if not means:
-        return ""
+        return NOTHING
     of_setting = {tuple(sorted(one["setting"].items())): labels[str(one["label"])] for one in settings}
     runs: list[Datum] = [
         {"label": of_setting[tuple(sorted(run["setting"].items()))], "x": value}
@@ -79,7 +69,16 @@ def dots_and_intervals(content: Mapping[str, Any]) -> str:
         alt.Chart(data_of(means)).mark_point(size=90, filled=True, opacity=1, color=PALETTE[1]).encode(x=x, y=y),
     ).properties(width=WIDTH - 330, height=alt.Step(28))  # fmt: skip
     told = ", ".join(f"{one['label']}: {figure(one.get('value'))}, {runs_text(one)} runs" for one in settings)
-    return render(chart, f"{clean(content['metric'], 60)} of each setting", clean(told))
+    nums = sorted({int(one["num_done"]) for one in settings})
+    return render(
+        chart,
+        f"{clean(content['metric'], 60)} of each setting",
+        clean(told),
+        rows=[{"mark": "mean", **one} for one in means] + [{"mark": "run", **one} for one in runs],
+        columns={"mark": "mark", "label": "setting", "x": str(content["metric"]), "x_low": "low", "x_high": "high"},
+        note=f"n: {' to '.join(str(num) for num in dict.fromkeys([nums[0], nums[-1]]))} runs of a setting; the table "
+        "names each interval",
+    )
 
 
 def _brief(setting: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 
@@ -26,8 +27,15 @@ from accord.rewards.stored import StoredReward
 from accord.store.artifacts import MODEL, Artifact
 
 
-def artifact_reward(artifact: Artifact, dtype: torch.dtype) -> StoredReward:
-    """The reward that a step made. Raises UserError when it is none, or was changed since."""
+def artifact_reward(
+    artifact: Artifact, dtype: torch.dtype, known: Mapping[str, StoredReward] = MappingProxyType({})
+) -> StoredReward:
+    """The reward that a step made. known: by their keys, rewards that are taken in place of loading them, such as those
+    that have scored the same responses. Raises UserError when it is none, or was changed since."""
+    if artifact.key in known:
+        return known[artifact.key]
+    if artifact.kind in _OF_OTHERS:
+        return _OF_OTHERS[artifact.kind](artifact, lambda part: artifact_reward(part, dtype, known))
     if artifact.kind == "reward" and MARK in artifact.manifest["files"]:
         return EnsembleReward.load(artifact, dtype)
     if artifact.kind in _LOADERS:
@@ -35,13 +43,14 @@ def artifact_reward(artifact: Artifact, dtype: torch.dtype) -> StoredReward:
     return load_reward(artifact.path, dtype)
 
 
-_OF_OTHERS = ("combine", "piecewise")
+_OF_OTHERS: Mapping[str, Callable[[Artifact, Callable[[Artifact], StoredReward]], StoredReward]] = {
+    "combine": CombinedReward.load,
+    "piecewise": PiecewiseReward.load,
+}
 _LOADERS: Mapping[str, Callable[[Artifact, torch.dtype], StoredReward]] = {  # by the kind of the step
     "reward_function": lambda artifact, _: FunctionReward.load(artifact),
     "reward_rule": lambda artifact, _: RuleReward.load(artifact),
     "reward_endpoint": lambda artifact, _: EndpointReward.load(artifact),
-    "combine": lambda artifact, dtype: CombinedReward.load(artifact, lambda part: artifact_reward(part, dtype)),
-    "piecewise": lambda artifact, dtype: PiecewiseReward.load(artifact, lambda part: artifact_reward(part, dtype)),
 }
 
 

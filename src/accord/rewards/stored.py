@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
 import numpy as np
@@ -22,6 +23,26 @@ class StoredReward(Reward, Protocol):
 
     @property
     def normalisation(self) -> Normalisation: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A reward of responses that were scored before: what was said of them, [P * K]. It has no other answer."""
+
+    scores: Tensor
+    normalisation: Normalisation
+
+    def score(
+        self,
+        prompts: Sequence[Prompt],
+        responses: Sequence[Sequence[Response]],
+        advance: Callable[[int], None] | None = None,
+    ) -> Tensor:
+        """Of the same responses, [P * K]."""
+        assert len(self.scores) == sum(len(of_prompt) for of_prompt in responses), "these are other responses"
+        if advance:
+            advance(len(prompts))
+        return self.scores
 
 
 def raw(reward: StoredReward, scores: Scores) -> Scores:

@@ -251,16 +251,15 @@ def work(config: Config, sizes: Sizes) -> Work:
     from accord.engine.sizes import Records
     from accord.engine.workload import Phase, Work, scoring
 
-    given = sizes.records("comparisons", "comparisons")
-    judged = given.first(config.num_comparisons)
+    judged = sizes.records("comparisons", "comparisons").first(config.num_comparisons)
     asked = sizes.asked("reward", "safety_reward")
     trees = [sizes.template.tree(one.prompt, one.responses) for one, _ in judged.sample]
     phase = Phase(scoring(sizes.template, trees, judged.scale * len(asked)), frozen=asked)
     made = [
         (one, old or (Judgement(one.id, "expected", tuple(float(-k) for k in range(len(one.responses)))),))
-        for one, old in given.sample
+        for one, old in judged.sample
     ]
-    makes = {PART: Records("comparisons", made, given.total)}
+    makes = {PART: Records("comparisons", made, judged.total)}
     return Work([phase], loaded=asked, makes=makes)
 
 

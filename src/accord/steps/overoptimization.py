@@ -10,11 +10,12 @@ The best of n is worked out from the samples, for every n at once and for any nu
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from accord.errors import UserError
+from accord.errors import UserError, did_you_mean
 from accord.seeds import derive_seed
 from accord.steps.base import (
     Caution,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from accord.engine.sizes import Sizes
     from accord.engine.workload import Work
-    from accord.rewards.stored import StoredReward
 
 FEWEST_SAMPLES = 8  # of a prompt: n = 2, 4 and 8 are the three distances that a curve needs
 
@@ -44,11 +44,13 @@ class Config(StepConfig):
     """gold: the reward that stands for what is really wanted; nothing may have been trained against it. samples: the
     start policy's responses, from a `sample` step, many to each prompt. proxies: rewards, each as what chooses the best
     of n; those whose names differ only in a number at the end are seeds of one, and share a curve and a band.
+    compare: pairs of such curves, by their names without the number: of which is more gold score left at the largest n?
     policies: steps that were trained against a reward while `gold` watched."""
 
     gold: RewardRef
     samples: ComparisonsRef
     proxies: tuple[RewardRef, ...] = ()
+    compare: tuple[tuple[str, str], ...] = ()
     policies: tuple[PolicyRef, ...] = ()
 
 
@@ -58,12 +60,14 @@ def run(job: Job) -> None:
     from accord.evaluate.overoptimization import best_of_n_curves, training_curves
 
     scored = _scored(job)
+    config: Config = job.config
     gold, proxies = job.input("gold").name, [one.name for one in job.inputs["proxies"]]
     units = {name: _unit(job, name, scores) for name, scores in scored.items()}
     results: dict[str, Any] = {"gold": gold}
     seed = derive_seed(job.seed, "intervals")
     if proxies:
-        results["best_of_n"] = best_of_n_curves(units[gold], {name: units[name] for name in proxies}, seed=seed)
+        of_proxies = {name: units[name] for name in proxies}
+        results["best_of_n"] = best_of_n_curves(units[gold], of_proxies, seed=seed, compare=config.compare)
     if job.inputs["policies"]:
         trainings = {one.name: _points(job, one.artifact, units) for one in job.inputs["policies"]}
         results["training"] = training_curves(trainings, seed=seed)
@@ -81,9 +85,14 @@ def run(job: Job) -> None:
 
 
 def _scored(job: Job) -> dict[str, list[list[float]]]:
-    """Reward by reward, [p][k], one in memory at a time, from where it was before a stop."""
+    """Reward by reward, [p][k], one in memory at a time, from where it was before a stop. What is combined of others
+    that were scored before is combined from their scores."""
+    import torch
+
     from accord.models.compute import compute_dtype
+    from accord.models.scalar import Normalisation
     from accord.rewards.loading import artifact_reward
+    from accord.rewards.stored import Scored, StoredReward
 
     comparisons = [comparison for comparison, _ in job.input("samples").read("comparisons")]
     if len({len(one.responses) for one in comparisons}) > 1:
@@ -92,18 +101,25 @@ def _scored(job: Job) -> dict[str, list[list[float]]]:
     prompts, responses = [one.prompt for one in comparisons], [one.responses for one in comparisons]
     checkpoint = job.work.resume()
     scored: dict[str, list[list[float]]] = checkpoint.state["scored"] if checkpoint else {}
+    units: dict[str, dict[str, float]] = checkpoint.state["units"] if checkpoint else {}
 
     def state() -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-        return {}, {"scored": scored}
+        return {}, {"scored": scored, "units": units}
 
     rewards = [job.input("gold"), *job.inputs["proxies"]]
     total, done = len(prompts) * len(rewards), len(prompts) * len(scored)
     with job.work.progress(f"{job.name}: scoring", total, "prompts", start=done) as progress:
         for source in rewards:
             if source.name not in scored:
-                reward: StoredReward = artifact_reward(source.artifact, compute_dtype())
+                known: dict[str, StoredReward] = {
+                    one.artifact.key: Scored(torch.tensor(scored[one.name]).flatten(), Normalisation(**units[one.name]))
+                    for one in rewards
+                    if one.name in scored
+                }
+                reward = artifact_reward(source.artifact, compute_dtype(), known)
                 scores = reward.score(prompts, responses, job.work.advancer(progress))
                 scored[source.name] = scores.reshape(len(prompts), -1).tolist()
+                units[source.name] = asdict(reward.normalisation)
                 job.work.checkpoint_or_stop(len(scored), state)
     return scored
 
@@ -142,6 +158,8 @@ def _points(job: Job, policy: Artifact, units: Mapping[str, Any]) -> list[tuple[
 
 def check(step: PlannedStep) -> Iterator[Caution]:
     """What could give no curve, and what would not be one of the start policy."""
+    from accord.evaluate.overoptimization import families
+
     config = step.config
     assert isinstance(config, Config)
     if not config.proxies and not config.policies:
@@ -154,6 +172,11 @@ def check(step: PlannedStep) -> Iterator[Caution]:
             also = "is the gold reward" if link.step.key == gold.step.key else "is among the proxies twice"
             raise Contradiction("proxies", f"{link.name!r} {also}", "Leave it out.")
         keys.append(link.step.key)
+    curves = families([link.name for link in step.parents["proxies"]])
+    unknown = next((name for pair in config.compare for name in pair if name not in curves), None)
+    if unknown is not None:
+        what = f"{unknown!r} is no curve of the proxies"
+        raise Contradiction("compare", what, did_you_mean(unknown, curves))
     (samples,) = step.parents["samples"]
     if samples.step.kind == "sample":
         of: Any = samples.step.config
@@ -183,9 +206,12 @@ def work(config: Config, sizes: Sizes) -> Work:
 
     comparisons = sizes.records("samples", "comparisons")
     trees = [sizes.template.tree(one.prompt, one.responses) for one, _ in comparisons.sample]
-    asked = sizes.asked("gold", "proxies")
-    phase = Phase(scoring(sizes.template, trees, comparisons.scale * len(asked)), frozen=[max(asked, default=0)])
-    return Work([phase], loaded=asked)
+    rewards = [*sizes.inputs["gold"], *sizes.inputs["proxies"]]
+    keys = {one.key for one in rewards}
+    new = [one for one in rewards if not (one.combines and keys.issuperset(one.combines))]
+    asks = [num for one in new for num in one.asks]
+    phase = Phase(scoring(sizes.template, trees, comparisons.scale * sizes.passes(asks)), frozen=[max(asks, default=0)])
+    return Work([phase], loaded=asks)
 
 
-STEP = StepKind(produces="results", version=1, config=Config, run=run, work=work, check=check)
+STEP = StepKind(produces="results", version=2, config=Config, run=run, work=work, check=check)

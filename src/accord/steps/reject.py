@@ -105,7 +105,7 @@ def _choose(job: Job) -> bool:
 
     from accord.algorithms.selection import best_of
     from accord.data.derive import own_names
-    from accord.engine.rollout import answerable, roll_out
+    from accord.engine.rollout import answerable, roll_out, shown_samples
     from accord.models.compute import compute_dtype
     from accord.models.policy import Policy
     from accord.monitor.alarms import alarms, as_json
@@ -161,6 +161,7 @@ def _choose(job: Job) -> bool:
     names = own_names([one.prompt.id for one in kept])  # those of two files may be alike
     own = [replace(one, prompt=replace(one.prompt, id=name)) for one, name in zip(kept, names, strict=True)]
     write_records(job.work.out / BEST, "demonstrations", own)
+    job.work.show(len(own), shown_samples([one.prompt for one in own], [[one.response] for one in own]))
     counts = {
         "num_prompts": len(prompts),
         **left_out,

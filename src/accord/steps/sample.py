@@ -64,7 +64,7 @@ def run(job: Job) -> None:
     """Writes train.jsonl, the comparisons; origins.jsonl; and summary.json. A comparison whose responses are all equal
     is left out, and counted; and so is a prompt with a control token in a text, or to which a policy's context has no
     room for a response."""
-    from accord.engine.rollout import answerable, roll_out
+    from accord.engine.rollout import answerable, roll_out, shown_samples
     from accord.models.compute import compute_dtype
     from accord.models.policy import Policy
 
@@ -110,6 +110,7 @@ def run(job: Job) -> None:
             )
             for (i, places), responses in zip(wanted, rollout.responses, strict=True):
                 written += [[i, k, one.text, one.finished] for k, one in zip(places, responses, strict=True)]
+            job.work.show(len(written), shown_samples(rollout.prompts, rollout.responses))
             job.work.checkpoint_or_stop(done + 1, state)
     made = {(i, k): Response(text, finished) for i, k, text, finished in written}
     comparisons = [

@@ -49,8 +49,12 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text` in UTF-8, atomically. Raises UserError when the disk is full or not writable."""
+    write_bytes(path, text.encode("utf-8", errors="backslashreplace"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace `path` by `data`, as `write_text` does."""
     temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    data = text.encode("utf-8", errors="backslashreplace")
     with disk_errors(path):
         try:
             files.write(temp, lambda target: target.write_bytes(data))

@@ -5,14 +5,17 @@ work/<kind>-<key>/out/           what becomes the artifact, metrics.jsonl among 
                   elapsed.json   seconds worked up to the last checkpoint
                   spending.json  what all attempts have used
                   progress.json  how far it is, while it runs
+                  samples.json   the latest responses, for those who look on
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 METRICS = "metrics.jsonl"
 PROGRESS = "progress.json"
+SAMPLES = "samples.json"
 
 
 class MetricsLog:
@@ -36,6 +40,8 @@ class MetricsLog:
 
     It holds no times: a run that was killed and resumed leaves the same bytes as one that was not.
     """
+
+    report: Callable[[int, Mapping[str, float]], None] | None = None  # what is told of each row, once it is written
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -46,6 +52,8 @@ class MetricsLog:
         self._drop_torn_line()
         with atomic.disk_errors(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"iteration": iteration, **values}) + "\n")
+        if self.report is not None:
+            self.report(iteration, {name: value for name, value in values.items() if not isinstance(value, str)})
 
     def read(self) -> list[dict[str, Any]]:
         """The lines written so far. A torn last line is left out. Raises UserError for any other that is not JSON."""
@@ -110,6 +118,7 @@ class Workspace:
         self.metrics = MetricsLog(self.out / METRICS)
         self._stop, self._stream, self._clock = stop, stream, clock
         self._began = clock()
+        self._showed: float | None = None
         with atomic.disk_errors(folder):
             resumes = self.checkpoints.any()
             if not resumes:
@@ -140,6 +149,19 @@ class Workspace:
         """A progress line. start: units done before a resume."""
         record, beat = self.folder / PROGRESS, self.spending.write
         return Progress(label, total, unit, self._stream, start=start, record=record, beat=beat)
+
+    def show(self, at: int, samples: Sequence[Mapping[str, Any]]) -> None:
+        """For those who look on: the latest responses, {"prompt": ..., "response": ..., "score": ...}, in place of
+        those before. at: the iteration. At most one write a second, in one rename and without fsync: like the progress
+        it is worth nothing after a crash, and is no part of what the step makes."""
+        now = self._clock()
+        if self._showed is not None and now - self._showed < 1.0:
+            return
+        self._showed = now
+        temp = self.folder / f".{SAMPLES}.tmp"
+        with suppress(OSError):
+            temp.write_text(json.dumps({"at": at, "samples": list(samples)}), encoding="utf-8")
+            os.replace(temp, self.folder / SAMPLES)
 
     def advancer(self, progress: Progress) -> Callable[[int], None]:
         """Counts units on a progress line; raises Interrupted when a stop was requested.

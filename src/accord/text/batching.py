@@ -43,6 +43,29 @@ def iterate_micro_batches(trees: Sequence[Tree], pad_id: int, max_tokens: int) -
         yield MicroBatch(tuple(group), TreeBatch.from_trees([trees[j] for j in group], pad_id))
 
 
+def narrowed(trees: Sequence[Tree], max_tokens: int) -> tuple[list[Tree], list[int]]:
+    """Trees of at most `max_tokens` branch tokens where the branches allow it, for passes that need nothing of a
+    prompt's responses together; and of each the tree that it is a part of. The parts of a tree are neighbours.
+
+    A place attends to all places of its tree, masked ones too, so a wide tree costs more than its prompt once more: a
+    part has at least twice as many branch tokens as its prompt has, if there are so many.
+    """
+    parts: list[Tree] = []
+    owner: list[int] = []
+    for i, tree in enumerate(trees):
+        most = max(max_tokens, 2 * len(tree.prompt_ids))
+        first = width = 0
+        for k, branch in enumerate(tree.branches):
+            if width and width + len(branch.ids) > most:
+                parts.append(Tree(tree.prompt_ids, tree.branches[first:k]))
+                owner.append(i)
+                first, width = k, 0
+            width += len(branch.ids)
+        parts.append(tree if first == 0 else Tree(tree.prompt_ids, tree.branches[first:]))
+        owner.append(i)
+    return parts, owner
+
+
 def shared_prompts(trees: Sequence[Tree], max_tokens: int) -> list[Tree]:
     """Joins trees with equal prompts into wider ones of at most `max_tokens`, so that the prompt is computed once.
 

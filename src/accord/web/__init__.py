@@ -1,4 +1,4 @@
-"""The pages on which people compare responses, and those on which an owner watches over it.
+"""The pages on which people compare responses, and those on which an owner watches over it, and over runs.
 
     app         the application: pages, JSON for them, what is refused
     guard       who may do what: sessions, roles, the origin of requests, headers
@@ -10,6 +10,8 @@
     policies    what answers them, over HTTP
     owning      campaigns, people, agreement
     pictures    of a campaign, drawn by a process of their own
+    watching    runs as they go: their pages, what is sent to them, stop and go on
+    watches     what is sent, made once for all who look
     serving     `accord web`: uvicorn on loopback, and a first link
 
 Pages are made by Jinja with everything escaped; what changes on them is done by small modules in static/, which write

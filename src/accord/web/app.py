@@ -18,10 +18,12 @@ from accord.labels.database import Database
 from accord.labels.refusals import Conflict, Missing, Refused, Unfit
 from accord.labels.users import TooMany
 from accord.ports import LOOPBACK
-from accord.web import annotating, entry, grouped, live, owning, pictures, red_teaming
+from accord.store.artifacts import Store
+from accord.web import annotating, entry, grouped, live, owning, pictures, red_teaming, watching
 from accord.web.guard import Forbidden, NotSignedIn, Shield, Site, refusal, session_of
 from accord.web.policies import Talking
 from accord.web.templates import FOLDER, page
+from accord.web.watches import Watches
 
 _STATUS: Final[Mapping[type[Refused], int]] = {
     NotSignedIn: 401,
@@ -39,11 +41,13 @@ def create_app(
     hosts: Sequence[str] = LOOPBACK,
     secure: bool = False,
     policies: Talking | None = None,
+    store: Store | None = None,
 ) -> FastAPI:
-    """hosts: the names under which it may be asked, so that no other site's name can be made to lead here."""
+    """hosts: the names under which it may be asked, so that no other site's name can be made to lead here. store: whose
+    runs owners can look at."""
     app = FastAPI(title="Accord", docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.site = Site(database, secure, policies)
-    for part in (entry, annotating, live, red_teaming, owning, pictures, grouped):
+    app.state.site = Site(database, secure, policies, watches=Watches(store) if store else None)
+    for part in (entry, annotating, live, red_teaming, owning, pictures, grouped, watching):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hmac import compare_digest
@@ -19,6 +20,7 @@ from accord.labels.refusals import Refused
 from accord.labels.users import Role, Session, User
 from accord.ports import counted, is_too_long, too_long
 from accord.web.policies import Talking
+from accord.web.watches import Watches
 
 T = TypeVar("T")
 COOKIE: Final = "accord_session"
@@ -48,13 +50,17 @@ class Forbidden(Refused):
 class Site:
     """What every request is answered with. secure: it is served over https, and cookies are for https alone. policies:
     that people can talk to; waiting: threads that wait for what they write, beside those that answer everybody else;
-    drawing: the one that waits for a picture."""
+    drawing: the one that waits for a picture. watches: the runs that owners can look at; looking: threads that read
+    them; leaving: set when the server is to end, as pages that are kept up to date would keep it."""
 
     database: Database
     secure: bool = False
     policies: Talking | None = None
     waiting: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_MOST_WAITING))
     drawing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
+    watches: Watches | None = None
+    looking: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(4))
+    leaving: threading.Event = field(default_factory=threading.Event)
 
 
 def site(request: Request) -> Site:

@@ -30,7 +30,7 @@ from accord.engine.on_policy.pretraining import Pretraining
 from accord.engine.on_policy.scoring import NotFinite, Roles, metrics_of, score
 from accord.engine.on_policy.wording import Wording
 from accord.engine.reward import watched
-from accord.engine.rollout import Rollout, roll_out
+from accord.engine.rollout import Rollout, roll_out, shown_samples
 from accord.errors import UserError
 from accord.seeds import derive_seed
 from accord.store.checkpoints import Checkpoint
@@ -139,6 +139,7 @@ def run_on_policy(
                 reason = method.after(scored)
             row |= watched_by(roles, scored) if reason and not seen else seen
             work.metrics.write(iteration + 1, **row, **wording.metrics(scored))
+            work.show(iteration + 1, shown_samples(rollout.prompts, rollout.responses, scored.scores.tolist()))
             on_line = shown(row, on_line)
             progress.advance(1, **on_line)
             done = iteration + 1

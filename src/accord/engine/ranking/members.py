@@ -161,6 +161,7 @@ class _Stretch(Workspace):
         vars(self).update(vars(whole))  # the same folder, checkpoints, clock and stop
         self.number, self.before, self.total = number, before, total
         self.metrics = _StretchLog(whole.metrics.path, number, before)
+        self.metrics.report = whole.metrics.report
 
     def progress(self, label: str, total: int, unit: str, *, start: int = 0) -> Progress:
         return super().progress(label, self.total, unit, start=self.before + start)

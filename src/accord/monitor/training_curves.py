@@ -1,0 +1,165 @@
+"""The metrics of a training as small multiples. Of a long curve the data that is drawn is bounded, and spikes stay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import altair as alt
+
+from accord.monitor.panels import OPTIMIZER_STEPS, PANELS, SHARES
+from accord.monitor.pictures import SPREAD, WATCH, watches
+from accord.monitor.svg import NOTHING, PALETTE, WIDTH, Datum, Picture, data_of, render
+from accord.monitor.values import clean, number, short
+
+Row = Mapping[str, Any]
+
+MAX_POINTS: Final = 200  # of a curve: a longer one is drawn as so many means, with the smallest and the largest of each
+LINE_WITH_DOTS: Final = 30  # a curve with fewer points shows them
+
+
+class Bucket(NamedTuple):
+    """Neighbours of a curve: the means, and between what the values lie."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+
+
+def training_curves(step: str, kind: str, rows: Sequence[Row]) -> Picture:
+    """The metrics of one step as small multiples, three a row. A kind without a list of panels shows its first six."""
+    watched = {f"{short(name, 20)}, watched": f"{WATCH}{name}" for name in watches(rows)}
+    known = [
+        (title, _curve(rows, lines | watched if title == "score" else lines)) for title, lines in PANELS.get(kind, ())
+    ]
+    apart = {short(key.removeprefix(SPREAD), 20): key for row in rows for key in row if key.startswith(SPREAD)}
+    known.append(("disagreement of members", _curve(rows, apart)))
+    panels = [(title, data) for title, data in known if data] or _any_panels(rows)
+    note = f"n: {len(rows):,} row{'' if len(rows) == 1 else 's'} of metrics"
+    return _multiples(f"Training curves of {short(step)}", kind, panels, note)
+
+
+def curves_of_runs(step: str, kind: str, rows: Mapping[str, Sequence[Row]], colours: Mapping[str, str]) -> Picture:
+    """A step of several runs: of each metric a panel, and in it a line for each run that has it.
+
+    rows: by run, its metrics. colours: of the runs.
+    """
+    lines = [
+        (title if len(of) == 1 else f"{title}, {line}", key)
+        for title, of in PANELS.get(kind, ())
+        for line, key in of.items()
+    ]
+    panels = []
+    for title, key in lines:
+        data = [point for run, of_run in rows.items() for point in _curve(of_run, {run: key})]
+        if data:
+            panels.append((title, data))
+    note = f"n, rows of metrics: {', '.join(f'{run} {len(of_run):,}' for run, of_run in rows.items())}"
+    return _multiples(f"{short(step)} of each run", kind, panels, note, colours)
+
+
+def _multiples(
+    title: str,
+    kind: str,
+    panels: Sequence[tuple[str, list[Datum]]],
+    note: str,
+    colours: Mapping[str, str] | None = None,
+) -> Picture:
+    if not panels:
+        return NOTHING
+    x_title = "optimizer step" if kind in OPTIMIZER_STEPS else "iteration"
+    columns = min(3, len(panels))
+    width = (WIDTH - 26 - 62 * (columns - 1)) // columns
+    charts = [_panel(of, data, x_title, width, colours) for of, data in panels]
+    chart = alt.concat(*charts, columns=columns, bounds="flush", spacing={"row": 94, "column": 62})
+    chart = chart.resolve_scale(color="independent")
+    drawn = [{"panel": of, **point} for of, data in panels for point in data]
+    note += "; values of single batches, no intervals"
+    if any("low" in point for point in drawn):
+        note += "; each point is the mean of its neighbours, the band goes from the smallest to the largest of them"
+    return render(
+        chart,
+        title,
+        ", ".join(of for of, _ in panels),
+        rows=drawn,
+        columns={"panel": "curve", "line": "line", "x": x_title, "y": "value", "low": "smallest", "high": "largest"},
+        note=note,
+    )
+
+
+def _curve(rows: Sequence[Row], lines: Mapping[str, str]) -> list[Datum]:
+    data: list[Datum] = []
+    for line, key in lines.items():
+        points = [
+            (x if (x := number(row.get("iteration"))) is not None else float(i), y)
+            for i, row in enumerate(rows)
+            if (y := number(row.get(key))) is not None
+        ]
+        for one in thin(points):
+            data.append({"line": line, "x": one.x, "y": one.y})
+            data[-1] |= {"low": one.low, "high": one.high} if len(points) > MAX_POINTS else {}
+    return data
+
+
+def thin(points: Sequence[tuple[float, float]], limit: int = MAX_POINTS) -> list[Bucket]:
+    """At most `limit` buckets, each of as many neighbours."""
+    size = math.ceil(len(points) / limit)
+    groups = [points[i : i + size] for i in range(0, len(points), size)] if size > 1 else [[p] for p in points]
+    return [_bucket([x for x, _ in group], [y for _, y in group]) for group in groups]
+
+
+def _bucket(xs: Sequence[float], ys: Sequence[float]) -> Bucket:
+    return Bucket(sum(xs) / len(xs), sum(ys) / len(ys), min(ys), max(ys))
+
+
+def _any_panels(rows: Sequence[Row]) -> list[tuple[str, list[Datum]]]:
+    keys = dict.fromkeys(key for row in rows for key, value in row.items() if number(value) is not None)
+    return [(clean(key, 40), _curve(rows, {"value": key})) for key in keys if key != "iteration"][:6]
+
+
+def _panel(title: str, data: list[Datum], x_title: str, width: int, colours: Mapping[str, str] | None = None) -> Any:
+    lines = list(dict.fromkeys(str(d["line"]) for d in data))
+    legend = alt.Legend(title=None, orient="bottom", symbolType="stroke", offset=4) if len(lines) > 1 else None
+    usual = [PALETTE[1], PALETTE[3], *PALETTE[4:]][: len(lines)]
+    scale = alt.Scale(domain=lines, range=[colours[line] for line in lines] if colours else usual)
+    dots = len(data) < LINE_WITH_DOTS * len(lines)
+    low, high = min(float(d.get("low", d["y"])) for d in data), max(float(d.get("high", d["y"])) for d in data)
+    spread = alt.Scale(zero=False, nice=True)
+    if low == high:  # a flat line, in the middle
+        room = 0.1 * (abs(low) or 1.0)
+        spread = alt.Scale(domain=[low - room if low < 0 else max(0.0, low - room), low + room])
+    if title in SHARES:
+        spread = alt.Scale(domain=[0.0, 1.0])
+    first, last = (round(bound(float(d["x"]) for d in data)) for bound in (min, max))
+    few = last - first < 8  # then the ticks between would be fractions, and 1.5 be written as 2
+    whole = list(range(first, last + 1, 1 if last - first < 5 else 2)) if few else alt.Undefined
+    ticks = alt.Axis(values=whole, tickCount=4, grid=False, format="d")
+    size = max(abs(low), abs(high))
+    heading = alt.Axis(  # an axis title, because a chart's own title moves with the length of the tick labels
+        format=".2~e" if size >= 1e5 or 0 < size < 1e-3 else "~r",
+        tickCount=4,
+        titleAngle=0,
+        titleAlign="left",
+        titleX=0,
+        titleY=-14,
+        titleFontSize=13,
+        titleFontWeight=600,
+    )
+    x = alt.X("x:Q", title=x_title, axis=ticks, scale=alt.Scale(zero=False))
+    colour = alt.Color("line:N", scale=scale, legend=legend)
+    line = (
+        alt.Chart(data_of(data))
+        .mark_line(strokeWidth=1.8, point=alt.OverlayMarkDef(size=14) if dots else False)
+        .encode(x=x, y=alt.Y("y:Q", title=title, axis=heading, scale=spread), color=colour)
+    )
+    banded = [d for d in data if "low" in d]
+    if not banded:
+        return line.properties(width=width, height=110)
+    band = (
+        alt.Chart(data_of(banded))
+        .mark_area(opacity=0.25)
+        .encode(x=x, y=alt.Y("low:Q", title=title, axis=heading, scale=spread), y2="high:Q", color=colour)
+    )
+    return alt.layer(band, line).properties(width=width, height=110)
