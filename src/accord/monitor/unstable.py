@@ -84,6 +84,11 @@ def useless_value(rows: Sequence[Row]) -> Alarm | None:
     return Alarm("useless_value", what, move.since)
 
 
+def value_learns(rows: Sequence[Row]) -> bool:
+    """What the value model explains is more in the last third than in the first: it need not stay useless."""
+    return moved(series_of(rows, "value/explained_variance"), lambda first, last: last > first) is not None
+
+
 def mismatch(rows: Sequence[Row]) -> Alarm | None:
     """Sampler and learner give the same token different probabilities, beyond rounding: what is learned from is not
     what was sampled."""

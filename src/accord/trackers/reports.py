@@ -141,7 +141,8 @@ class Reported:
         if iteration <= self._reports.sent(name, self._series):
             return
         self._reports.mark(name, self._series, iteration)
-        finite = {key: float(value) for key, value in values.items() if key != "iteration" and math.isfinite(value)}
+        numbers = {key: value for key, value in values.items() if key != "iteration" and not isinstance(value, str)}
+        finite = {key: float(value) for key, value in numbers.items() if math.isfinite(value)}
         self._opened[name].log(iteration, finite)
 
     def _try(self, work: Callable[..., None], name: str, *given: Any) -> None:
