@@ -41,7 +41,9 @@ class MetricsLog:
     It holds no times: a run that was killed and resumed leaves the same bytes as one that was not.
     """
 
-    report: Callable[[int, Mapping[str, float | str]], None] | None = None  # what is told of each row, once it is written
+    report: Callable[[int, Mapping[str, float | str]], None] | None = (
+        None  # what is told of each row, once it is written
+    )
 
     def __init__(self, path: Path) -> None:
         self.path = path
