@@ -83,8 +83,10 @@ class Stream:
         self._sent.__exit__(*given)
 
     def until(self, true: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-        """Reads on until what was sent so far is as wanted."""
+        """Reads on until what was sent so far is as wanted, if it is not yet."""
         name = ""
+        if self.parts and true(self.parts):
+            return self.parts
         for line in self._lines:
             if line.startswith("event: "):
                 name = line.removeprefix("event: ")
