@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 
-from accord.algorithms.calibration import log_loss, platt
+from accord.algorithms.calibration import log_losses, platt
 from accord.algorithms.replication import MIN_RUNS, t_interval
 from accord.algorithms.statistics import Interval, clustered_pair_interval, ordered_right
 from accord.data.derive import ROUNDING
@@ -102,7 +102,7 @@ def table() -> list[str]:
     for margin in MARGINS:
         means = [f"{100 * right[margin][:, pairs.inside(level)].mean():.1f}" for level in LEVELS]
         per_seed = [
-            (bimodality(one), one.std(), log_loss(pairs.gap(one)), slope(pairs.gap(one))) for one in runs.scores[margin]
+            (bimodality(one), one.std(), log_losses(pairs.gap(one)).mean(), slope(pairs.gap(one))) for one in runs.scores[margin]
         ]
         rows.append([margin, *means, *(f"{value:.2f}" for value in np.mean(per_seed, axis=0))])
     rows.append(["pairs", *(f"{pairs.inside(level).sum():,}" for level in LEVELS), "", "", "", ""])
