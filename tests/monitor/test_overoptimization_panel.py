@@ -45,7 +45,7 @@ def test_differences_in_words(results: dict):
     told = {"first": "large", "second": "small", "n": 8, "gold": 0.254, "gold_low": 0.1, "gold_high": 0.4}
     other = {**told, "first": "few", "gold": -0.2, "gold_low": -0.5}
     best_of_n = {**results["best_of_n"], "differences": [told, other]}
-    best, _ = overoptimization_panel("study", {**results, "best_of_n": best_of_n})
+    best, _ = overoptimization_panel("study", {**results, "best_of_n": best_of_n}, {})
     assert best.differences == [
         ("large less small, n = 8", "+0.25 (+0.10 to +0.40)"),
         ("few less small, n = 8", "-0.20 (-0.50 to +0.40), not shown"),

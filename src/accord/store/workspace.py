@@ -41,7 +41,9 @@ class MetricsLog:
     It holds no times: a run that was killed and resumed leaves the same bytes as one that was not.
     """
 
-    report: Callable[[int, Mapping[str, float]], None] | None = None  # what is told of each row, once it is written
+    report: Callable[[int, Mapping[str, float | str]], None] | None = (
+        None  # what is told of each row, once it is written
+    )
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -53,7 +55,7 @@ class MetricsLog:
         with atomic.disk_errors(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"iteration": iteration, **values}) + "\n")
         if self.report is not None:
-            self.report(iteration, {name: value for name, value in values.items() if not isinstance(value, str)})
+            self.report(iteration, values)
 
     def read(self) -> list[dict[str, Any]]:
         """The lines written so far. A torn last line is left out. Raises UserError for any other that is not JSON."""

@@ -105,7 +105,7 @@ class Reported:
     def follow(self, log: MetricsLog) -> None:
         """From now on, each row that is logged is sent; before the first one, those that were logged before."""
 
-        def report(iteration: int, values: Mapping[str, float]) -> None:
+        def report(iteration: int, values: Row) -> None:
             for name in self._reports.names:
                 if name in self._opened:
                     self._try(self._send, name, iteration, values)
