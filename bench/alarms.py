@@ -160,6 +160,17 @@ def falling(rng: Rng, columns: Columns, num: int, since: int) -> None:
     columns["objective/rlhf_reward"] = columns["objective/shaped_scores"] - 0.05 * columns["objective/kl"]
 
 
+def collapsed(rng: Rng, columns: Columns, num: int, since: int) -> None:
+    """Over half of what is left of the training."""
+    down = (1 - between(rng, 0.02, 0.12)) * np.clip(2 * ramp(num, since), 0, 1)
+    columns["objective/entropy"] = columns["objective/entropy"] * (1 - down)
+
+
+def one_number(rng: Rng, columns: Columns, num: int, since: int) -> None:
+    """The reward says the same of nearly all, from the start."""
+    become("frac_reward_zero_std", 0.86, 1.0)(rng, columns, num, 0)
+
+
 def cut_off(rng: Rng, columns: Columns, num: int, since: int) -> None:
     for key in ("response/finished", "response/own_score"):
         columns[key] = rng.binomial(64, 0.01, num) / 64
@@ -180,7 +191,7 @@ FAULTS: dict[str, Fault] = {
     "mismatch": become("sampler/mismatch_per_token", 0.08, 0.2, 0.01),
     "endless": times("response/finished", 0, 0.3),
     "unfinished": cut_off,
-    "entropy_collapse": times("objective/entropy", 0.02, 0.12),
+    "entropy_collapse": collapsed,
     "repetition": times("response/distinct_2", 0.1, 0.35),
     "length_jump": times("response/mean_tokens", 2.5, 4),
     "paid_by_length": both(become("response/score_length", 0.85, 0.95, 0.02), times("response/mean_tokens", 1.6, 2)),
@@ -188,7 +199,7 @@ FAULTS: dict[str, Fault] = {
     "disagreement": times("spread/reward", 2.5, 5),
     "few_modes": times("response/coverage", 0.1, 0.35),
     "keyword": word,
-    "equal_scores": become("frac_reward_zero_std", 0.86, 1.0),
+    "equal_scores": one_number,
     "overfitting": add("eval_loss", 0.05, 0.3),
     "displacement": both(
         add("eval_logps/chosen", -30, -10), add("logps/chosen", -30, -10), add("eval_rewards/accuracies", -0.25, -0.1)
