@@ -15,7 +15,9 @@ from accord.monitor.windows import Series, fall_of, series_of
 _RULES: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
     "score": (
         "rises, then flattens; what looks on rises, too",
-        frozenset({"overoptimisation", "equal_scores", "no_pairs", "no_updates"}),
+        frozenset(
+            {"overoptimisation", "equal_scores", "no_pairs", "no_updates", "wrong_way", "stale_reward", "keyword"}
+        ),
     ),
     "KL (nats per sequence)": ("settles near its target", frozenset({"negative_kl", "kl_spike", "first_ratio"})),
     "KL coefficient": ("settles", frozenset()),
@@ -24,7 +26,10 @@ _RULES: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
         "stays near its start",
         frozenset({"length_jump", "paid_by_length", "mean length in tokens rose", "mean length in tokens fell"}),
     ),
-    "distinct-2": ("stays near its start", frozenset({"repetition", "distinct-2 fell", "distinct-2 rose"})),
+    "distinct-2": (
+        "stays near its start",
+        frozenset({"repetition", "few_modes", "distinct-2 fell", "distinct-2 rose"}),
+    ),
     "finished responses, share": (
         "stays near 1",
         frozenset({"endless", "unfinished", "cut", "many cut", "chosen_cut_off"}),
@@ -33,7 +38,7 @@ _RULES: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
     "explained variance": ("rises above 0", frozenset({"useless_value", "explained variance"})),
     "log-probability (nats)": ("chosen falls little, if at all", frozenset({"displacement"})),
     "loss (nats per token)": ("falls, then flattens", frozenset()),
-    "loss": ("falls, then flattens; held out follows", frozenset()),
+    "loss": ("falls, then flattens; held out follows", frozenset({"overfitting"})),
     "accuracy": ("rises above one half; held out follows", frozenset()),
     "accuracy of implicit rewards": ("rises above one half; held out follows", frozenset()),
     "margin, chosen − rejected": ("rises", frozenset()),  # noqa: RUF001

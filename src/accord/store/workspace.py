@@ -41,9 +41,8 @@ class MetricsLog:
     It holds no times: a run that was killed and resumed leaves the same bytes as one that was not.
     """
 
-    report: Callable[[int, Mapping[str, float | str]], None] | None = (
-        None  # what is told of each row, once it is written
-    )
+    # What is told of each row, once it is written.
+    report: Callable[[int, Mapping[str, float | str]], None] | None = None
 
     def __init__(self, path: Path) -> None:
         self.path = path
