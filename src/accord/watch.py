@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from accord.errors import UserError
 from accord.monitor.alarm import Alarm
-from accord.monitor.alarms import alarms
+from accord.monitor.reactions import acting
 from accord.monitor.values import clean, table
 from accord.status import RunStatus, StepStatus, plans_in, run_status
 from accord.store.artifacts import Store
@@ -126,7 +126,7 @@ def _halved(rows: Sequence[Row]) -> list[Row]:
 
 
 class _Followed:
-    """The metrics of a step and what they give alarm for."""
+    """The metrics of a step and what they give alarm for: of few rows, only what few can tell."""
 
     def __init__(self, path: Path) -> None:
         self.metrics, self.alarms, self.version = Metrics(path), list[Alarm](), 0
@@ -138,7 +138,7 @@ class _Followed:
             self.version += 1
         now = time.monotonic()
         if self._judged != self.version and now >= self._rest_until:
-            self.alarms, self._judged = alarms(self.metrics.rows), self.version
+            self.alarms, self._judged = acting(self.metrics.rows), self.version
             self._rest_until = now + max(REST_SECONDS, REST_FACTOR * (time.monotonic() - now))
 
 

@@ -45,8 +45,8 @@ def test_only_keys_that_differ_are_listed_and_rounds_fold() -> None:
 
 def test_a_step_that_one_run_alone_has_differs_in_its_kind() -> None:
     other = run("b")
-    other.steps.append(StepView("dpo", "dpo", 1.0, False, "d" * 64, {}))
-    assert [(one.key, one.values) for one in differences([run("a"), other])] == [("dpo.kind", ["", "dpo"])]
+    other.steps.append(StepView("dpo", "dpo", 1.0, False, "d" * 64, {"beta": 0.1}))
+    assert [(one.key, one.values) for one in differences([run("a"), other])] == [("dpo", ["", "dpo"])]
 
 
 def test_evaluations_stand_below_one_another() -> None:

@@ -63,17 +63,22 @@ def cautions(runs: Sequence[RunView]) -> list[str]:
         found.append("The runs were evaluated on different numbers of prompts.")
     if len(last) > 1:
         found.append(
-            "Intervals are over prompts, not over seeds: `accord sweep` compares settings seed by seed, and says what "
+            "Intervals are over prompts, not over seeds: a sweep compares settings seed by seed, and says what "
             "may be said."
         )
     return found
 
 
 def differences(runs: Sequence[RunView]) -> list[Difference]:
-    """The keys of recipes that differ. What is the same in several rounds of a step stands once."""
+    """The keys of recipes that differ. What is the same in several rounds of a step stands once; of a step that is not
+    of one kind in all runs the kind alone."""
     flat = [dict(_keys(run)) for run in runs]
+    kinds = [{key[:2]: value for key, value in keys.items() if not key[2]} for keys in flat]
+    common = {step for step, kind in kinds[0].items() if all(of.get(step) == kind for of in kinds)} if runs else set()
     found: dict[tuple[str, str, tuple[str, ...]], list[int]] = {}
     for name, number, key in dict.fromkeys(one for keys in flat for one in keys):
+        if key and (name, number) not in common:
+            continue
         values = tuple(keys.get((name, number, key), "") for keys in flat)
         if len(set(values)) > 1:
             found.setdefault((name, key, values), []).append(number)
@@ -87,11 +92,11 @@ def _called(name: str, rounds: Sequence[int], key: str) -> str:
 
 
 def _keys(run: RunView) -> Iterator[tuple[tuple[str, int, str], str]]:
-    """(step, round or 0, key) -> its value as text."""
+    """(step, round or 0, key) -> its value as text; without a key the kind of the step."""
     yield ("seed", 0, ""), str(table(run.results.get("run")).get("seed"))
     for step in run.steps:
         name = base_name(step.name, step.round)
-        yield (name, step.round or 0, "kind"), step.kind
+        yield (name, step.round or 0, ""), step.kind
         for key, value in _flat(step.config):
             if key.rpartition(".")[2] == "fingerprint":
                 value = str(value)[:_NUM_DIGITS]

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from accord.monitor import health
-from accord.monitor.panels import ON_POLICY, PANELS
+from accord.monitor.health import Note
+from accord.monitor.panels import PANELS
 from accord.monitor.values import ABSENT, number
-from accord.monitor.windows import series_of
+from accord.monitor.windows import Series, fall_of, series_of
 
 # Of a panel: what a healthy curve does, and what alarms and cautions (`Note.about`) are about it.
 _RULES: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
@@ -40,13 +40,23 @@ _RULES: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
     "implicit rewards": ("chosen above rejected", frozenset()),
     "gradient norm": ("without jumps", frozenset()),
 }
-LOOK, WELL, OPEN = "look", "no alarm", "not judged"
+# Of these the first line should fall (-1) or rise (1), beyond its noise.
+_SHOULD: Final[Mapping[str, int]] = {
+    "loss (nats per token)": -1,
+    "loss": -1,
+    "accuracy": 1,
+    "accuracy of implicit rewards": 1,
+    "margin, chosen − rejected": 1,  # noqa: RUF001
+    "score": 1,
+}
+LOOK, WELL, MOVED, OPEN = "look", "no alarm", "as it should", "not judged"
 
 
 @dataclass(frozen=True, slots=True)
 class CurveHealth:
     """curve: the panel's title. healthy: what one does. went: of each line the mean of the first third of what was
-    measured, and of the last. mark: `LOOK`, `WELL`, or `OPEN` where no alarm knows this curve. why: sentences."""
+    measured, and of the last. mark: `LOOK` for an alarm, or where it went the wrong way beyond its noise; `MOVED` where
+    it went the right way; `WELL` where no alarm was raised of those that know it; else `OPEN`. why: sentences."""
 
     curve: str
     healthy: str
@@ -55,10 +65,11 @@ class CurveHealth:
     why: list[str]
 
 
-def curve_health(name: str, kind: str, rows: Sequence[Mapping[str, Any]]) -> list[CurveHealth]:
-    """name, kind: of the step. rows: its metrics. A row for each curve that is drawn; what is said of none of them
-    stands last."""
-    notes = [*health.cautions(name, rows), *(health.shifts(name, rows) if kind in ON_POLICY else [])]
+def curve_health(kind: str, rows: Sequence[Mapping[str, Any]], notes: Sequence[Note]) -> list[CurveHealth]:
+    """A row for each curve that is drawn; what is said of none of them stands last.
+
+    kind: of the step. rows: its metrics. notes: what `accord.monitor.health` says of them.
+    """
     found: list[CurveHealth] = []
     about: set[str] = set()
     for title, lines in PANELS.get(kind, ()):
@@ -69,13 +80,24 @@ def curve_health(name: str, kind: str, rows: Sequence[Mapping[str, Any]]) -> lis
         healthy, names = _RULES.get(title, (ABSENT, frozenset()))
         why = [_said(note) for note in notes if note.about in names]
         about |= names
-        mark = LOOK if why else WELL if names else OPEN
+        way = _SHOULD.get(title, 0)
+        went_way = _way(series_of(rows, next(iter(lines.values())))) if way else 0
+        if went_way == -way != 0 and not why:
+            why = [f"it {'rose' if went_way > 0 else 'fell'}, beyond its noise."]
+        mark = LOOK if why else MOVED if way and went_way == way else WELL if names else OPEN
         found.append(CurveHealth(title, healthy, ", ".join(known), mark, why))
     others = [_said(note) for note in notes if note.about not in about]
     return [*found, *([CurveHealth("all of them", ABSENT, ABSENT, LOOK, others)] if others else [])]
 
 
-def _said(note: health.Note) -> str:
+def _way(series: Series) -> int:
+    """-1: it fell from the first third to the last, beyond its noise; 1: it rose; 0: neither, or it is too short."""
+    if fall_of(series, from_best=False) is not None:
+        return -1
+    return int(fall_of([(at, -value) for at, value in series], from_best=False) is not None)
+
+
+def _said(note: Note) -> str:
     return f"{note.what}{'' if note.since is None else f' From {note.since} on.'}"
 
 

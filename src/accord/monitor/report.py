@@ -75,7 +75,9 @@ def report_content(run: RunView) -> dict[str, Any]:
     size = _size(results)
     drift = pictures.score_against_kl(policies, paths, colours, size)
     verdict = judge(results)
-    noted = _noted(run.steps, evaluated=verdict.tone != "unknown")
+    alarmed = [health.cautions(step.name, step.metrics) for step in run.steps]
+    shifted = [health.shifts(step.name, step.metrics) if step.kind in ON_POLICY else [] for step in run.steps]
+    noted = _noted(run.steps, alarmed, [] if verdict.tone != "unknown" else shifted)
     verdict = replace(verdict, cautions=(*verdict.cautions, *noted))
     evaluated = policy_table(results)
     rounds = rounds_panel(run.steps)
@@ -123,7 +125,7 @@ def report_content(run: RunView) -> dict[str, Any]:
         ],
         orders=_orders(run.steps),
         selection=selection_picture([_selected(step) for step in run.steps if step.selection]),
-        curves=_curves(run.steps),
+        curves=_curves(run.steps, [a + b for a, b in zip(alarmed, shifted, strict=True)]),
         browser=samples_browser(run.steps),
         data_sets=data_sets(run.steps),
         labels=labels(run.steps),
@@ -208,14 +210,14 @@ def _trajectories(steps: Sequence[StepView]) -> dict[str, Sequence[Mapping[str, 
     return {step.name: step.metrics for step in steps if step.kind in ON_POLICY and step.metrics}
 
 
-def _noted(steps: Sequence[StepView], *, evaluated: bool) -> list[str]:
+def _noted(
+    steps: Sequence[StepView], alarmed: Sequence[list[health.Note]], shifted: Sequence[list[health.Note]]
+) -> list[str]:
     """What is not well in the training. It leaves the verdict's tone as it is: that is about what came out."""
-    found = [note for step in steps for note in health.cautions(step.name, step.metrics)]
+    found = [note for notes in alarmed for note in notes]
     found += [note for step in steps for note in health.ended(step.name, step.summary)]
     found += [note for step in steps if step.kind in OPINIONS for note in health.alarms_in(step.name, step.summary)]
-    if not evaluated:
-        found += [note for name, rows in _trajectories(steps).items() for note in health.shifts(name, rows)]
-    return health.said(found)
+    return health.said([*found, *(note for notes in shifted for note in notes)])
 
 
 def _orders(steps: Sequence[StepView]) -> list[tuple[str, Picture]]:
@@ -232,9 +234,15 @@ def _selected(step: StepView) -> Selected:
     return Selected(step.name, reward, temperature, points, None if num is None else int(num))
 
 
-def _curves(steps: Sequence[StepView]) -> list[tuple[StepView, Picture, list[CurveHealth]]]:
-    drawn = ((step, training_curves(step.name, step.kind, step.metrics)) for step in steps)
-    return [(step, svg, curve_health(step.name, step.kind, step.metrics)) for step, svg in drawn if svg]
+def _curves(
+    steps: Sequence[StepView], notes: Sequence[list[health.Note]]
+) -> list[tuple[StepView, Picture, list[CurveHealth]]]:
+    drawn = [training_curves(step.name, step.kind, step.metrics) for step in steps]
+    return [
+        (step, svg, curve_health(step.kind, step.metrics, said))
+        for step, svg, said in zip(steps, drawn, notes, strict=True)
+        if svg
+    ]
 
 
 def _environment(run: RunView, seed: object) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, Final
 
 from accord.monitor.values import number
@@ -66,9 +66,9 @@ def fall_of(series: Series, *, from_best: bool) -> Move | None:
     values = [value for _, value in series]
     size = len(values) // 3
     starts = range(len(values) - 2 * size + 1) if from_best else range(1)  # a window that the last third is not in
-    means = {at: _mean(values[at : at + size]) for at in starts}
-    best = max(means, key=means.__getitem__)
-    before, after = means[best], _mean(values[-size:])
+    sums = [0.0, *accumulate(values)]
+    best = max(starts, key=lambda at: sums[at + size] - sums[at])
+    before, after = _mean(values[best : best + size]), _mean(values[-size:])
     variance = sum((b - a) ** 2 for a, b in pairwise(values)) / (2 * (len(values) - 1))
     error = math.sqrt(2 * variance / size)
     if before - after <= ERRORS * error:
