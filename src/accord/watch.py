@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from accord.errors import UserError
 from accord.monitor.alarm import Alarm
-from accord.monitor.alarms import alarms
+from accord.monitor.reactions import acting
 from accord.monitor.values import clean, table
 from accord.status import RunStatus, StepStatus, plans_in, run_status
 from accord.store.artifacts import Store
@@ -31,7 +31,7 @@ MOST_SAMPLES: Final = 6  # at once
 MOST_CHARACTERS: Final = 2000  # of a text that is shown
 _CHUNK: Final = 4 << 20  # bytes that are read at once, longer than any row
 REST_SECONDS: Final = 3.0  # at least, between two looks for alarms
-REST_FACTOR: Final = 20.0  # and so many times as long as one took
+REST_FACTOR: Final = 20.0  # and so many times as long as one had the processor
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def _halved(rows: Sequence[Row]) -> list[Row]:
 
 
 class _Followed:
-    """The metrics of a step and what they give alarm for."""
+    """The metrics of a step and what they give alarm for: of few rows, only what few can tell."""
 
     def __init__(self, path: Path) -> None:
         self.metrics, self.alarms, self.version = Metrics(path), list[Alarm](), 0
@@ -136,10 +136,10 @@ class _Followed:
         """Alarms of many rows take a while, and what runs has the processor before who looks on: so now and then."""
         if self.metrics.read():
             self.version += 1
-        now = time.monotonic()
+        now, used = time.monotonic(), time.thread_time()
         if self._judged != self.version and now >= self._rest_until:
-            self.alarms, self._judged = alarms(self.metrics.rows), self.version
-            self._rest_until = now + max(REST_SECONDS, REST_FACTOR * (time.monotonic() - now))
+            self.alarms, self._judged = acting(self.metrics.rows), self.version
+            self._rest_until = now + max(REST_SECONDS, REST_FACTOR * (time.thread_time() - used))
 
 
 class Watch:

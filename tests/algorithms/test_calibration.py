@@ -67,6 +67,12 @@ def test_the_slope_of_gaps_is_that_of_platt_on_both_orders() -> None:
     assert gap_slope(gap, weight) == pytest.approx(half.slope, abs=1e-7)
 
 
+def test_gaps_that_are_half_of_the_log_odds_have_the_slope_two() -> None:
+    odds = np.log(4.0)  # right four times in five
+    gap = np.tile(np.array([odds, odds, odds, odds, -odds]) / 2, 2000)
+    assert gap_slope(gap) == pytest.approx(2.0, rel=1e-3)
+
+
 def test_the_ece_that_chance_makes() -> None:
     """Of 100 predictions of 0.7 in one bin it is |share - 0.7|: a deviation of sqrt(0.21 / 100), twice that at most."""
     found = ece_of_calibrated([0.7] * 100, seed=1, low=0.5)

@@ -11,7 +11,7 @@ from bench.llama2.auxiliary import Answers, learned_from
 from bench.llama2.auxiliary_table import pairs_of, statistics, with_interval
 from bench.llama2.cases import CASES, settings_of
 from bench.llama2.distillation_table import tail_change
-from bench.llama2.margin_table import Snippets, bimodality, slope
+from bench.llama2.margin_table import Snippets, bimodality
 
 
 def answers(harm, group, fold=None):
@@ -43,12 +43,6 @@ def test_all_pairs_of_snippets_have_an_order_and_a_level():
 def test_two_heaps_of_scores_are_bimodal():
     assert bimodality(np.array([-1.0, 1.0, -1.0, 1.0])) == pytest.approx(1.0)
     assert bimodality(np.random.default_rng(0).normal(size=200_000)) == pytest.approx(1 / 3, abs=0.01)
-
-
-def test_gaps_that_are_half_of_the_log_odds_have_the_slope_two():
-    odds = np.log(4.0)  # right four times in five
-    gap = np.tile(np.array([odds, odds, odds, odds, -odds]) / 2, 2000)
-    assert slope(gap) == pytest.approx(2.0, rel=1e-3)
 
 
 def test_margins_differ_in_nothing_else():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,30 @@ def test_what_is_wrong_is_one_message_and_status_2(
     result = runner.invoke(cli.app, ["serve", *given])
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        (["MODEL"], "error: vLLM is not installed\n  Install it: `make install-vllm`"),
+        (["a=MODEL", "b=MODEL"], "error: --engine vllm serves one policy, and there are 2\n  Start a server for each"),
+        (["RM"], "error: --engine vllm serves one policy, and there are 0"),
+    ],
+)
+def test_vllm_is_refused_before_anything_is_opened(
+    tiny_model: Path, reward: Path, monkeypatch: pytest.MonkeyPatch, models: list[str], message: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "vllm", None)  # as if it were not installed, also where it is
+    monkeypatch.setattr(serving, "serve", lambda *_, **__: pytest.fail("it was served"))
+    given = [one.replace("MODEL", str(tiny_model)).replace("RM", str(reward)) for one in models]
+    result = runner.invoke(cli.app, ["serve", *given, "--engine", "vllm", "--port", "0"])
+    assert (result.exit_code, result.stderr.startswith(message)) == (2, True), result.stderr
+
+
+def test_an_engine_that_is_not_known(tiny_model: Path) -> None:
+    result = runner.invoke(cli.app, ["serve", str(tiny_model), "--engine", "jax"])
+    assert result.exit_code == 2
+    assert all(name in result.stderr for name in ("--engine", "jax", "torch", "vllm"))
 
 
 def test_a_key_that_nobody_can_send(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from accord.cli import app
 from accord.cli import status as command
+from accord.status import RunStatus, StepStatus, StoreStatus
 from accord.store.artifacts import Store
 from tests.fixtures.watched import Watched
 
@@ -78,3 +79,9 @@ def test_it_looks_until_the_run_ends(run: Watched, monkeypatch: pytest.MonkeyPat
 def test_watching_takes_one_run(run: Watched) -> None:
     assert "--watch looks at one run" in call(run, "--watch", status=2)
     assert "there is no run 'mien'" in call(run, "mien", "--watch", status=2)
+
+
+def test_status_of_a_running_run_does_not_claim_to_watch_it() -> None:
+    run = RunStatus("hh", "runs/hh", (StepStatus("sft", "sft", "running"),), "accord run hh.yaml")
+    lines = command._status_lines(StoreStatus((run,), (), 0, 0, 0), None, detailed=False)
+    assert "  wait for it, or look again with: accord status hh" in lines

@@ -94,8 +94,8 @@ def test_a_word_that_is_paid_for() -> None:
 @pytest.mark.parametrize(
     ("names", "rises", "score"),
     [
-        (["great"] * 9, WORD, 0.1),  # it is not paid for
-        (["great"] * 9, [0.4 * rise for rise in WORD], 0.5),  # it has not risen much
+        (["great"] * 9, WORD, 0.35),  # it is not paid for
+        (["great"] * 9, [0.6 * rise for rise in WORD], 0.5),  # it has not risen much
         (["a", "b", "c", "d", "e", "f", "g", "h", "i"], WORD, 0.5),  # another one each time
         (["great"] * 3, WORD[-3:], 0.5),  # too few iterations to tell
     ],

@@ -62,6 +62,8 @@ def test_a_value_model_has_time_to_learn() -> None:
     rows = [{"iteration": i, "value/explained_variance": -0.5} for i in range(1, 13)]
     assert decided(rows[:11], "stop") is None
     assert decided(rows, "stop") == ("stop", "useless_value")
+    rising = [{**row, "value/explained_variance": -0.5 + 0.01 * i} for i, row in enumerate(rows)]
+    assert decided(rising, "stop") is None, "as long as it learns"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

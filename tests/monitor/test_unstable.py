@@ -31,12 +31,19 @@ def test_kl_spike():
     assert "from 2.2 to 40.0 nats in one iteration" in alarm.what
 
 
+def test_the_first_update_breaks_the_policy():
+    """With nothing but the start to hold it against, it takes 30 nats."""
+    alarm = only(alarms(rows_of({"objective/kl": [0.0, 31.0, 33.0]})), "kl_spike")
+    assert alarm.since == 2
+
+
 @pytest.mark.parametrize(
     "kl",
     [
         [0.1, 0.1, 0.1, 3.0, 6.0, 9.0, 12.0, 15.0, 18.0],  # from next to nothing, steadily
         [2.0, 3.0, 4.5, 6.8, 10.0, 15.0, 22.0],  # by half in each iteration; that is for a KL target
-        [30.0, 1.0, 30.0],  # nothing to hold it against
+        [30.0, 1.0, 30.0],  # hardly anything to hold it against
+        [0.0, 29.0, 29.0],
     ],
 )
 def test_no_spike(kl: list[float]):

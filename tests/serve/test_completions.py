@@ -184,7 +184,7 @@ def test_a_prompt_that_fills_the_context_can_be_read(client: TestClient) -> None
 
 
 def test_prompts_that_come_together_are_read_in_one_pass(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    from accord.serve import worker as module
+    from accord.engine import sampler as module
 
     sizes: list[int] = []
     real = module.read

@@ -55,7 +55,7 @@ def log(tmp_path: Path) -> MetricsLog:
 
 def write(log: MetricsLog, first: int, last: int) -> None:
     for at in range(first, last + 1):
-        log.write(at, loss=1.0 / at, **{"objective/kl": float("nan"), "response/word": "great"})
+        log.write(at, loss=1.0 / at, **{"objective/kl": float("nan"), "keyword/word": "great"})
 
 
 def test_rows_go_out_as_they_are_logged_without_what_is_no_number(log: MetricsLog, tmp_path: Path):

@@ -54,6 +54,12 @@ ALLOWED = {
     ("PATCH", "/api/campaigns/{campaign_id}"): OWNERS,
     ("GET", "/people"): OWNERS,
     ("GET", "/events"): OWNERS,
+    ("GET", "/runs"): OWNERS,
+    ("GET", "/runs/{name}"): OWNERS,
+    ("GET", "/api/runs/events"): OWNERS,
+    ("GET", "/api/runs/{name}/events"): OWNERS,
+    ("POST", "/api/runs/{name}/stop"): OWNERS,
+    ("POST", "/api/runs/{name}/resume"): OWNERS,
     ("POST", "/api/invitations"): OWNERS,
     ("PATCH", "/api/users/{user_id}"): OWNERS,
 }

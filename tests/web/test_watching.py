@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
 import pytest
+import uvicorn
 
 from accord import control, watch
 from accord.labels import users
 from accord.labels.database import Database
+from accord.ports import listen
 from accord.run_folder import lock_of
 from accord.store.artifacts import Store
 from accord.web import watches, watching
 from accord.web.app import create_app
+from accord.web.serving import _Server
 from accord.web.watches import Watches
 from tests.fixtures.live_server import live
 from tests.fixtures.watched import Watched, end
@@ -78,8 +83,10 @@ class Stream:
         self._sent.__exit__(*given)
 
     def until(self, true: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-        """Reads on until what was sent so far is as wanted."""
+        """Reads on until what was sent so far is as wanted, if it is not yet."""
         name = ""
+        if self.parts and true(self.parts):
+            return self.parts
         for line in self._lines:
             if line.startswith("event: "):
                 name = line.removeprefix("event: ")
@@ -236,6 +243,23 @@ def test_pages_that_are_open_do_not_keep_the_server(served: tuple[Any, httpx.Cli
         app.state.site.leaving.set()
         list(stream._lines)
     assert num_streams(app) == 0
+
+
+def test_ctrl_c_ends_the_server_while_pages_are_open(
+    database: Database, run: Watched, served: tuple[Any, httpx.Client]
+) -> None:
+    app, client = served
+    with closing(listen("127.0.0.1", 0)) as listening:
+        server = _Server(uvicorn.Config(app, log_level="error", lifespan="off"), app.state.site.leaving)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}/api/runs/events"
+        with Stream(client, address) as stream:
+            stream.until(lambda parts: "runs" in parts)
+            server.handle_exit(signal.SIGINT, None)
+            list(stream._lines)
+        thread.join(20)
+        assert not thread.is_alive()
 
 
 def test_too_many_pages(served: tuple[Any, httpx.Client], monkeypatch: pytest.MonkeyPatch) -> None:

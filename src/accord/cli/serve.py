@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,6 +15,7 @@ _MODEL = (
     "FILE.py:FUNCTION; NAME=MODEL to call it NAME."
 )
 _REWARD = "A reward to score with at /v1/score, and to choose by; NAME=REWARD to call it NAME. May be repeated."
+_ENGINE = "What writes: torch, or vLLM, which is installed apart (make install-vllm) and serves one policy."
 _BEST_OF = "Every answer in a chat is the best of N by the reward."
 
 
@@ -22,6 +23,7 @@ def serve(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help=_MODEL)],
     rewards: Annotated[list[str] | None, typer.Option("--reward", metavar="REWARD", help=_REWARD)] = None,
     best_of: Annotated[int, typer.Option("--best-of", metavar="N", min=1, help=_BEST_OF)] = 1,
+    engine: Annotated[Literal["torch", "vllm"], typer.Option("--engine", help=_ENGINE)] = "torch",
     host: Annotated[str, typer.Option("--host", help="Where to listen; other machines reach 0.0.0.0.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: one that is free.")] = 8600,
     names: Annotated[
@@ -34,10 +36,10 @@ def serve(
     The environment variable ACCORD_API_KEY, if it is set, is the key that clients have to send.
     """
     with user_errors(goes_on=False):
-        from accord.api.models import load_policy, load_reward
+        from accord.api.models import load_reward
         from accord.api.sources import is_reward
         from accord.ports import refuse_unnamed
-        from accord.serve.serving import check_best_of
+        from accord.serve.serving import check_best_of, check_engine, open_policy
         from accord.serve.serving import serve as run
 
         refuse_unnamed(host, names or [])
@@ -46,8 +48,9 @@ def serve(
         writing = [one for one in given if not is_reward(one[1], store)]
         scoring += [one for one in given if one not in writing]
         check_best_of(best_of, len(writing), len(scoring))
+        check_engine(engine, len(writing))
         run(
-            {name: load_policy(source, store=store) for name, source in writing},
+            {name: open_policy(source, store, engine) for name, source in writing},
             {name: load_reward(source, store=store) for name, source in scoring},
             best_of=best_of,
             host=host,

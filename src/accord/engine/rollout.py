@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from transformers import PretrainedConfig
-
 from accord.engine.ending import BY_ITSELF, Ending
 from accord.engine.sampler import Request, sample_all
+from accord.engine.sampling import Engine
 from accord.errors import UserError
-from accord.models.folders import load_config, load_tokenizer
+from accord.models.folders import context_of, load_config, load_tokenizer
 from accord.models.policy import Policy
 from accord.text.template import Template
 from accord.text.tree import Branch, Tree
 from accord.types import Prompt, Response
+
+__all__ = ["NUM_SHOWN", "Rollout", "answerable", "context_of", "ended_at", "roll_out", "shown_samples"]
 
 NUM_SHOWN: Final = 4  # samples, to who looks on
 
@@ -54,12 +55,6 @@ class Rollout:
         return [branch.ids for tree in self.trees for branch in tree.branches]
 
 
-def context_of(config: PretrainedConfig) -> int | None:
-    """How many tokens a model can read and write in all; None when its config does not say."""
-    size = getattr(config.get_text_config(), "max_position_embeddings", None)
-    return int(size) if size else None
-
-
 def answerable(
     prompts: Sequence[Prompt], models: Iterable[Path], max_response_tokens: int, where: str
 ) -> tuple[list[Prompt], dict[str, int]]:
@@ -93,7 +88,7 @@ def answerable(
 
 
 def roll_out(
-    policy: Policy,
+    policy: Policy | Engine,
     prompts: Sequence[Prompt],
     *,
     num_samples: int,

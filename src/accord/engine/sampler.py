@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -18,44 +17,17 @@ from torch import Tensor
 
 from accord.algorithms.sampling import draw, keep_nucleus
 from accord.engine.cache import SlotCache
-from accord.engine.readings import Reading, readings_of
+from accord.engine.readings import Reading, Text, read, readings_of
+from accord.engine.sampling import COLDEST, Engine, Request, Sample, drain
 from accord.models.compute import device_of
+from accord.models.folders import context_of
 from accord.models.packed import PackedLinears
 from accord.models.policy import Policy, hidden_states
 from accord.seeds import derive_seed
 from accord.text.prompts import PromptBatch
+from accord.text.template import Template
 
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """K samples of one prompt. `key`: what the draws are seeded by, for example (seed, "ppo", 3, prompt id).
-    max_response_tokens, temperature: in place of the sampler's. top_p: tokens outside the nucleus are not drawn.
-    num_top: each token is read (`accord.engine.readings`), with so many of the most probable ones; None: it is not."""
-
-    prompt_ids: tuple[int, ...]
-    num_samples: int
-    key: tuple[int | str, ...]
-    max_response_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float = 1.0
-    num_top: int | None = None
-
-
-@dataclass(slots=True)
-class Sample:
-    """One response: tokens, end of turn included when it was `finished`, and the logprob each was drawn with. readings:
-    of each token, where `num_top` asks for them."""
-
-    request: int
-    k: int
-    uniforms: np.ndarray  # as many as it may have tokens
-    temperature: float
-    ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    finished: bool = False
-    top_p: float = 1.0
-    num_top: int | None = None
-    readings: list[Reading] = field(default_factory=list)
+__all__ = ["PolicyEngine", "Request", "Sample", "Sampler", "engine_of", "sample_all"]
 
 
 class Sampler:
@@ -222,8 +194,53 @@ class Sampler:
         return ended
 
 
+class PolicyEngine:
+    """A policy in torch, as an engine."""
+
+    coldest = COLDEST
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    @property
+    def template(self) -> Template:
+        return self._policy.template
+
+    @property
+    def context(self) -> int | None:
+        return context_of(self._policy.module.config)
+
+    @property
+    def num_vocabulary(self) -> int:
+        return len(self._policy.head)
+
+    def sampling(
+        self,
+        *,
+        num_slots: int,
+        max_response_tokens: int,
+        temperature: float = 1.0,
+        max_read_tokens: int | None = None,
+    ) -> Sampler:
+        return Sampler(
+            self._policy,
+            num_slots=num_slots,
+            max_response_tokens=max_response_tokens,
+            temperature=temperature,
+            max_read_tokens=max_read_tokens,
+        )
+
+    def read(self, texts: Sequence[Text]) -> list[list[Reading]]:
+        return read(self._policy, texts)
+
+
+def engine_of(policy: Policy | Engine) -> Engine:
+    """What has a policy's weights: a policy in torch has its own."""
+    return PolicyEngine(policy) if isinstance(policy, Policy) else policy
+
+
 def sample_all(
-    policy: Policy,
+    policy: Policy | Engine,
     requests: Sequence[Request],
     *,
     max_response_tokens: int,
@@ -231,24 +248,10 @@ def sample_all(
     num_slots: int = 128,
     advance: Callable[[int], None] | None = None,
 ) -> list[list[Sample]]:
-    """All samples of all requests, [request][k]. `advance` is told how many responses have just ended.
-
-    Requests are taken in the order of their prompts' lengths, so that those side by side are of like lengths.
-    """
-    sampler = Sampler(
-        policy,
+    """As `drain`."""
+    sampling = engine_of(policy).sampling(
         num_slots=max(num_slots, max(request.num_samples for request in requests)),
         max_response_tokens=max_response_tokens,
         temperature=temperature,
     )
-    order = sorted(range(len(requests)), key=lambda i: (len(requests[i].prompt_ids), i))
-    for i in order:
-        sampler.submit(requests[i], i)
-    samples: list[list[Sample]] = [[] for _ in requests]
-    while sampler.busy:
-        ended = sampler.step()
-        for sample in ended:
-            samples[sample.request].append(sample)
-        if advance and ended:
-            advance(len(ended))
-    return [sorted(of_request, key=lambda sample: sample.k) for of_request in samples]
+    return drain(sampling, requests, advance)

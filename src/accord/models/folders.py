@@ -68,6 +68,12 @@ def load_config(folder: Path) -> PretrainedConfig:
     return config
 
 
+def context_of(config: PretrainedConfig) -> int | None:
+    """How many tokens a model can read and write in all; None when its config does not say."""
+    size = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return int(size) if size else None
+
+
 def check_config(folder: Path) -> None:
     """Refuses, before weights are read, a folder that is not a decoder which Accord can train. Raises UserError."""
     config = load_config(folder)

@@ -16,8 +16,8 @@ from accord.monitor.windows import FEWEST, Row, Series, fall_of, lasting, moved,
 LESS_AGREEMENT: Final = 0.1  # of the pairs; smaller falls are seen in series that are level (`bench/alarms.py`)
 MORE_SPREAD: Final = 2.0  # times as far apart as at the start
 LESS_COVERED: Final = 0.5  # of the share of the start's words that the first iterations write
-MORE_OF_A_WORD: Final = 0.3  # of the responses, beyond the share at the start
-PAID: Final = 0.2  # correlation of a word's presence with the score
+MORE_OF_A_WORD: Final = 0.4  # of the responses, beyond the share at the start
+PAID: Final = 0.4  # correlation of a word's presence with the score
 _LEVEL: Final = 1e-6  # a series that moves less is held where it is, as by a normalisation
 
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from accord.monitor.alarms import Alarm, alarms
+from accord.monitor.unstable import value_learns
 from accord.monitor.windows import FEWEST, Row
 
 Action = Literal["warn", "stop", "rollback"]
 Actions = Action | Mapping[str, Action]  # one for all alarms, or by name; of the others it is "warn"
 
-# So many rows there are before an alarm ends a training. Those of a single row wait for none; a value model starts from
-# nothing and is worse than the mean until it has learned.
+# So many rows there are before an alarm ends a training. Those of a single row wait for none.
 ROWS: Final[Mapping[str, int]] = {
     **dict.fromkeys(("not_finite", "negative_kl", "first_ratio", "kl_spike"), 1),
     "useless_value": 12,
@@ -43,8 +43,10 @@ def action_of(actions: Actions, name: str) -> Action:
 
 
 def acting(rows: Sequence[Row]) -> list[Alarm]:
-    """The alarms that may end a training with these rows."""
-    return [alarm for alarm in alarms(rows) if len(rows) >= ROWS.get(alarm.name, FEWEST)]
+    """The alarms that may end a training with these rows. A value model starts from nothing, and is worse than the mean
+    until it has learned: it is no cause as long as it learns."""
+    found = [alarm for alarm in alarms(rows) if len(rows) >= ROWS.get(alarm.name, FEWEST)]
+    return [alarm for alarm in found if alarm.name != "useless_value" or not value_learns(rows)]
 
 
 def decide(rows: Sequence[Row], actions: Actions) -> Decision | None:

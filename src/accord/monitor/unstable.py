@@ -17,7 +17,8 @@ from accord.monitor.windows import FEWEST, Row, lasting, moved, series_of
 
 SPIKE: Final = 5.0  # times the median of the iterations before
 SPIKE_NATS: Final = 10.0  # and this far above it: small KLs double by chance
-BEFORE: Final = 5  # iterations that it is held against, three of them at least
+EARLY_NATS: Final = 30.0  # so far above it where there are fewer than three before
+BEFORE: Final = 5  # iterations that it is held against
 CLIPPED: Final = 0.4  # of the tokens; a healthy run has 0.05 to 0.2
 NO_VALUE: Final = 0.0  # explained variance: of the mean of the returns
 FAR_APART: Final = 0.05  # nats a token; rounding in bfloat16 makes about 0.01
@@ -42,10 +43,10 @@ def kl_spike(rows: Sequence[Row]) -> Alarm | None:
     """One iteration is far from the reference all at once: an update broke the policy (Zheng et al. 2023, "Secrets of
     RLHF I", arXiv:2307.04964, watch the KL for a collapse)."""
     series = series_of(rows, "objective/kl")
-    for at in range(3, len(series)):
+    for at in range(1, len(series)):
         usual = median(value for _, value in series[max(0, at - BEFORE) : at])
         since, value = series[at]
-        if value > SPIKE * max(usual, 0.0) and value - usual > SPIKE_NATS:
+        if value > SPIKE * max(usual, 0.0) and value - usual > (SPIKE_NATS if at >= 3 else EARLY_NATS):
             what = (
                 f"the KL rose from {fixed(usual, 1)} to {fixed(value, 1)} nats in one iteration: an update broke the "
                 "policy. Lower the learning rate or num_epochs, or set stop_at_kl."
@@ -81,6 +82,11 @@ def useless_value(rows: Sequence[Row]) -> Alarm | None:
         "mean would. Raise value_learning_rate, warm it up for some iterations, or start it from the reward model."
     )
     return Alarm("useless_value", what, move.since)
+
+
+def value_learns(rows: Sequence[Row]) -> bool:
+    """What the value model explains is more in the last third than in the first: it need not stay useless."""
+    return moved(series_of(rows, "value/explained_variance"), lambda first, last: last > first) is not None
 
 
 def mismatch(rows: Sequence[Row]) -> Alarm | None:

@@ -77,7 +77,7 @@ def _question(worker: Worker, asked: ChatRequest) -> tuple[Prompt, Question]:
     """Raises Refusal."""
     asked.check()
     prompt = prompt_of(asked.messages, go_on=asked.continue_final_message)
-    if found := worker.policy.template.control_token(prompt):
+    if found := worker.template.control_token(prompt):
         raise Refusal(f"a message holds {found!r}, which begins or ends turns: take it out", "messages")
     try:
         ids = worker.prompt_ids(prompt)

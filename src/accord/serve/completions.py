@@ -103,7 +103,7 @@ def _asked(worker: Worker, asked: CompletionRequest) -> list[_Asked]:
         if (largest := max(ids)) >= worker.num_vocabulary:
             what = f"the prompt holds the token {largest}, and the model knows those below {worker.num_vocabulary}"
             raise Refusal(what, "prompt")
-        text = given if isinstance(given, str) else worker.policy.template.plain_text(given) if asked.echo else ""
+        text = given if isinstance(given, str) else worker.template.plain_text(given) if asked.echo else ""
         question = asked.question(
             worker,
             ids,

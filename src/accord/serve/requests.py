@@ -9,12 +9,12 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from accord.engine.sampling import COLDEST
 from accord.serve.errors import Refusal
 from accord.serve.worker import NUM_SLOTS, Question, Worker
 from accord.types import Message, Prompt, Role
 
 MOST_TOP = 20  # most probable tokens that a log-probability is accompanied by
-_COLDEST = 1e-3
 _MOST_TOKENS = 1 << 16  # of a response, where the model's config does not say how many it can write
 
 
@@ -145,11 +145,14 @@ class SamplingRequest(Lenient):
             what = f"the {param} {'has' if param == 'prompt' else 'have'} {num} tokens, and the model reads and writes"
             raise Refusal(f"{what} at most {context}", param)
         temperature = 1.0 if self.temperature is None else self.temperature
+        if COLDEST <= temperature < worker.engine.coldest:
+            what = f"the temperature {temperature} is not supported: 0, or {worker.engine.coldest} and more"
+            raise Refusal(what, "temperature")
         return Question(
             prompt_ids,
             self.num_samples,
             min(max_tokens, room),
-            temperature if temperature >= _COLDEST else 0.0,  # logits divided by less would be no numbers any more
+            temperature if temperature >= COLDEST else 0.0,
             secrets.randbits(62) if self.seed is None else self.seed,
             tuple(self.stop),
             1.0 if self.top_p is None else self.top_p,

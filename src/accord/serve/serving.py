@@ -5,12 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 from types import FrameType
+from typing import Literal
 
 import uvicorn
 
-from accord.api.models import Policy, Reward
+from accord.api.models import Reward, load_policy
+from accord.api.sources import find_policy, ready_folder
+from accord.engine.sampling import Engine
 from accord.errors import UserError
+from accord.models.policy import Policy
 from accord.ports import LOOPBACK, address, listen
 from accord.serve.app import create_app
 from accord.serve.guard import key_of_environment
@@ -32,8 +37,32 @@ def check_best_of(best_of: int, num_policies: int, num_rewards: int) -> None:
         raise UserError(what, remedy=f"Ask for at most {NUM_SLOTS}.")
 
 
+EngineName = Literal["torch", "vllm"]
+
+
+def check_engine(engine: EngineName, num_policies: int) -> None:
+    """Raises UserError for an engine that is not installed, or cannot serve so many policies."""
+    if engine == "torch":
+        return
+    if num_policies != 1:
+        what = f"--engine {engine} serves one policy, and there are {num_policies}"
+        raise UserError(what, remedy="Start a server for each policy, or leave --engine out.")
+    from accord.engine.vllm_engine import require_vllm
+
+    require_vllm()
+
+
+def open_policy(source: str, store: Path, engine: EngineName) -> Policy | Engine:
+    """What writes, from what it is called. Raises UserError."""
+    if engine == "torch":
+        return load_policy(source, store=store).engine
+    from accord.engine.vllm_engine import VllmEngine
+
+    return VllmEngine(ready_folder(find_policy(source, store)), num_slots=NUM_SLOTS)
+
+
 def serve(
-    policies: Mapping[str, Policy],
+    policies: Mapping[str, Policy | Engine],
     rewards: Mapping[str, Reward],
     *,
     best_of: int = 1,
@@ -46,7 +75,7 @@ def serve(
     is asked, beside the loopback's and `host`. say: prints a line. Raises UserError."""
     key = key_of_environment()
     with closing(listen(host, port)) as listening:
-        workers = {name: Worker(policy.engine) for name, policy in policies.items()}
+        workers = {name: Worker(policy) for name, policy in policies.items()}
         scoring = {name: RewardWorker(name, reward) for name, reward in rewards.items()}
         hosts = [*LOOPBACK, *names, host]
         app = create_app(workers, scoring, best_of=best_of, key=key, hosts=hosts)

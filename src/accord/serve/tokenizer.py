@@ -35,7 +35,7 @@ def tokenizer_routes(served: Served) -> APIRouter:
     @router.get("/tokenizer_info")
     def tokenizer_info(model: str | None = None) -> dict[str, Any]:
         worker = served.worker(model)
-        tokenizer = worker.policy.template.tokenizer
+        tokenizer = worker.template.tokenizer
         names = ("bos_token", "eos_token", "pad_token", "unk_token", "chat_template")
         known = {name: getattr(tokenizer, name) for name in names}
         return {"tokenizer_class": type(tokenizer).__name__, **known, "model_max_length": worker.context}
@@ -63,6 +63,6 @@ def tokenizer_routes(served: Served) -> APIRouter:
         if (largest := max(asked.tokens, default=0)) >= worker.num_vocabulary:
             what = f"there is no token {largest}: the model knows those below {worker.num_vocabulary}"
             raise Refusal(what, "tokens")
-        return {"prompt": worker.policy.template.plain_text(asked.tokens)}
+        return {"prompt": worker.template.plain_text(asked.tokens)}
 
     return router

@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 
-from accord.engine.readings import Reading, Text, read
-from accord.engine.rollout import context_of
-from accord.engine.sampler import Request, Sample, Sampler
+from accord.engine.readings import Reading, Text
+from accord.engine.sampler import engine_of
+from accord.engine.sampling import Engine, Request, Sample, Sampling
 from accord.models.policy import Policy
 from accord.text.stops import StopTexts
 from accord.text.streaming import StreamDecoder
@@ -90,11 +90,12 @@ class _Written:
 class Worker:
     """deliver: called in the worker's thread with each piece, the last of each response has a finish."""
 
-    def __init__(self, policy: Policy) -> None:
-        self.policy = policy
-        self.context = context_of(policy.module.config)
-        self.num_vocabulary = len(policy.head)
-        self.token_bytes = TokenBytes(policy.template.tokenizer)
+    def __init__(self, policy: Policy | Engine) -> None:
+        self.engine = engine_of(policy)
+        self.template = self.engine.template
+        self.context = self.engine.context
+        self.num_vocabulary = self.engine.num_vocabulary
+        self.token_bytes = TokenBytes(self.template.tokenizer)
         self._sampler = self._new_sampler()
         self._inbox: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._questions: dict[int, tuple[Question, Deliver, list[_Written]]] = {}
@@ -107,12 +108,12 @@ class Worker:
     def prompt_ids(self, prompt: Prompt) -> tuple[int, ...]:
         """Raises UserError for what the chat template refuses."""
         with self._lock:
-            return self.policy.template.prompt_ids(prompt)
+            return self.template.prompt_ids(prompt)
 
     def plain_ids(self, text: str, *, marked: bool) -> tuple[int, ...]:
         """As `Template.plain_ids`."""
         with self._lock:
-            return self.policy.template.plain_ids(text, marked=marked)
+            return self.template.plain_ids(text, marked=marked)
 
     def ask(self, question: Question, deliver: Deliver) -> int:
         """Returns a number for `cancel`."""
@@ -150,18 +151,16 @@ class Worker:
         except Exception as error:  # of memory, most likely: nobody may wait for ever, and others may come
             self._fail(f"the model stopped: {error}")
 
-    def _new_sampler(self) -> Sampler:
-        return Sampler(
-            self.policy,
+    def _new_sampler(self) -> Sampling:
+        return self.engine.sampling(
             num_slots=NUM_SLOTS,
             max_response_tokens=DEFAULT_TOKENS,
             max_read_tokens=_STEP_READ_TOKENS,
         )
 
     def _begin(self, number: int, question: Question, deliver: Deliver) -> None:
-        template = self.policy.template
         written = [
-            _Written(StreamDecoder(template, question.prompt_ids[-1:]), StopTexts(question.stops))
+            _Written(StreamDecoder(self.template, question.prompt_ids[-1:]), StopTexts(question.stops))
             for _ in range(question.num_samples)
         ]
         self._questions[number] = (question, deliver, written)
@@ -201,7 +200,7 @@ class Worker:
             Text(one.prompt_ids, one.num_top or 0, follow=one.is_read_only and one.max_response_tokens == 1)
             for _, one in taken
         ]
-        for (number, question), readings in zip(taken, read(self.policy, texts), strict=True):
+        for (number, question), readings in zip(taken, self.engine.read(texts), strict=True):
             num_given = len(question.prompt_ids) - 1
             self._questions[number][1](PromptRead(tuple(readings[:num_given])))
             if question.is_read_only:
@@ -215,7 +214,7 @@ class Worker:
         """Ends all responses with the tokens that were read: one or none."""
         question = self._questions[number][0]
         ids = [reading.token for reading in readings]
-        finished = ids[-1:] == [self.policy.template.end_id]
+        finished = ids[-1:] == [self.template.end_id]
         own = [] if question.num_top is None else readings
         for k in range(question.num_samples):
             sample = Sample(number, k, np.empty(0), 0.0, ids, [0.0] * len(ids), finished, readings=own)

@@ -18,7 +18,7 @@ from accord.monitor.curves import Panel, panels_of, unit_of
 from accord.monitor.values import clean, number
 from accord.status import Doing, StepStatus
 from accord.store.artifacts import Store
-from accord.watch import Look, Overview, Watch, running_step
+from accord.watch import REST_FACTOR, Look, Overview, Watch, running_step
 
 Parts = Mapping[str, str]  # name -> JSON
 
@@ -137,7 +137,7 @@ class _Run:
 
     def _curves_of(self, look: Look) -> str:
         """Drawn anew where there is something new, and not too often."""
-        now, (drawn_of, version) = time.monotonic(), self._drawn
+        now, used, (drawn_of, version) = time.monotonic(), time.thread_time(), self._drawn
         whose = look.step.folder if look.step else "none"
         if whose != drawn_of or (version != look.version and now >= self._rest_until):
             kind = look.step.kind if look.step else ""
@@ -145,7 +145,7 @@ class _Run:
             step = look.step.name if look.step else None
             self._curves = _json({"step": step, "unit": unit_of(kind), "last": _last(look), "panels": panels})
             self._drawn = (whose, look.version)
-            self._rest_until = now + max(CURVES_SECONDS, 20 * (time.monotonic() - now))
+            self._rest_until = now + max(CURVES_SECONDS, REST_FACTOR * (time.thread_time() - used))
         return self._curves
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -255,6 +256,22 @@ def test_a_method_can_leave_out_the_rest_of_an_iteration(tiny_model: Path, tmp_p
     config = CONFIG.model_copy(update={"num_iterations": 2, "num_epochs": 2})  # of 2 minibatches each
     _, rows = run(make_roles(tiny_model), config, Idle(enough_after=3), tmp_path)
     assert [row["policy/num_updates"] for row in rows] == [3.0, 3.0]
+
+
+def test_who_looks_on_sees_the_latest_responses_and_they_are_no_part_of_the_step(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    config = CONFIG.model_copy(update={"num_iterations": 1})
+    run(make_roles(tiny_model), config, Idle(), tmp_path)
+    shown_to_them = json.loads((tmp_path / "samples.json").read_text())
+    assert shown_to_them["at"] == 1
+    asked = {prompt.messages[-1].content for prompt in PROMPTS}
+    assert 0 < len(shown_to_them["samples"]) <= 4
+    for sample in shown_to_them["samples"]:
+        assert sample["prompt"] in asked
+        assert isinstance(sample["response"], str)
+        assert isinstance(sample["score"], float)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["metrics.jsonl"]
 
 
 def test_a_method_can_end_the_run(tiny_model: Path, tmp_path: Path) -> None:
