@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from accord.errors import Interrupted, UserError
 from accord.monitor import unstable
@@ -192,3 +194,17 @@ def test_stopped_by_a_person_and_gone_on_with_it_ends_the_same(
     out = attempt(None)
     for name in ("metrics.jsonl", "summary.json", WEIGHTS):
         assert (out / name).read_bytes() == read(run, name), name
+
+
+def test_rejection_sampling_imitates_nothing_that_does_not_end(tiny_model: Path, tmp_path: Path) -> None:
+    keys = "prompts: mine.prompts, reward: rule, start: start, num_samples: 2, max_response_tokens: 2"
+    steps = f"{RULES}  - reject: {{{keys}, alarms: {{chosen_cut_off: stop}}}}\n"
+    run = run_steps(tmp_path, tiny_model, steps) / "steps" / "reject"
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["ended_by_alarm"] == {"alarm": "chosen_cut_off", "action": "stop", "after": 0}
+    kept, start = load_file(run / WEIGHTS), load_file(tiny_model / "model.safetensors")
+    assert kept.keys() == start.keys()
+    assert all(torch.equal(kept[name], start[name]) for name in start)
+    with pytest.raises(UserError, match="something that is measured in between") as error:
+        plan(tiny_model, f"reject: {{{keys}, alarms: rollback}}")
+    assert error.value.where == "r.yaml:6:reject.alarms"
