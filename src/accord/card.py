@@ -52,9 +52,10 @@ def card_of(view: RunView, chosen: StepView, plan: Mapping[str, Any], store: Sto
     names = {step.name for step in way}
     costs = [one for one in step_costs(plan, store, assumed) if one.name in names]
     produces = "reward" if STEPS[chosen.kind].produces == "reward" else "policy"
-    notes = [note for step in way for note in health.cautions(step.name, step.metrics)]
-    notes += [note for step in way for note in health.ended(step.name, step.summary)]
-    notes += [note for step in way for note in health.alarms_in(step.name, step.summary) if not step.metrics]
+    notes: list[health.Note] = []
+    for step in way:
+        of_metrics = health.cautions(step.name, step.metrics)
+        notes += [*of_metrics, *health.in_summary(step.name, step.summary, of_metrics)]
     return Card(
         run=view.name,
         step=chosen.name,

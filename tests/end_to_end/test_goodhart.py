@@ -14,7 +14,7 @@ from accord.recipe import load_recipe
 from accord.steps.registry import STEPS
 from tests.fixtures.tiny_run import run_tiny
 
-FAMILIES = ("small", "large", "few", "noisy", "mean", "worst", "uncertainty")
+FAMILIES = ("small", "large", "few", "noisy", "mean", "worst", "uncertainty", "fresh")
 
 
 @pytest.fixture(scope="module")

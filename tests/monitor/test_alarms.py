@@ -151,6 +151,18 @@ def test_the_report_of_any_training_shows_them() -> None:
     assert "tune, from 6 on: the log-probability of chosen responses fell from -21.0 to -27.0" in page
 
 
+def test_the_report_shows_what_the_step_alone_could_tell_and_nothing_twice() -> None:
+    rows = rows_of({"eval_logps/chosen": FALLING, "eval_rewards/accuracies": BETTER_THEN_WORSE})
+    own = Alarm("no_safety_prompt", "no prompt was a safety prompt", 1)
+    summary = {"alarms": as_json([*alarms(rows), own])}
+    page = build_report(
+        RunView("r", "", [StepView("tune", "dpo", 1.0, False, "a" * 64, {}, rows, summary=summary)], {}, [], "", {})
+    )
+    assert "tune: no prompt was a safety prompt." in page
+    assert page.count("tune, from 6 on: the log-probability of chosen responses fell") == 1
+    assert "tune: the log-probability of chosen responses fell" not in page
+
+
 def test_as_json() -> None:
     found = as_json([Alarm("repetition", "so it is", 3)])
     assert json.loads(json.dumps(found)) == [{"name": "repetition", "what": "so it is", "since": 3}]

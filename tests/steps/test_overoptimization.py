@@ -138,6 +138,17 @@ def test_what_a_plan_refuses(tiny_model: Path, steps: str, message: str):
         make_plan(parse_recipe(text, Path("few.yaml")), STEPS)
 
 
+def test_a_training_that_starts_elsewhere_is_cautioned_of(tiny_model: Path):
+    sft = "  - sft: {data: mine.demos}\n"
+    study = "  - overoptimization: {gold: gold, samples: many, policies: [rloo]}\n"
+    steps = START + sft + PPO.replace("reward: turned", "start: sft, reference: start, reward: turned") + study
+    text = f"model: {json.dumps(str(tiny_model))}\ndata: {{mine: builtin:made-up}}\nsteps:\n" + steps
+    cautions = make_plan(parse_recipe(text, Path("few.yaml")), STEPS).cautions
+    assert any("'rloo' starts elsewhere than at its reference" in one for one in cautions)
+    same = make_plan(parse_recipe(text.replace("reference: start", "reference: sft"), Path("few.yaml")), STEPS).cautions
+    assert not any("starts elsewhere" in one for one in same)
+
+
 def test_a_reward_with_one_score_for_all(tmp_path: Path, tiny_model: Path):
     steps = START + "  - reward_rule: {name: never, rule: contains, words: [quincunx]}\n"
     with pytest.raises(UserError, match="one score, by 'never'"):

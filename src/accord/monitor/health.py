@@ -58,16 +58,13 @@ def cautions(name: str, rows: Sequence[Row]) -> list[Note]:
     return found
 
 
-def ended(name: str, summary: Mapping[str, Any]) -> list[Note]:
-    """Whether an alarm ended the training."""
-    what = ending(summary)
-    return [] if what is None else [Note(f"{name}/ended", name, f"{what}.")]
-
-
-def alarms_in(name: str, summary: Mapping[str, Any]) -> list[Note]:
-    """Those that the step has raised itself."""
-    raised = [table(alarm) for alarm in summary.get("alarms") or []]
-    return [Note(f"{name}/{i}", name, f"{clean(one.get('what'), 400)}.") for i, one in enumerate(raised)]
+def in_summary(name: str, summary: Mapping[str, Any], told: Sequence[Note]) -> list[Note]:
+    """Whether an alarm ended the training, and the alarms that the step has raised itself, but for those that are
+    `told` of its metrics."""
+    what, names = ending(summary), {note.about for note in told}
+    found = [] if what is None else [Note(f"{name}/ended", name, f"{what}.")]
+    raised = [one for one in map(table, summary.get("alarms") or []) if one.get("name") not in names]
+    return found + [Note(f"{name}/{i}", name, f"{clean(one.get('what'), 400)}.") for i, one in enumerate(raised)]
 
 
 def shifts(name: str, rows: Sequence[Row]) -> list[Note]:

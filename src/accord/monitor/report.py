@@ -40,14 +40,6 @@ from accord.monitor.views import RunView, StepView
 
 NUM_SAMPLES: Final = 12  # shown side by side
 NUM_KEY_DIGITS: Final = 12  # of a step's key
-OPINIONS: Final = (
-    "judge",
-    "evaluate",
-    "redteam",
-    "consistency",
-    "distill",
-    "ghost_attention",
-)  # kinds whose alarms are of what came out, and in no metrics
 TONES: Final = {"good": "It worked", "mixed": "Look closer", "bad": "It did not work", "unknown": "Not evaluated"}
 
 
@@ -215,8 +207,8 @@ def _noted(
 ) -> list[str]:
     """What is not well in the training. It leaves the verdict's tone as it is: that is about what came out."""
     found = [note for notes in alarmed for note in notes]
-    found += [note for step in steps for note in health.ended(step.name, step.summary)]
-    found += [note for step in steps if step.kind in OPINIONS for note in health.alarms_in(step.name, step.summary)]
+    for step, notes in zip(steps, alarmed, strict=True):
+        found += health.in_summary(step.name, step.summary, notes)
     return health.said([*found, *(note for notes in shifted for note in notes)])
 
 

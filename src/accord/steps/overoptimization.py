@@ -195,6 +195,12 @@ def check(step: PlannedStep) -> Iterator[Caution]:
         if gold.step.key not in watching:
             what = f"{gold.name!r} did not watch the training of {link.name!r}"
             raise Contradiction("policies", what, f"Add `watch: [{gold.name}]` to {link.name!r}, or leave it out.")
+        start, reference = (
+            [one.step.key for one in link.step.parents.get(field, ())] for field in ("start", "reference")
+        )
+        if reference and reference != start:
+            what = f"{link.name!r} starts elsewhere than at its reference, where its distances count from."
+            yield Caution("policies", what, "Read its points and not its curve, or train it from its reference.")
         if any(one.step.key == gold.step.key for one in link.step.parents.get("reward", ())):
             what = f"{link.name!r} was trained against the gold reward"
             raise Contradiction("policies", what, "Train it against a proxy.")
