@@ -12,7 +12,7 @@ import pytest
 
 from accord.errors import UserError
 from accord.run_folder import lock_of, stopping_of
-from accord.stopping import Process, ask_to_stop, is_stopping, process_of
+from accord.stopping import Process, ask_to_stop, is_stopping, process_of, stop_on_sigint
 from accord.store.artifacts import Store
 from accord.store.lock import lock
 from tests.fixtures.watched import Watched, end
@@ -81,6 +81,13 @@ def test_another_machines_process_and_one_that_is_gone(run: Watched):
     assert process_of(run.folder) is None
     path.write_text("nonsense")
     assert process_of(run.folder) is None
+
+
+def test_a_note_of_a_process_of_the_same_number_is_removed(tmp_path: Path):
+    note = tmp_path / "note"
+    note.write_text(str(os.getpid()))
+    with stop_on_sigint(note):
+        assert not note.exists()
 
 
 def test_a_note_of_a_process_that_was_there_before_means_nothing(run: Watched):

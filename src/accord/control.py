@@ -131,7 +131,7 @@ def _command(store: Store, run_dir: Path) -> tuple[list[str], Path]:
         what = f"its recipe {str(recipe)!r} was changed since"
         raise UserError(what, remedy="Start it in a terminal: what depends on the change runs again.")
     sets = [word for override in plan["overrides"] for word in ("--set", override)]
-    command = [sys.executable, "-c", _PROGRAM, "run", str(recipe), *sets, "--store", str(store.root.resolve())]
+    command = [sys.executable, "-P", "-c", _PROGRAM, "run", str(recipe), *sets, "--store", str(store.root.resolve())]
     return command, folder
 
 

@@ -208,7 +208,9 @@ def vllm(requires: Sequence[str], version_of: Callable[[str], str | None], *, wo
         return Finding("ok", "[vllm]", f"{name} {version}")
     code = "from accord.engine.vllm_engine import describe_vllm; print(describe_vllm())"
     try:
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=_VLLM_PATIENCE)
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=_VLLM_PATIENCE
+        )
     except subprocess.TimeoutExpired:
         return Finding("warn", "[vllm]", f"{name} {version} did not start in {_VLLM_PATIENCE} s", "Try once more.")
     if done.returncode == 0:

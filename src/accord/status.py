@@ -133,7 +133,11 @@ def run_status(store: Store, run: str) -> RunStatus:
     """Of one run, without the disk that the store uses. Raises UserError for a name that no run has (a path is none),
     or for a plan that cannot be read."""
     path = store.root / "runs" / run / PLAN
-    if Path(run).name != run or run == ".." or not path.is_file():
+    try:
+        there = Path(run).name == run and run != ".." and path.is_file()
+    except OSError:  # a name that is longer than a file's may be
+        there = False
+    if not there:
         raise unknown_run(store, run)
     return _run(store, path, _read(path))
 

@@ -62,6 +62,9 @@ def stop_on_sigint(note: Path | None = None) -> Iterator[threading.Event]:
         if note is not None:
             _write_note(note, os.getpid())
 
+    if note is not None:  # of a process of the same number, which was killed before it could remove it
+        with suppress(OSError):
+            note.unlink(missing_ok=True)
     former = signal.signal(signal.SIGINT, handle)
     try:
         yield stop

@@ -14,7 +14,7 @@ from torch import nn
 
 from accord.algorithms.loss import Loss
 from accord.engine.config import Optimization, TrainingConfig
-from accord.engine.guard import End, Guard, Quality
+from accord.engine.guard import End, Guard, Guarded, Quality
 from accord.engine.learner import Learner
 from accord.engine.on_policy.config import RLOOConfig
 from accord.engine.on_policy.groups import RLOO
@@ -136,6 +136,16 @@ def test_an_end_that_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="something happened") as error:
         run(tmp_path, Guard(ends("error", 7), acts=False), broken_at=7)
     assert "Lower the learning rate" in error.value.remedy
+
+
+def test_a_number_that_nothing_depends_on_is_no_reason_against_a_stop(tmp_path: Path) -> None:
+    """As the explained variance of a policy of which no response is finished."""
+    work = Workspace(tmp_path)
+    row = {"policy/num_updates": 0.0, "value/explained_variance": math.nan}
+    work.metrics.write(1, **row)
+    end = Guarded(Guard(ends("stop", 1)), work, None).look(row)
+    assert end is not None
+    assert end.action == "stop"
 
 
 def test_nothing_was_measured_yet(tmp_path: Path) -> None:

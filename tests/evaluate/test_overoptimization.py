@@ -30,6 +30,13 @@ def test_names_that_differ_in_a_number_are_seeds():
     }
 
 
+def test_a_name_without_a_number_is_no_seed():
+    assert families(["small_1", "small_2", "smaller"]) == {"small": ["small_1", "small_2"], "smaller": ["smaller"]}
+    for names in (["proxy", "proxy_1", "proxy_2"], ["p_1_1", "p_1_2", "p_1"]):
+        with pytest.raises(ValueError, match=r"proxy|p_1"):
+            families(names)
+
+
 def test_best_of_n_by_hand():
     """A proxy that orders the other way: the best of 2 of 4 is the worse by gold of each of the six pairs, whose mean
     is (3 * 0 + 2 * 1 + 1 * 2) / 6 = 2 / 3; that of 4 is 0."""

@@ -50,6 +50,21 @@ def test_rollback_goes_before_stop() -> None:
     assert decided(rows, "stop") == ("stop", "overoptimisation"), "of equal ones the first of the list"
 
 
+def test_what_another_alarm_says_the_why_of_ends_it_nevertheless() -> None:
+    """`paid_by_length`, of which is only warned, makes `length_jump` silent on a page, and not here."""
+    rows = [
+        {"iteration": i, "response/mean_tokens": 10.0 * i, "response/score_length": 0.9, "objective/kl": 0.1}
+        for i in range(1, 7)
+    ]
+    assert [alarm.name for alarm in acting(rows)] == ["paid_by_length"]
+    assert decided(rows, {"length_jump": "stop"}) == ("stop", "length_jump")
+
+
+def test_what_is_broken_goes_before_a_stop() -> None:
+    rows = [*SPIKE[:-1], {**SPIKE[-1], "loss": math.nan}]
+    assert decided(rows, {"kl_spike": "stop"}) == ("error", "not_finite")
+
+
 def test_alarms_that_compare_rows_wait_for_four() -> None:
     rows = [{"iteration": i, "response/finished": 0.0, "objective/scores": float(i)} for i in range(1, 5)]
     assert [decided(rows[:num], "stop") for num in range(1, 5)] == [None, None, None, ("stop", "unfinished")]

@@ -112,6 +112,12 @@ def test_a_stopped_step_goes_on(tmp_path: Path, tiny_model: Path, monkeypatch: p
             "'words' is among the proxies twice",
         ),
         (
+            START.replace("name: words", "name: turned_1")
+            + "  - reward_rule: {name: turned_2, rule: length, unit: words}\n"
+            + STUDY.replace("words]", "turned_1, turned_2]"),
+            "two curves would be called 'turned'",
+        ),
+        (
             START
             + "  - overoptimization: {gold: gold, samples: many, proxies: [turned, words], compare: [[turn, words]]}\n",
             "'turn' is no curve of the proxies",

@@ -80,7 +80,7 @@ class Guarded:
         end = self._guard.decide(self._work.metrics.read())
         if end is None or (end.action == "rollback" and self._best is not None and self._best.at is not None):
             return end
-        if end.action == "error" or broken:
+        if end.action == "error" or (end.action == "rollback" and broken):
             raise UserError(end.what, remedy=_REMEDY)
         return replace(end, action="stop")  # nothing was measured yet
 

@@ -43,11 +43,19 @@ class Unit:
 
 
 def families(names: Sequence[str]) -> dict[str, list[str]]:
-    """Names that differ only in a number at the end, under what they share; each other under itself."""
-    found: dict[str, list[str]] = {}
+    """Names that differ only in a number at the end, under what they share; each other under itself. Raises ValueError
+    for a name that two would have."""
+    groups: dict[tuple[str, bool], list[str]] = {}
     for name in names:
-        found.setdefault(_SEED_AT_END.sub("", name) or name, []).append(name)
-    return {of[0] if len(of) == 1 else stem: of for stem, of in found.items()}
+        stem = _SEED_AT_END.sub("", name) or name
+        groups.setdefault((stem, stem != name), []).append(name)
+    found: dict[str, list[str]] = {}
+    for (stem, _), of in groups.items():
+        key = of[0] if len(of) == 1 else stem
+        if key in found:
+            raise ValueError(key)
+        found[key] = of
+    return found
 
 
 def best_of_n_curves(

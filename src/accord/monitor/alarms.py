@@ -32,14 +32,20 @@ LESS_ENTROPY: Final = 0.2  # of the entropy at the start
 LESS_DISTINCT: Final = 0.5  # of distinct-2 at the start
 LENGTH_JUMP: Final = 2.0  # times as long, or as short, as at the start
 
-__all__ = ["Alarm", "alarms", "as_json", "displacement"]
+__all__ = ["Alarm", "alarms", "as_json", "displacement", "raised"]
 
 
 def alarms(rows: Sequence[Row]) -> list[Alarm]:
-    """All that these metrics, a row an iteration or optimizer step, give cause for."""
-    found = [alarm for find in _ALARMS if (alarm := find(rows)) is not None]
+    """What these metrics, a row an iteration or optimizer step, give cause for; of what another alarm says the why,
+    that one alone."""
+    found = raised(rows)
     names = {alarm.name for alarm in found}
     return [alarm for alarm in found if not names & _SAY_WHY.get(alarm.name, frozenset())]
+
+
+def raised(rows: Sequence[Row]) -> list[Alarm]:
+    """All that these metrics give cause for."""
+    return [alarm for find in _ALARMS if (alarm := find(rows)) is not None]
 
 
 def as_json(found: Sequence[Alarm]) -> list[dict[str, Any]]:

@@ -64,7 +64,9 @@ def in_summary(name: str, summary: Mapping[str, Any], told: Sequence[Note]) -> l
     what, names = ending(summary), {note.about for note in told}
     found = [] if what is None else [Note(f"{name}/ended", name, f"{what}.")]
     raised = [one for one in map(table, summary.get("alarms") or []) if one.get("name") not in names]
-    return found + [Note(f"{name}/{i}", name, f"{clean(one.get('what'), 400)}.") for i, one in enumerate(raised)]
+    return found + [
+        Note(f"{name}/{i}", name, f"{clean(one.get('what'), 400).removesuffix('.')}.") for i, one in enumerate(raised)
+    ]
 
 
 def shifts(name: str, rows: Sequence[Row]) -> list[Note]:

@@ -11,10 +11,11 @@ from accord.monitor.values import clean
 def code(text: object, limit: int = 200) -> str:
     """In a line or a cell of a table, as code.
 
-    >>> print(code("a|b"), code("tick ` tick"))
-    `a\\|b` `` tick ` tick ``
+    >>> print(code("a|b"), code("a\\\\|b"), code("tick ` tick"))
+    `a\\|b` `a\\|b` `` tick ` tick ``
     """
-    told = re.sub(r"\s+", " ", clean(text, limit)).strip().replace("|", "\\|")
+    told = re.sub(r"\s+", " ", clean(text, limit)).strip()
+    told = re.sub(r"\\*\|", r"\\|", told)  # with a backslash of its own before it, a cell would end there
     ticks = _longer_than(told, 0)
     room = " " if told.startswith("`") or told.endswith("`") or len(ticks) > 1 else ""
     return f"{ticks}{room}{told}{room}{ticks}" if told else "–"  # noqa: RUF001

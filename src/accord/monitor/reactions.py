@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from accord.monitor.alarms import Alarm, alarms
+from accord.monitor.alarms import Alarm, alarms, raised
 from accord.monitor.unstable import value_learns
 from accord.monitor.windows import FEWEST, Row
 
@@ -45,23 +45,28 @@ def action_of(actions: Actions, name: str) -> Action:
 def acting(rows: Sequence[Row]) -> list[Alarm]:
     """The alarms that may end a training with these rows. A value model starts from nothing, and is worse than the mean
     until it has learned: it is no cause as long as it learns."""
-    found = [alarm for alarm in alarms(rows) if len(rows) >= ROWS.get(alarm.name, FEWEST)]
-    return [alarm for alarm in found if alarm.name != "useless_value" or not value_learns(rows)]
+    return _acting(alarms(rows), rows)
+
+
+def _acting(found: Sequence[Alarm], rows: Sequence[Row]) -> list[Alarm]:
+    old = [alarm for alarm in found if len(rows) >= ROWS.get(alarm.name, FEWEST)]
+    return [alarm for alarm in old if alarm.name != "useless_value" or not value_learns(rows)]
 
 
 def decide(rows: Sequence[Row], actions: Actions) -> Decision | None:
     """Whether the training with these rows of metrics, one an iteration or optimizer step, ends with the last of them.
 
-    Of several alarms one with "rollback" decides, else one with "stop", of these the first of `alarms`. Alarms that
+    Of several alarms one with "rollback" decides, else one with "stop", of these the first of `raised`. Alarms that
     compare rows decide nothing before there are four, and some not before there are more. A number that is not finite
     ends the training in any case: with an error, unless the best weights are to be kept, as the last ones may be what
     is broken.
     """
-    found = [Decision(action, alarm) for alarm in acting(rows) if (action := _ending(actions, alarm.name)) is not None]
+    cause = _acting(raised(rows), rows)  # also those that another alarm, which may be one to warn of, says the why of
+    found = [Decision(action, alarm) for alarm in cause if (action := _ending(actions, alarm.name)) is not None]
     return min(found, key=lambda one: _ORDER.index(one.action), default=None)
 
 
-_ORDER: Final = ("rollback", "stop", "error")
+_ORDER: Final = ("rollback", "error", "stop")
 
 
 def _ending(actions: Actions, name: str) -> Literal["stop", "rollback", "error"] | None:

@@ -9,7 +9,7 @@ The best of n is worked out from the samples, for every n at once and for any nu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -43,9 +43,10 @@ FEWEST_SAMPLES = 8  # of a prompt: n = 2, 4 and 8 are the three distances that a
 class Config(StepConfig):
     """gold: the reward that stands for what is really wanted; nothing may have been trained against it. samples: the
     start policy's responses, from a `sample` step, many to each prompt. proxies: rewards, each as what chooses the best
-    of n; those whose names differ only in a number at the end are seeds of one, and share a curve and a band.
-    compare: pairs of such curves, by their names without the number: of which is more gold score left at the largest n?
-    policies: steps that were trained against a reward while `gold` watched."""
+    of n; those whose names differ only in a number at the end are seeds of one, and share a curve and a band (so the
+    rounds of a block do not belong into one step). compare: pairs of such curves, by their names without the number: of
+    which is more gold score left at the largest n? policies: steps that were trained against a reward while `gold`
+    watched."""
 
     gold: RewardRef
     samples: ComparisonsRef
@@ -158,8 +159,6 @@ def _points(job: Job, policy: Artifact, units: Mapping[str, Any]) -> list[tuple[
 
 def check(step: PlannedStep) -> Iterator[Caution]:
     """What could give no curve, and what would not be one of the start policy."""
-    from accord.evaluate.overoptimization import families
-
     config = step.config
     assert isinstance(config, Config)
     if not config.proxies and not config.policies:
@@ -172,11 +171,11 @@ def check(step: PlannedStep) -> Iterator[Caution]:
             also = "is the gold reward" if link.step.key == gold.step.key else "is among the proxies twice"
             raise Contradiction("proxies", f"{link.name!r} {also}", "Leave it out.")
         keys.append(link.step.key)
-    curves = families([link.name for link in step.parents["proxies"]])
-    unknown = next((name for pair in config.compare for name in pair if name not in curves), None)
+    known, _ = (_curves(step, field) for field in ("proxies", "policies"))
+    unknown = next((name for pair in config.compare for name in pair if name not in known), None)
     if unknown is not None:
         what = f"{unknown!r} is no curve of the proxies"
-        raise Contradiction("compare", what, did_you_mean(unknown, curves))
+        raise Contradiction("compare", what, did_you_mean(unknown, known))
     (samples,) = step.parents["samples"]
     if samples.step.kind == "sample":
         of: Any = samples.step.config
@@ -204,6 +203,17 @@ def check(step: PlannedStep) -> Iterator[Caution]:
         if any(one.step.key == gold.step.key for one in link.step.parents.get("reward", ())):
             what = f"{link.name!r} was trained against the gold reward"
             raise Contradiction("policies", what, "Train it against a proxy.")
+
+
+def _curves(step: PlannedStep, field: str) -> Collection[str]:
+    """The names of the curves of a field's steps."""
+    from accord.evaluate.overoptimization import families
+
+    try:
+        return families([link.name for link in step.parents[field]]).keys()
+    except ValueError as error:
+        what = f"two curves would be called {str(error)!r}: names that differ in a number at the end are seeds of one"
+        raise Contradiction(field, what, "Give one of the steps another name.") from error
 
 
 def work(config: Config, sizes: Sizes) -> Work:

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from accord.errors import UserError
 from accord.store import atomic
 
+_LOOKS, _LOOK_SECONDS = 10, 0.05  # at a lock that is held, before it is believed
 _HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 
 
@@ -70,17 +72,21 @@ def _is_held(descriptor: int) -> bool:
 
 
 def _acquire(descriptor: int, path: Path, what: str, wait: bool) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError as error:
-        if error.errno not in _HELD:
-            raise
-        holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
-        raise UserError(
-            f"{what} is being worked on by {holder}",
-            where=str(path),
-            remedy="Wait until it is done, or stop that process, and run the same command again.",
-        ) from None
+    """Who only looks at a lock has it shared for a moment (`holder`): that is waited for."""
+    for _ in range(_LOOKS):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            return
+        except OSError as error:
+            if error.errno not in _HELD:
+                raise
+        time.sleep(_LOOK_SECONDS)
+    holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
+    raise UserError(
+        f"{what} is being worked on by {holder}",
+        where=str(path),
+        remedy="Wait until it is done, or stop that process, and run the same command again.",
+    )
 
 
 def _is_current(descriptor: int, path: Path) -> bool:

@@ -128,7 +128,7 @@ def served_soon(sources: Sequence[str], store: str, say: Callable[[str], None]) 
 
 @contextmanager
 def _child(sources: Sequence[str], store: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-c", "from accord.cli import app; app()", "serve", *sources, "--port", "0"]
+    command = [sys.executable, "-P", "-c", "from accord.cli import app; app()", "serve", *sources, "--port", "0"]
     # A key is of a server's clients: this child is asked by this process alone.
     env = {name: value for name, value in os.environ.items() if name != "ACCORD_API_KEY"}
     with subprocess.Popen([*command, "--store", store], stdout=subprocess.PIPE, text=True, env=env) as child:
