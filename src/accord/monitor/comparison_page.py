@@ -14,7 +14,7 @@ from accord.monitor.pictures import dot_plot, policy_colours
 from accord.monitor.rounds import base_name
 from accord.monitor.svg import NOTHING, Datum, Picture, render
 from accord.monitor.training_curves import curves_of_runs
-from accord.monitor.values import clean, number, percent, short, table
+from accord.monitor.values import apart, clean, number, percent, short, table
 from accord.monitor.verdict import judge
 
 if TYPE_CHECKING:
@@ -62,7 +62,9 @@ def comparison_pictures(runs: Sequence[RunView]) -> dict[str, Picture]:
 def _win_rates(runs: Sequence[RunView], colours: dict[str, str]) -> Picture:
     """Of every policy of every run over the baseline of its run, by whom its last evaluation asked first."""
     data: list[Datum] = []
+    labels = apart(colours, 18)
     for run, (label, colour) in zip(runs, colours.items(), strict=True):
+        policies = apart(table(run.results.get("policies")), 18)
         baseline = run.results.get("baseline")
         for policy, row in table(run.results.get("policies")).items():
             key = next(
@@ -71,7 +73,7 @@ def _win_rates(runs: Sequence[RunView], colours: dict[str, str]) -> Picture:
             if key and policy != baseline:
                 value, low, high = (number(table(row).get(f"{key}{end}")) for end in ("", "_low", "_high"))
                 ends = {} if low is None or high is None else {"x_low": low, "x_high": high}
-                told = f"{short(label, 18)}: {short(policy, 18)}"
+                told = f"{labels[label]}: {policies[policy]}"
                 data.append({"label": told, "x": value or 0.0, "text": f"{percent(value)} %", "colour": colour, **ends})
                 data[-1] |= {"run": clean(label, 200), "policy": clean(policy, 200), "baseline": clean(baseline, 200)}
     if not data:

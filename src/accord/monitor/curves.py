@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from accord.monitor.panels import OPTIMIZER_STEPS, PANELS, SHARES
-from accord.monitor.values import clean, number, short
+from accord.monitor.values import apart, clean, number
 
 Row = Mapping[str, Any]
 Point = tuple[float, float]
@@ -43,7 +43,8 @@ def panels_of(kind: str, rows: Sequence[Row]) -> list[Panel]:
     named: dict[str, dict[str, str]] = {title: dict(lines) for title, lines in PANELS.get(kind, ())}
     keys = dict.fromkeys(key for row in rows for key in row)
     for prefix, (title, said) in _MORE.items():
-        more = {f"{short(key.removeprefix(prefix), 20)}{said}": key for key in keys if key.startswith(prefix)}
+        names = apart((key.removeprefix(prefix) for key in keys if key.startswith(prefix)), 20)
+        more = {f"{cut}{said}": f"{prefix}{name}" for name, cut in names.items()}
         if more:
             named[title] = named.get(title, {}) | more
     found = [(title, _lines(rows, lines)) for title, lines in named.items()]

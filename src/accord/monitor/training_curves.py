@@ -11,7 +11,7 @@ import altair as alt
 from accord.monitor.panels import OPTIMIZER_STEPS, PANELS, SHARES
 from accord.monitor.pictures import SPREAD, WATCH, watches
 from accord.monitor.svg import NOTHING, PALETTE, WIDTH, Datum, Picture, data_of, render
-from accord.monitor.values import clean, number, short
+from accord.monitor.values import apart, clean, number, short
 
 Row = Mapping[str, Any]
 
@@ -30,12 +30,13 @@ class Bucket(NamedTuple):
 
 def training_curves(step: str, kind: str, rows: Sequence[Row]) -> Picture:
     """The metrics of one step as small multiples, three a row. A kind without a list of panels shows its first six."""
-    watched = {f"{short(name, 20)}, watched": f"{WATCH}{name}" for name in watches(rows)}
+    watched = {f"{cut}, watched": f"{WATCH}{name}" for name, cut in apart(watches(rows), 20).items()}
     known = [
         (title, _curve(rows, lines | watched if title == "score" else lines)) for title, lines in PANELS.get(kind, ())
     ]
-    apart = {short(key.removeprefix(SPREAD), 20): key for row in rows for key in row if key.startswith(SPREAD)}
-    known.append(("disagreement of members", _curve(rows, apart)))
+    spread = apart((key.removeprefix(SPREAD) for row in rows for key in row if key.startswith(SPREAD)), 20)
+    members = {cut: f"{SPREAD}{name}" for name, cut in spread.items()}
+    known.append(("disagreement of members", _curve(rows, members)))
     panels = [(title, data) for title, data in known if data] or _any_panels(rows)
     note = f"n: {len(rows):,} row{'' if len(rows) == 1 else 's'} of metrics"
     return _multiples(f"Training curves of {short(step)}", kind, panels, note)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from accord.printable import printable
@@ -38,6 +39,21 @@ def short(name: object, limit: int = 28) -> str:
     text = clean(name).replace("\n", " ")
     head = limit // 2
     return text if len(text) <= limit else f"{text[:head]}…{text[len(text) - (limit - head - 1) :]}"
+
+
+def apart(names: Iterable[str], limit: int = 28) -> dict[str, str]:
+    """Names cut as `short` does; those that come out alike get a number.
+
+    >>> apart(["gold_large_clean_validation", "gold_large_dirty_validation"], 20)
+    {'gold_large_clean_validation': 'gold_large…alidation', 'gold_large_dirty_validation': 'gold_large…alidation 2'}
+    """
+    found: dict[str, str] = {}
+    times: Counter[str] = Counter()
+    for name in dict.fromkeys(names):
+        cut = short(name, limit)
+        times[cut] += 1
+        found[name] = cut if times[cut] == 1 else f"{cut} {times[cut]}"
+    return found
 
 
 def fixed(value: object, digits: int = 2) -> str:
