@@ -274,4 +274,4 @@ def test_the_command(folder: Path, tiny_model: Path, tmp_path: Path) -> None:
     command = [*command[:3], "--suite", "ifeval", "--data", str(suite), "--max-response-tokens", "4", "--json"]
     found = json.loads(CliRunner().invoke(app, command, catch_exceptions=False).stdout)
     assert [row["metric"] for row in found["rows"]][:2] == ["prompts, strict", "instructions, strict"]
-    assert found["about"][str(tiny_model)] == {"unfinished": 1}
+    assert found["about"][str(tiny_model)] == {"unfinished": 1, "empty": 0}

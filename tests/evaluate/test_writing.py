@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 import accord
-from accord.errors import UserError
 from accord.evaluate.writing import Asked, asked, write
 from accord.models.policy import Policy
 from accord.types import Message, Prompt, Response
@@ -55,9 +54,19 @@ def test_draws_depend_on_the_key_alone(policy: Policy) -> None:
 def test_the_context_is_the_limit(policy: Policy) -> None:
     text = "The acting is warm. " * 10
     num = len(policy.template.prompt_ids(prompt(text)))
-    assert asked(policy, prompt(text), 1000).max_tokens == 256 - num
-    with pytest.raises(UserError, match=r"long: the prompt has \d+ tokens, and the model reads and writes at most 256"):
-        asked(policy, prompt(text * 10, "long"), 1)
+    found = asked(policy, prompt(text), 1000)
+    assert found is not None
+    assert found.max_tokens == 256 - num
+    assert asked(policy, prompt(text * 10, "long"), 1) is None
+
+
+def test_what_there_is_no_room_for_is_answered_with_nothing(policy: Policy) -> None:
+    counts: list[int] = []
+    first, second = write(policy, [None, asked(policy, prompt("Hello."), 4)], advance=counts.append)
+    assert (first.text, first.finished) == ("", False)
+    assert second.text
+    assert sum(counts) == 2
+    assert [one.text for one in write(policy, [None])] == [""]
 
 
 def test_nothing_is_asked(policy: Policy) -> None:
