@@ -73,7 +73,7 @@ def test_two_policies_and_a_judge_behind_an_endpoint(
         assert (num, len(asked.bodies)) == (8, 8)  # what was answered is not asked again
     first, second = found["policies"]
     assert found["about"][first] == {"judge": "wise:points-1", "unreadable": 0, "empty": 0}
-    assert found["about"][second] == {"judge": "wise:points-1", "unreadable": 1, "empty": 0}
+    assert found["about"][second] == {"judge": "wise:points-1", "unreadable": 1, "empty": 1}
     (whole, *_) = found["rows"]
     assert whole["policies"][first]["value"] == 6.5
     assert (whole["policies"][second]["value"], whole["policies"][second]["n"]) == (9.0, 3)
