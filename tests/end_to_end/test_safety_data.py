@@ -11,7 +11,6 @@ import pytest
 
 from accord.run import run_recipe
 from accord.steps.registry import STEPS
-from accord.store import atomic
 from accord.store.artifacts import Store
 from accord.sweep import runs
 from accord.sweep.grid import parse_axes
@@ -27,9 +26,8 @@ def study(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     axes = parse_axes([f"demos.fraction={','.join(FRACTIONS)}"])
     recipe = tiny_recipe("safety-data", tiny_model)
     sweep = plan_sweep(recipe, axes, STEPS, seeds="1", metric="harmlessness:gold_score")
-    slow = patch.object(atomic.files, "fsync", lambda path: None)
     room = patch.object(runs, "run_recipe", partial(run_recipe, min_free_bytes=0))
-    with made_up_ratings(), slow, room:
+    with made_up_ratings(), room:
         return run_sweep(sweep, store, bring_to(store, STEPS, force=True), say=lambda line: None)
 
 
