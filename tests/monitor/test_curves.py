@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 
-from accord.monitor.curves import last_values, panels_of, thinned, unit_of
+from accord.monitor.curves import Bucket, last_values, panels_of, thin, unit_of
 
 
 def test_the_panels_of_a_kind_and_what_the_recipe_names() -> None:
@@ -31,13 +31,17 @@ def test_what_is_not_measured_or_no_number_is_left_out() -> None:
     assert last_values("sft", rows) == {"loss": 0.5}
 
 
-def test_long_curves_are_averaged_down() -> None:
-    points = [(float(at), float(at % 2)) for at in range(1000)]
-    found = thinned(points, 120)
-    assert len(found) == 112  # nine points in each
-    assert found[0] == (4.0, 4 / 9)
-    (panel,) = panels_of("sft", [{"iteration": at, "loss": 1.0} for at in range(10_000)])
-    assert len(panel.lines["loss"]) <= 120
+def test_long_curves_are_averaged_and_their_spikes_stay() -> None:
+    assert thin([(0, 1.0), (1, 3.0), (2, 5.0), (3, 9.0), (4, 2.0)], 3) == [
+        Bucket(0.5, 2.0, 1.0, 3.0),
+        Bucket(2.5, 7.0, 5.0, 9.0),
+        Bucket(4, 2.0, 2.0, 2.0),
+    ]
+    assert thin([(0, 1.0), (1, 2.0)], 2) == [Bucket(0, 1.0, 1.0, 1.0), Bucket(1, 2.0, 2.0, 2.0)]
+    assert thin([], 3) == []
+    (panel,) = panels_of("sft", [{"iteration": at, "loss": float(at % 2)} for at in range(1000)])
+    assert len(panel.lines["loss"]) == 112  # nine points in each
+    assert panel.lines["loss"][0] == (4.0, 4 / 9)
 
 
 def test_units() -> None:

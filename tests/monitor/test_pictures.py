@@ -9,7 +9,7 @@ import pytest
 
 from accord.monitor import pictures
 from accord.monitor.svg import PALETTE, data_of, render
-from accord.monitor.training_curves import Bucket, thin, training_curves
+from accord.monitor.training_curves import training_curves
 
 SVG = "{http://www.w3.org/2000/svg}"
 POLICY = {
@@ -120,16 +120,6 @@ def test_long_names_that_begin_alike_stay_apart() -> None:
 def test_tiny_numbers_are_written_with_a_power() -> None:
     svg = training_curves("sft", "sft", [{"iteration": i, "learning_rate": i * 1e-5} for i in range(3)])
     assert "2e-5" in [word.replace("\u2212", "-") for word in words(svg)]
-
-
-def test_long_curves_are_averaged_and_their_spikes_stay() -> None:
-    assert thin([(0, 1.0), (1, 3.0), (2, 5.0), (3, 9.0), (4, 2.0)], limit=3) == [
-        Bucket(0.5, 2.0, 1.0, 3.0),
-        Bucket(2.5, 7.0, 5.0, 9.0),
-        Bucket(4, 2.0, 2.0, 2.0),
-    ]
-    assert thin([(0, 1.0), (1, 2.0)], limit=2) == [Bucket(0, 1.0, 1.0, 1.0), Bucket(1, 2.0, 2.0, 2.0)]
-    assert thin([]) == []
 
 
 def test_accuracy_stands_beside_its_reference_lines() -> None:

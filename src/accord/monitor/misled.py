@@ -22,8 +22,8 @@ _LEVEL: Final = 1e-6  # a series that moves less is held where it is, as by a no
 
 
 def wrong_way(rows: Sequence[Row]) -> Alarm | None:
-    """What is trained on gets less: the sign of a reward, of a KL or of an advantage is flipped (Ziegler et al. 2019,
-    arXiv:1909.08593, section 4.4, had such a run), or updates are too large.
+    """What is trained on gets less: updates are too large, or the sign of a KL or of an advantage is flipped. (A reward
+    of the wrong sign rises, as that of Ziegler et al. 2019, arXiv:1909.08593, section 4.4: see `overoptimisation`.)
 
     Both the score that is trained on and, where it is logged, that score less the KL penalty fall: the latter alone
     falls as the coefficient rises, the former alone on the way back to the reference.
@@ -38,8 +38,8 @@ def wrong_way(rows: Sequence[Row]) -> Alarm | None:
     if fall is None or (whole and fall_of(whole, from_best=False) is None):
         return None
     what = (
-        f"the score that is trained on fell from {fixed(fall.before)} to {fixed(fall.after)}: look at the sign of the "
-        "reward, and whether updates are too large."
+        f"the score that is trained on fell from {fixed(fall.before)} to {fixed(fall.after)}: updates are too "
+        "large, or the method climbs the wrong way. Lower the learning rate or num_epochs."
     )
     return Alarm("wrong_way", what, fall.since)
 

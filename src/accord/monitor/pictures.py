@@ -39,7 +39,6 @@ _SCORES: Final = {
 }
 
 WATCH: Final = "watch/"  # before the name of a reward that was not trained on, and looked on
-SPREAD: Final = "spread/"  # before the name of one that is made of several: how far these are apart
 
 
 def is_path(rows: Sequence[Row]) -> bool:

@@ -48,6 +48,11 @@ def acting(rows: Sequence[Row]) -> list[Alarm]:
     return _acting(alarms(rows), rows)
 
 
+def causes(rows: Sequence[Row]) -> list[Alarm]:
+    """`acting`, and those that another alarm says the why of: that one may be only to be warned of."""
+    return _acting(raised(rows), rows)
+
+
 def _acting(found: Sequence[Alarm], rows: Sequence[Row]) -> list[Alarm]:
     old = [alarm for alarm in found if len(rows) >= ROWS.get(alarm.name, FEWEST)]
     return [alarm for alarm in old if alarm.name != "useless_value" or not value_learns(rows)]
@@ -61,8 +66,7 @@ def decide(rows: Sequence[Row], actions: Actions) -> Decision | None:
     ends the training in any case: with an error, unless the best weights are to be kept, as the last ones may be what
     is broken.
     """
-    cause = _acting(raised(rows), rows)  # also those that another alarm, which may be one to warn of, says the why of
-    found = [Decision(action, alarm) for alarm in cause if (action := _ending(actions, alarm.name)) is not None]
+    found = [Decision(action, alarm) for alarm in causes(rows) if (action := _ending(actions, alarm.name)) is not None]
     return min(found, key=lambda one: _ORDER.index(one.action), default=None)
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import altair as alt
 
-from accord.monitor.panels import OPTIMIZER_STEPS, PANELS, SHARES
-from accord.monitor.pictures import SPREAD, WATCH, watches
+from accord.monitor.curves import keys_of, points_of, thin, unit_of
+from accord.monitor.panels import PANELS, SHARES
 from accord.monitor.svg import NOTHING, PALETTE, WIDTH, Datum, Picture, data_of, render
-from accord.monitor.values import apart, clean, number, short
+from accord.monitor.values import short
 
 Row = Mapping[str, Any]
 
@@ -19,25 +18,9 @@ MAX_POINTS: Final = 200  # of a curve: a longer one is drawn as so many means, w
 LINE_WITH_DOTS: Final = 30  # a curve with fewer points shows them
 
 
-class Bucket(NamedTuple):
-    """Neighbours of a curve: the means, and between what the values lie."""
-
-    x: float
-    y: float
-    low: float
-    high: float
-
-
 def training_curves(step: str, kind: str, rows: Sequence[Row]) -> Picture:
     """The metrics of one step as small multiples, three a row. A kind without a list of panels shows its first six."""
-    watched = {f"{cut}, watched": f"{WATCH}{name}" for name, cut in apart(watches(rows), 20).items()}
-    known = [
-        (title, _curve(rows, lines | watched if title == "score" else lines)) for title, lines in PANELS.get(kind, ())
-    ]
-    spread = apart((key.removeprefix(SPREAD) for row in rows for key in row if key.startswith(SPREAD)), 20)
-    members = {cut: f"{SPREAD}{name}" for name, cut in spread.items()}
-    known.append(("disagreement of members", _curve(rows, members)))
-    panels = [(title, data) for title, data in known if data] or _any_panels(rows)
+    panels = [(title, _curve(rows, lines)) for title, lines in keys_of(kind, rows).items()]
     note = f"n: {len(rows):,} row{'' if len(rows) == 1 else 's'} of metrics"
     return _multiples(f"Training curves of {short(step)}", kind, panels, note)
 
@@ -70,7 +53,7 @@ def _multiples(
 ) -> Picture:
     if not panels:
         return NOTHING
-    x_title = "optimizer step" if kind in OPTIMIZER_STEPS else "iteration"
+    x_title = unit_of(kind)
     columns = min(3, len(panels))
     width = (WIDTH - 26 - 62 * (columns - 1)) // columns
     charts = [_panel(of, data, x_title, width, colours) for of, data in panels]
@@ -93,31 +76,11 @@ def _multiples(
 def _curve(rows: Sequence[Row], lines: Mapping[str, str]) -> list[Datum]:
     data: list[Datum] = []
     for line, key in lines.items():
-        points = [
-            (x if (x := number(row.get("iteration"))) is not None else float(i), y)
-            for i, row in enumerate(rows)
-            if (y := number(row.get(key))) is not None
-        ]
-        for one in thin(points):
+        points = points_of(rows, key)
+        for one in thin(points, MAX_POINTS):
             data.append({"line": line, "x": one.x, "y": one.y})
             data[-1] |= {"low": one.low, "high": one.high} if len(points) > MAX_POINTS else {}
     return data
-
-
-def thin(points: Sequence[tuple[float, float]], limit: int = MAX_POINTS) -> list[Bucket]:
-    """At most `limit` buckets, each of as many neighbours."""
-    size = math.ceil(len(points) / limit)
-    groups = [points[i : i + size] for i in range(0, len(points), size)] if size > 1 else [[p] for p in points]
-    return [_bucket([x for x, _ in group], [y for _, y in group]) for group in groups]
-
-
-def _bucket(xs: Sequence[float], ys: Sequence[float]) -> Bucket:
-    return Bucket(sum(xs) / len(xs), sum(ys) / len(ys), min(ys), max(ys))
-
-
-def _any_panels(rows: Sequence[Row]) -> list[tuple[str, list[Datum]]]:
-    keys = dict.fromkeys(key for row in rows for key, value in row.items() if number(value) is not None)
-    return [(clean(key, 40), _curve(rows, {"value": key})) for key in keys if key != "iteration"][:6]
 
 
 def _panel(title: str, data: list[Datum], x_title: str, width: int, colours: Mapping[str, str] | None = None) -> Any:

@@ -109,19 +109,17 @@ def _scored(job: Job) -> dict[str, list[list[float]]]:
 
     rewards = [job.input("gold"), *job.inputs["proxies"]]
     total, done = len(prompts) * len(rewards), len(prompts) * len(scored)
+    known: dict[str, StoredReward] = {}  # by key, for those that are combined of them
     with job.work.progress(f"{job.name}: scoring", total, "prompts", start=done) as progress:
         for source in rewards:
             if source.name not in scored:
-                known: dict[str, StoredReward] = {
-                    one.artifact.key: Scored(torch.tensor(scored[one.name]).flatten(), Normalisation(**units[one.name]))
-                    for one in rewards
-                    if one.name in scored
-                }
                 reward = artifact_reward(source.artifact, compute_dtype(), known)
                 scores = reward.score(prompts, responses, job.work.advancer(progress))
                 scored[source.name] = scores.reshape(len(prompts), -1).tolist()
                 units[source.name] = asdict(reward.normalisation)
                 job.work.checkpoint_or_stop(len(scored), state)
+            unit = Normalisation(**units[source.name])
+            known[source.artifact.key] = Scored(torch.tensor(scored[source.name]).flatten(), unit)
     return scored
 
 
