@@ -161,14 +161,12 @@ def connected(cluster: Cluster) -> ModuleType:
     ray = imported()
     if ray.is_initialized():
         return ray
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = cluster.address or os.environ.get("RAY_ADDRESS")
     try:
         if address:
             ray.init(address=address, log_to_driver=True)
         else:
-            ray.init(address="local", include_dashboard=False, log_to_driver=True, _node_ip_address="127.0.0.1")
+            ray.init(address="local", include_dashboard=False, log_to_driver=True)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(
             f"the Ray cluster is not reached: {first_line(error)}",
@@ -181,6 +179,9 @@ def connected(cluster: Cluster) -> ModuleType:
 
 def imported() -> ModuleType:
     """Raises UserError where Ray is not installed, or is too old."""
+    os.environ.setdefault("RAY_AUTH_MODE", "token")  # read while it is imported
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "60")  # a busy machine takes its time
     try:
         import ray
     except ImportError as error:
