@@ -12,7 +12,7 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -110,6 +110,8 @@ def run_recipe(
                 inspect(replace(plan, steps=tuple(steps)))
                 inspect = None
             try:
+                if team is not None and _left_together(steps[len(records) :], registry, store):
+                    team.start()  # what is wrong with it is said before anything is computed
                 with reports.of(_series(run_dir, step)) as told:
                     settings = _Settings(stop, say, min_checkpoint_seconds, told, brief, wait, team)
                     record = _bring(step, registry, store, settings)
@@ -126,6 +128,11 @@ def run_recipe(
         if finish is not None:
             finish(run_dir, records)
     return run_dir
+
+
+def _left_together(steps: Sequence[PlannedStep], registry: Registry, store: Store) -> bool:
+    """Whether some step that several processes compute is not in the store yet."""
+    return any(registry[step.kind].together and store.find(step.kind, step.key) is None for step in steps)
 
 
 def plan_lines(plan: Plan, store: Store) -> list[str]:

@@ -27,6 +27,11 @@ class Team:
         self._cluster = cluster
         self._workers: Workers | None = None
 
+    def start(self) -> None:
+        """Before the first step, unless they were. Raises UserError when there cannot be so many workers."""
+        if self._workers is None:
+            self._workers = self._started()
+
     def __enter__(self) -> Self:
         return self
 
@@ -54,8 +59,8 @@ class Team:
             "min_checkpoint_seconds": min_checkpoint_seconds,
         }
         try:
-            if self._workers is None:
-                self._workers = self._started()
+            self.start()
+            assert self._workers is not None
             self._workers.assign(step, settings)
             _watch(step, self._workers, stop, file, self._cluster.timeout)
         except BaseException:
