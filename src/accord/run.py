@@ -22,6 +22,7 @@ from accord.computing import conditions_of, meters_for
 from accord.counts import counts_of
 from accord.errors import Interrupted, UserError
 from accord.monitor.cost import Assumptions
+from accord.placement import Cluster
 from accord.plan import INTERNAL, Plan, make_plan
 from accord.recipe import Recipe
 from accord.rounds import Round
@@ -38,6 +39,8 @@ from accord.trackers.base import Series
 from accord.trackers.reports import Reported, Reports
 
 MIN_FREE_BYTES = 2 << 30
+
+_GOING_ON = "going on from its last checkpoint"
 
 Say = Callable[[str], None]
 
@@ -107,7 +110,8 @@ def run_recipe(
                 inspect = None
             try:
                 with reports.of(_series(run_dir, step)) as told:
-                    record = _bring(step, registry, store, stop, say, min_checkpoint_seconds, told, brief, wait)
+                    settings = _Settings(stop, say, min_checkpoint_seconds, told, brief, wait, recipe.cluster)
+                    record = _bring(step, registry, store, settings)
                     told.catch_up(MetricsLog(record.artifact.path / METRICS))
                 records.append(record)
             except UserError as error:
@@ -139,17 +143,20 @@ def run_folder(store: Store, recipe: Recipe, name: str | None = None) -> Path:
     return store.root / "runs" / (name or run_name(recipe.path))
 
 
-def _bring(
-    step: PlannedStep,
-    registry: Registry,
-    store: Store,
-    stop: threading.Event,
-    say: Say,
-    min_checkpoint_seconds: float,
-    told: Reported,
-    brief: bool,
-    wait: bool,
-) -> StepRecord:
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """How a step is run. As `run_recipe` has them; told: who follows its metrics."""
+
+    stop: threading.Event
+    say: Say
+    min_checkpoint_seconds: float
+    told: Reported
+    brief: bool
+    wait: bool
+    cluster: Cluster | None
+
+
+def _bring(step: PlannedStep, registry: Registry, store: Store, settings: _Settings) -> StepRecord:
     artifact = store.find(step.kind, step.key)
     folder = store.work_folder(step.kind, step.key)
     cached = artifact is not None and not folder.exists()
@@ -160,36 +167,28 @@ def _bring(
             if cached:  # it was published, and killed before its work folder was removed
                 shutil.rmtree(folder, ignore_errors=True)
             else:
-                artifact = _run_step(step, registry, store, folder, stop, say, min_checkpoint_seconds, told, wait)
+                artifact = _run_step(step, registry, store, folder, settings)
     assert artifact is not None
     counts = "".join(f"; {count}" for count in counts_of(artifact))
-    if not (brief and cached):
-        say(f"{step.name}: " + ("cached" if cached else f"done in {clock_time(artifact.seconds)}") + counts)
+    if not (settings.brief and cached):
+        settings.say(f"{step.name}: " + ("cached" if cached else f"done in {clock_time(artifact.seconds)}") + counts)
     return StepRecord(step.name, step.kind, step.config_json(), step.key, artifact.seconds, cached, artifact)
 
 
-def _run_step(
-    step: PlannedStep,
-    registry: Registry,
-    store: Store,
-    folder: Path,
-    stop: threading.Event,
-    say: Say,
-    min_checkpoint_seconds: float,
-    told: Reported,
-    wait: bool,
-) -> Artifact:
+def _run_step(step: PlannedStep, registry: Registry, store: Store, folder: Path, settings: _Settings) -> Artifact:
+    if settings.cluster is not None and registry[step.kind].together:
+        return _run_together(step, store, folder, settings.cluster, settings)
     inputs = {field: tuple(_input(store, link) for link in links) for field, links in step.parents.items()}
     work = Workspace(
         folder,
-        min_checkpoint_seconds=min_checkpoint_seconds,
-        stop=stop.is_set,
+        min_checkpoint_seconds=settings.min_checkpoint_seconds,
+        stop=settings.stop.is_set,
         conditions=conditions_of(registry[step.kind]),
-        waits=wait,
+        waits=settings.wait,
         meters=meters_for(registry[step.kind]),
     )
-    told.follow(work.metrics)
-    say(f"{step.name}: " + ("going on from its last checkpoint" if work.checkpoints.any() else "running"))
+    settings.told.follow(work.metrics)
+    settings.say(f"{step.name}: " + (_GOING_ON if work.checkpoints.any() else "running"))
     try:
         with atomic.disk_errors(folder):
             registry[step.kind].run(Job(step.name, step.config, step.seed, inputs, work, store))
@@ -197,6 +196,21 @@ def _run_step(
         work.spending.write()
         raise
     return work.publish(store, _provenance(step))
+
+
+def _run_together(step: PlannedStep, store: Store, folder: Path, cluster: Cluster, settings: _Settings) -> Artifact:
+    from accord.cluster.launch import run_together
+    from accord.store.checkpoints import Checkpoints
+
+    settings.say(f"{step.name}: " + (_GOING_ON if Checkpoints(folder / "checkpoints").any() else "running"))
+    return run_together(
+        step,
+        store,
+        folder,
+        cluster,
+        stop=settings.stop.is_set,
+        min_checkpoint_seconds=settings.min_checkpoint_seconds,
+    )
 
 
 def _input(store: Store, link: Link) -> Input:

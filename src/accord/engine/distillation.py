@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from accord.algorithms.distillation import NUM_TOP, TopLogprobs, bucket_kl, top_logprobs
 from accord.algorithms.loss import Loss
 from accord.engine.config import TrainingConfig
+from accord.engine.group import places, shared
 from accord.engine.learner import Learner
 from accord.engine.training import train
 from accord.models.adapters import dropout
@@ -73,7 +74,8 @@ def distil(
 
     def losses_of(indices: tuple[int, ...]) -> Iterator[Loss]:
         trees = [lessons[i].student for i in indices]
-        for number, micro in enumerate(micro_batches(trees, pad_id, config.max_tokens)):
+        micros = enumerate(micro_batches(trees, pad_id, config.max_tokens))
+        for number, micro in shared(micros, lambda one: places(one[1])):
             teacher = _joined([taught[indices[at]] for at in micro.indices])
             with dropout(policy.module, derive_seed(seed, "dropout", number, *indices)):
                 states = policy.scoring_states(micro.batch)

@@ -207,7 +207,7 @@ def deal(rollout: Rollout, config: RolloutConfig, seed: int, pad_id: int) -> lis
         epoch_batches = []
         for part in np.array_split(order, min(config.num_minibatches, num_prompts)):
             micros = micro_batches([rollout.trees[i] for i in part], pad_id, config.max_tokens)
-            epoch_batches.append([MicroBatch(tuple(int(part[i]) for i in m.indices), m.batch) for m in micros])
+            epoch_batches.append([micro.of(part.tolist()) for micro in micros])
         epochs.append(epoch_batches)
     return epochs
 
