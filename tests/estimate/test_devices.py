@@ -54,3 +54,5 @@ def test_a_gather_within_a_machine_and_across() -> None:
     assert cluster.bandwidth(32) == 8 * device.network == 200e9
     assert Cluster(DEVICES["A800-80G"], 2, 8).bandwidth(16) == 200e9, "the link is no faster"
     assert (cluster.of(4).gpus, cluster.of(16).nodes) == (4, 2)
+    assert str(Cluster(device, 1, 2).of(16)) == "2x8xA100-80G", "a machine with two may have eight"
+    assert str(Cluster(device, 2, 4).of(16)) == "4x4xA100-80G", "those of several have as many as they have"

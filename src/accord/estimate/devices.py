@@ -71,10 +71,11 @@ class Cluster:
         return link if gpus <= self.per_node else min(link, self.per_node * self.device.network)
 
     def of(self, gpus: int) -> Cluster:
-        """As many GPUs of the same kind, in the same machines as far as there must be several."""
-        if gpus <= self.per_node:
+        """As many GPUs of the same kind, in as few machines as hold them; one machine alone may have up to 8."""
+        most = max(self.per_node, PER_NODE) if self.nodes == 1 else self.per_node
+        if gpus <= most:
             return Cluster(self.device, 1, gpus)
-        return Cluster(self.device, -(-gpus // self.per_node), self.per_node)
+        return Cluster(self.device, -(-gpus // most), most)
 
     def __str__(self) -> str:
         if self.nodes == 1:
