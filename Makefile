@@ -7,7 +7,7 @@ PARITY_VENV := .parity-venv
 PIP_ARGS ?=
 DEMO_ARGS ?=
 
-.PHONY: install demo test test-browser test-postgres test-clients clients install-vllm test-vllm soak-labels check docs format parity bench bench-sentiment bench-reward-models bench-goodhart bench-llama2 clean
+.PHONY: install demo test test-browser test-postgres test-clients clients install-vllm test-vllm test-cluster soak-labels check docs format parity bench bench-sentiment bench-reward-models bench-goodhart bench-llama2 clean
 
 install: $(VENV)/.installed
 
@@ -66,6 +66,11 @@ endif
 # After `make install-vllm`, with the same VLLM_VENV.
 test-vllm:
 	ACCORD_REQUIRE_VLLM=1 $(VLLM_VENV)/bin/python -m pytest tests/vllm
+
+# Steps computed by several processes, and a Ray cluster of this machine.
+test-cluster: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt --editable '.[ray]'
+	ACCORD_REQUIRE_CLUSTER=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cluster
 
 # 32 annotators x 1,000 labels, the server killed ten times. bench/results/labels holds a run on each database.
 SOAK_FOLDER ?= build/soak

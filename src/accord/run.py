@@ -12,17 +12,17 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from accord.cluster.launch import Team
 from accord.computing import conditions_of, meters_for
 from accord.counts import counts_of
 from accord.errors import Interrupted, UserError
 from accord.monitor.cost import Assumptions
-from accord.placement import Cluster
 from accord.plan import INTERNAL, Plan, make_plan
 from accord.recipe import Recipe
 from accord.rounds import Round
@@ -32,6 +32,7 @@ from accord.steps.base import Input, Job, Link, PlannedStep, Registry
 from accord.stopping import stop_on_sigint
 from accord.store import atomic
 from accord.store.artifacts import Artifact, Parent, Provenance, Store
+from accord.store.checkpoints import Checkpoints
 from accord.store.lock import lock
 from accord.store.progress import clock_time
 from accord.store.workspace import METRICS, MetricsLog, Workspace
@@ -97,7 +98,7 @@ def run_recipe(
     run_dir = run_folder(store, recipe, name)
     records: list[StepRecord] = []
     held, note = lock(lock_of(run_dir), f"the run {run_dir.name!r}"), stopping_of(run_dir)
-    with held, stop_on_sigint(note) as stop:
+    with held, stop_on_sigint(note) as stop, nullcontext() if recipe.cluster is None else Team(recipe.cluster) as team:
         if not (run_dir / PLAN).exists():  # a run shows from its start on
             _write_run(run_dir, store, plan, records)
         reports = Reports(recipe.report_to, run_dir)
@@ -109,8 +110,10 @@ def run_recipe(
                 inspect(replace(plan, steps=tuple(steps)))
                 inspect = None
             try:
+                if team is not None and _left_together(steps[len(records) :], registry, store):
+                    team.start()  # what is wrong with it is said before anything is computed
                 with reports.of(_series(run_dir, step)) as told:
-                    settings = _Settings(stop, say, min_checkpoint_seconds, told, brief, wait, recipe.cluster)
+                    settings = _Settings(stop, say, min_checkpoint_seconds, told, brief, wait, team)
                     record = _bring(step, registry, store, settings)
                     told.catch_up(MetricsLog(record.artifact.path / METRICS))
                 records.append(record)
@@ -125,6 +128,11 @@ def run_recipe(
         if finish is not None:
             finish(run_dir, records)
     return run_dir
+
+
+def _left_together(steps: Sequence[PlannedStep], registry: Registry, store: Store) -> bool:
+    """Whether some step that several processes compute is not in the store yet."""
+    return any(registry[step.kind].together and store.find(step.kind, step.key) is None for step in steps)
 
 
 def plan_lines(plan: Plan, store: Store) -> list[str]:
@@ -153,7 +161,7 @@ class _Settings:
     told: Reported
     brief: bool
     wait: bool
-    cluster: Cluster | None
+    team: Team | None
 
 
 def _bring(step: PlannedStep, registry: Registry, store: Store, settings: _Settings) -> StepRecord:
@@ -176,8 +184,11 @@ def _bring(step: PlannedStep, registry: Registry, store: Store, settings: _Setti
 
 
 def _run_step(step: PlannedStep, registry: Registry, store: Store, folder: Path, settings: _Settings) -> Artifact:
-    if settings.cluster is not None and registry[step.kind].together:
-        return _run_together(step, store, folder, settings.cluster, settings)
+    if settings.team is not None and registry[step.kind].together:
+        going_on = Checkpoints(folder / "checkpoints").any()
+        settings.say(f"{step.name}: " + (_GOING_ON if going_on else "running"))
+        seconds = settings.min_checkpoint_seconds
+        return settings.team.run(step, store, folder, stop=settings.stop.is_set, min_checkpoint_seconds=seconds)
     inputs = {field: tuple(_input(store, link) for link in links) for field, links in step.parents.items()}
     work = Workspace(
         folder,
@@ -196,21 +207,6 @@ def _run_step(step: PlannedStep, registry: Registry, store: Store, folder: Path,
         work.spending.write()
         raise
     return work.publish(store, _provenance(step))
-
-
-def _run_together(step: PlannedStep, store: Store, folder: Path, cluster: Cluster, settings: _Settings) -> Artifact:
-    from accord.cluster.launch import run_together
-    from accord.store.checkpoints import Checkpoints
-
-    settings.say(f"{step.name}: " + (_GOING_ON if Checkpoints(folder / "checkpoints").any() else "running"))
-    return run_together(
-        step,
-        store,
-        folder,
-        cluster,
-        stop=settings.stop.is_set,
-        min_checkpoint_seconds=settings.min_checkpoint_seconds,
-    )
 
 
 def _input(store: Store, link: Link) -> Input:

@@ -21,7 +21,7 @@ class Assignment:
     store: its root. inputs: field -> name, kind and key of the artifact, part, kind of its records. work: the step's
     work folder. stop: the file whose being there asks for a stop. rendezvous: where the processes find each other, as
     torch.distributed takes it. timeout: seconds that one waits for another. threads: to compute with (None: as torch
-    has it). environment: what its process is started with beside ours. sharding: as `accord.placement.Cluster` has it.
+    has it). sharding: as `accord.placement.Cluster` has it.
     """
 
     rank: int
@@ -29,7 +29,6 @@ class Assignment:
     rendezvous: str
     timeout: float
     threads: int | None
-    environment: Mapping[str, str]
     sharding: Sharding
     store: str
     work: str

@@ -28,28 +28,35 @@ OLDEST = (2, 54)  # token authentication on every way in
 class RayWorkers:
     """Raises UserError when the cluster is not reached, is too small, or its machines have other versions."""
 
-    def __init__(self, step: PlannedStep, cluster: Cluster, settings: Mapping[str, Any]) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self._ray = ray = connected(cluster)
+        self._timeout = cluster.timeout
         self._group: Any = None
         self._actors: list[Any] = []
+        self._running: list[Any] = []
         gpus = _gpus(ray, cluster)
-        size = cluster.workers or _num_workers(ray, gpus)
+        self._threads = None if gpus else int(cluster.cpus_per_worker or 1)
         try:
-            self._place(cluster, size, gpus)
-            self._about = self._asked("about", os.fspath(settings["store"]), timeout=cluster.timeout)
-            _check(self._about, step.name, os.fspath(settings["store"]))
-            ((host, port), *_) = self._asked("address", actors=self._actors[:1], timeout=cluster.timeout)
-            own = {**settings, "rendezvous": f"tcp://{host}:{port}", "threads": int(cluster.cpus_per_worker or 1)}
-            own["environment"] = {}
-            if gpus:
-                own["threads"] = None
-            self._running = [
-                actor.perform.remote(Assignment.of(step, rank=rank, size=size, **own).to_json())
-                for rank, actor in enumerate(self._actors)
-            ]
+            self._place(cluster, cluster.workers or _num_workers(ray, gpus), gpus)
+            self._about = self._asked("about")
+            _check_versions(self._about)
         except BaseException:
             self.close()
             raise
+
+    def assign(self, step: PlannedStep, settings: Mapping[str, Any]) -> None:
+        for about, sees in zip(self._about, self._asked("sees", settings["store"]), strict=True):
+            if not sees:
+                what = f"the worker on {about['host']} does not see the store {settings['store']}"
+                remedy = "Put it on a file system that all machines share, at the same place, and name it with --store."
+                raise UserError(what, where=step.name, remedy=remedy)
+        host, port = self._asked("address", actors=self._actors[:1])[0]
+        size = len(self._actors)
+        own = {**settings, "rendezvous": f"tcp://{host}:{port}", "threads": self._threads}
+        self._running = [
+            actor.perform.remote(Assignment.of(step, rank=rank, size=size, **own).to_json())
+            for rank, actor in enumerate(self._actors)
+        ]
 
     def _place(self, cluster: Cluster, size: int, gpus: int) -> None:
         ray = self._ray
@@ -70,7 +77,7 @@ class RayWorkers:
                 where="cluster.workers",
                 remedy="Lower cluster.workers or cpus_per_worker, wait for other work to end, or add machines.",
             ) from None
-        actor = ray.remote(_Actor)
+        actor = ray.remote(Actor)
         environment = {name: value for name, value in os.environ.items() if name.startswith("ACCORD_")}
         if gpus:
             environment["ACCORD_DEVICE"] = "cuda"
@@ -80,17 +87,17 @@ class RayWorkers:
             options["runtime_env"] = {"env_vars": environment}
             self._actors.append(actor.options(**options).remote())
 
-    def _asked(self, method: str, *given: Any, timeout: float, actors: Sequence[Any] | None = None) -> list[Any]:
+    def _asked(self, method: str, *given: Any, actors: Sequence[Any] | None = None) -> list[Any]:
         """What each of the actors answers."""
         asked = [getattr(actor, method).remote(*given) for actor in (self._actors if actors is None else actors)]
         try:
-            return list(self._ray.get(asked, timeout=timeout))
+            return list(self._ray.get(asked, timeout=self._timeout))
         except self._ray.exceptions.GetTimeoutError:
-            what = f"not all of {len(asked)} workers have started within {timeout:g} s"
+            what = f"not all of {len(asked)} workers have answered within {self._timeout:g} s"
             raise UserError(what, where="cluster.timeout", remedy="Look at `accord cluster status`.") from None
         except self._ray.exceptions.RayError as error:
             remedy = "Accord has to be installed on every machine of the cluster, at the version of this one."
-            raise UserError(f"a worker has not started: {first_line(error)}", where="cluster", remedy=remedy) from error
+            raise UserError(f"a worker is gone: {first_line(error)}", where="cluster", remedy=remedy) from error
 
     def poll(self) -> list[Outcome | None]:
         ended, _ = self._ray.wait(self._running, num_returns=len(self._running), timeout=0)
@@ -117,10 +124,10 @@ class RayWorkers:
                 remove_placement_group(self._group)
 
 
-class _Actor:
+class Actor:
     """A worker, as Ray starts it."""
 
-    def about(self, store: str) -> dict[str, Any]:
+    def about(self) -> dict[str, Any]:
         import torch
 
         import accord
@@ -128,9 +135,11 @@ class _Actor:
         return {
             "pid": os.getpid(),
             "host": socket.gethostname(),
-            "sees_store": Path(store).is_dir(),
             "versions": {"Python": platform.python_version(), "torch": torch.__version__, "Accord": accord.__version__},
         }
+
+    def sees(self, store: str) -> bool:
+        return Path(store).is_dir()
 
     def address(self) -> tuple[str, int]:
         """Where this one can be met by the others."""
@@ -152,14 +161,12 @@ def connected(cluster: Cluster) -> ModuleType:
     ray = imported()
     if ray.is_initialized():
         return ray
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     address = cluster.address or os.environ.get("RAY_ADDRESS")
     try:
         if address:
             ray.init(address=address, log_to_driver=True)
         else:
-            ray.init(address="local", include_dashboard=False, log_to_driver=True, _node_ip_address="127.0.0.1")
+            ray.init(address="local", include_dashboard=False, log_to_driver=True)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(
             f"the Ray cluster is not reached: {first_line(error)}",
@@ -172,15 +179,19 @@ def connected(cluster: Cluster) -> ModuleType:
 
 def imported() -> ModuleType:
     """Raises UserError where Ray is not installed, or is too old."""
+    os.environ.setdefault("RAY_AUTH_MODE", "token")  # read while it is imported
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "60")  # a busy machine takes its time
     try:
         import ray
     except ImportError as error:
         remedy = "pip install 'accord[ray]', or write `cluster: {kind: local, workers: 2}` for this machine alone."
         raise UserError("Ray is not installed", where="cluster.kind", remedy=remedy) from error
+    module: ModuleType = ray
     if tuple(int(part) for part in ray.__version__.split(".")[:2]) < OLDEST:
         what = f"Ray {ray.__version__} is too old"
         raise UserError(what, where="cluster.kind", remedy="pip install --upgrade 'accord[ray]' on every machine.")
-    return ray
+    return module
 
 
 def _gpus(ray: ModuleType, cluster: Cluster) -> int:
@@ -195,7 +206,7 @@ def _num_workers(ray: ModuleType, gpus: int) -> int:
     return sum(node["Alive"] for node in ray.nodes())
 
 
-def _check(about: Sequence[Mapping[str, Any]], step: str, store: str) -> None:
+def _check_versions(about: Sequence[Mapping[str, Any]]) -> None:
     """Raises UserError for a worker that is not as this process is, or as the first one."""
     import accord
 
@@ -205,7 +216,3 @@ def _check(about: Sequence[Mapping[str, Any]], step: str, store: str) -> None:
             if one["versions"][name] != version:
                 what = f"the worker on {one['host']} has {name} {one['versions'][name]}, and others have {version}"
                 raise UserError(what, where="cluster", remedy="Install the same versions on every machine.")
-        if not one["sees_store"]:
-            what = f"the worker on {one['host']} does not see the store {store}"
-            remedy = "Put it on a file system that all machines share, at the same place, and name it with --store."
-            raise UserError(what, where=step, remedy=remedy)

@@ -1,12 +1,15 @@
 """What a worker does: it joins the others, runs the step as they do, and says how it ended.
 
-As a program (`python -m accord.cluster.worker`) it reads its assignment from a line of standard input and writes its
-outcome to the file that is its argument. It ends with whoever holds the other end of its standard input.
+As a program (`python -m accord.cluster.worker FOLDER RANK`) it reads assignments from standard input, a line each, and
+writes of each an outcome into the folder. It ends with whoever holds the other end of its standard input.
 """
 
 from __future__ import annotations
 
+import gc
+import itertools
 import os
+import queue
 import sys
 import tempfile
 import threading
@@ -26,7 +29,7 @@ from accord.store.sharing import Following, Leading
 
 
 def perform(assignment: Assignment) -> Outcome:
-    """Runs the step; the leading worker publishes its artifact. Raises nothing."""
+    """Runs a step; the leading worker publishes its artifact. Raises nothing."""
     try:
         with tempfile.TemporaryDirectory(prefix="accord-worker-") as scratch:
             _run(assignment, Path(scratch))
@@ -102,20 +105,22 @@ def _is_of_another(error: Exception) -> bool:
     )
 
 
-def _end_with_parent() -> None:
-    """Whoever started this holds the other end of the standard input."""
-    sys.stdin.read()
-    os._exit(1)
-
-
 def main() -> None:
     """Of the program."""
-    outcome = Path(sys.argv[1])
-    assignment = Assignment.from_json(sys.stdin.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    atomic.write_text(outcome, perform(assignment).to_json())
-    sys.stderr.flush()
-    os._exit(0)  # the thread waits for its input
+    folder, rank = Path(sys.argv[1]), sys.argv[2]
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(lines,), daemon=True).start()
+    for number in itertools.count():
+        outcome = perform(Assignment.from_json(lines.get()))
+        gc.collect()
+        atomic.write_text(folder / f"outcome-{rank}-{number}.json", outcome.to_json())
+
+
+def _listen(lines: queue.SimpleQueue[str]) -> None:
+    """Whoever started this holds the other end of the standard input, and it ends with them."""
+    for line in sys.stdin:
+        lines.put(line)
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -6,21 +6,29 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from accord.cluster.assignment import Assignment, Outcome
+from accord.machine import usable_processors
+from accord.placement import Cluster
+from accord.steps.base import PlannedStep
 
+PROGRAM = "accord.cluster.worker"
 _TAIL = 2000  # characters of what a worker has said that are shown when it is gone
 
 
 class Workers(Protocol):
-    """One for each assignment, in the order of these."""
+    """Each computes one step after another, all the same one."""
+
+    def assign(self, step: PlannedStep, settings: Mapping[str, Any]) -> None:
+        """Sets all to work. settings: what an `Assignment` has beside the step, and they do not know themselves."""
+        ...
 
     def poll(self) -> list[Outcome | None]:
-        """How each ended; None of one that is at work. Of one that is gone without a word it says that it failed."""
+        """How each ended, by rank; None of one that is at work. Of one that is gone it says that it failed."""
         ...
 
     def name(self, rank: int) -> str:
@@ -28,53 +36,67 @@ class Workers(Protocol):
         ...
 
     def close(self) -> None:
-        """Ends all that are at work, at once."""
+        """Ends all, at once."""
         ...
 
 
 class LocalWorkers:
     """Processes of this machine. What the leading one shows goes to where this one's goes."""
 
-    def __init__(self, assignments: Sequence[Assignment]) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="accord-workers-")
+        self._path = Path(self._folder.name)
+        self._size = cluster.workers or 1
+        self._on_gpu = cluster.gpus_per_worker
+        if self._on_gpu is None:
+            self._on_gpu = int(os.environ.get("ACCORD_DEVICE", "").startswith("cuda"))
+        self._number = -1  # of the assignment
         self._processes: list[subprocess.Popen[str]] = []
         try:
-            for assignment in assignments:
-                self._processes.append(self._start(assignment))
+            for rank in range(self._size):
+                self._processes.append(self._start(rank))
         except BaseException:
             self.close()
             raise
 
-    def _start(self, assignment: Assignment) -> subprocess.Popen[str]:
-        environment = {**os.environ, **assignment.environment}
+    def _start(self, rank: int) -> subprocess.Popen[str]:
+        environment = dict(os.environ)
         if sys.platform == "linux":
             environment.setdefault("GLOO_SOCKET_IFNAME", "lo")  # nobody else is to connect
-        command = [sys.executable, "-m", "accord.cluster.worker", str(self._outcome(assignment.rank))]
-        with self._log(assignment.rank).open("w", encoding="utf-8") as log:
-            process = subprocess.Popen(
-                command,
+        if self._on_gpu:
+            environment |= {"ACCORD_DEVICE": "cuda", "CUDA_VISIBLE_DEVICES": str(rank)}
+        with self._log(rank).open("w", encoding="utf-8") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", PROGRAM, str(self._path), str(rank)],
                 stdin=subprocess.PIPE,
                 stdout=log,
-                stderr=None if assignment.rank == 0 else log,
+                stderr=None if rank == 0 else log,
                 text=True,
                 env=environment,
                 start_new_session=True,  # a Ctrl-C is for the one who started them
             )
-        assert process.stdin is not None
-        with suppress(BrokenPipeError):  # it is gone already, which `poll` will see
-            process.stdin.write(assignment.to_json() + "\n")
-            process.stdin.flush()
-        return process
+
+    def assign(self, step: PlannedStep, settings: Mapping[str, Any]) -> None:
+        self._number += 1
+        threads = None if "OMP_NUM_THREADS" in os.environ else max(1, usable_processors() // self._size)
+        meeting = f"file://{self._path}/store-{self._number}"
+        for rank, process in enumerate(self._processes):
+            one = Assignment.of(step, rank=rank, size=self._size, threads=threads, rendezvous=meeting, **settings)
+            assert process.stdin is not None
+            with suppress(BrokenPipeError):  # it is gone already, which `poll` will see
+                process.stdin.write(one.to_json() + "\n")
+                process.stdin.flush()
 
     def poll(self) -> list[Outcome | None]:
-        return [self._ended(rank) for rank in range(len(self._processes))]
+        return [self._outcome(rank) for rank in range(self._size)]
 
-    def _ended(self, rank: int) -> Outcome | None:
+    def _outcome(self, rank: int) -> Outcome | None:
         code = self._processes[rank].poll()
+        with suppress(OSError, ValueError):
+            path = self._path / f"outcome-{rank}-{self._number}.json"
+            return Outcome.from_json(path.read_text(encoding="utf-8"))
         if code is None:
             return None
-        with suppress(OSError, ValueError):
-            return Outcome.from_json(self._outcome(rank).read_text(encoding="utf-8"))
         how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
         tail = self._log(rank).read_text(encoding="utf-8", errors="replace")[-_TAIL:].strip()
         return Outcome("failed", f"it {how}", trace=tail)
@@ -93,8 +115,5 @@ class LocalWorkers:
                     process.stdin.close()
         self._folder.cleanup()
 
-    def _outcome(self, rank: int) -> Path:
-        return Path(self._folder.name) / f"outcome-{rank}.json"
-
     def _log(self, rank: int) -> Path:
-        return Path(self._folder.name) / f"log-{rank}.txt"
+        return self._path / f"log-{rank}.txt"

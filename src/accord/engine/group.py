@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -21,7 +22,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from accord.placement import Sharding
-from accord.text.batching import MicroBatch, balanced
+from accord.text.batching import MicroBatch, balanced, iterate_micro_batches, micro_batches
+from accord.text.tree import Tree, num_places
 
 Item = TypeVar("Item")
 _BUCKET = 1 << 24  # numbers that are summed over the processes in one call
@@ -103,29 +105,28 @@ def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
         yield bucket
 
 
-_current: Group = Alone()
-_idle = False
+_current: ContextVar[Group] = ContextVar("group", default=Alone())  # noqa: B039 - it has no state
+_idle: ContextVar[bool] = ContextVar("idle", default=False)
 
 
 def current() -> Group:
     """The group that this process is in."""
-    return _current
+    return _current.get()
 
 
 @contextmanager
 def joined(group: Group) -> Iterator[None]:
     """This process is in the group meanwhile."""
-    global _current
-    before, _current = _current, group
+    before = _current.set(group)
     try:
         yield
     finally:
-        _current = before
+        _current.reset(before)
 
 
 def is_idle() -> bool:
     """Whether what is computed now is computed for company only, and counts as nothing."""
-    return _idle
+    return _idle.get()
 
 
 def shared(micros: Iterable[Item], load: Callable[[Item], float]) -> Iterator[Item]:
@@ -134,7 +135,6 @@ def shared(micros: Iterable[Item], load: Callable[[Item], float]) -> Iterator[It
     A process that has none, or fewer than the others where all make the same passes, is given one once more, with
     `is_idle` while it is out: its loss and its metrics are zeros.
     """
-    global _idle
     group = current()
     if group.size == 1:
         yield from micros
@@ -147,10 +147,24 @@ def shared(micros: Iterable[Item], load: Callable[[Item], float]) -> Iterator[It
     num = max(map(len, parts)) if group.in_step else max(len(own), 1)
     try:
         for at in range(num):
-            _idle = at >= len(own)
+            _idle.set(at >= len(own))
             yield every[own[at] if at < len(own) else (own or [0])[-1]]
     finally:
-        _idle = False
+        _idle.set(False)
+
+
+def fair_micro_batches(trees: Sequence[Tree], pad_id: int, max_tokens: int) -> list[MicroBatch]:
+    """As `accord.text.batching.micro_batches`, but so small that every process of the group has one."""
+    size = current().size
+    share = -(-sum(map(num_places, trees)) // size) if size > 1 else max_tokens
+    return micro_batches(trees, pad_id, min(max_tokens, share))
+
+
+def shared_micro_batches(trees: Sequence[Tree], pad_id: int, max_tokens: int) -> Iterator[MicroBatch]:
+    """Those of an optimizer step, or of another sum, that this process computes."""
+    if current().size == 1:
+        return iterate_micro_batches(trees, pad_id, max_tokens)
+    return shared(fair_micro_batches(trees, pad_id, max_tokens), places)
 
 
 def places(micro: MicroBatch) -> float:

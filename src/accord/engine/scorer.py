@@ -9,8 +9,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from accord.engine.group import current, places, spread
-from accord.text.batching import MicroBatch, micro_batches, narrowed
+from accord.engine.group import current, fair_micro_batches, places, spread
+from accord.text.batching import MicroBatch, narrowed
 from accord.text.tree import Tree, TreeBatch
 
 Read = Callable[[TreeBatch], Tensor]
@@ -28,7 +28,7 @@ def per_branch(
 ) -> list[Tensor]:
     """One number a branch: `read` gives [S] for a batch. Returns for each tree its [K], in fp32."""
     parts, owner = narrowed(trees, WIDTH)
-    micros = micro_batches(parts, pad_id, max_tokens)
+    micros = fair_micro_batches(parts, pad_id, max_tokens)
     waiting = Counter(owner)
 
     def scored(micro: MicroBatch) -> Tensor:

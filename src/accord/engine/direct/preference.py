@@ -15,9 +15,9 @@ from accord.algorithms.aggregation import response_sums
 from accord.algorithms.loss import Loss
 from accord.algorithms.preference import Responses, preference_loss
 from accord.engine.direct.config import PreferenceLossConfig
-from accord.engine.group import is_idle, places, shared, summed
+from accord.engine.group import is_idle, shared_micro_batches, summed
 from accord.models.policy import Policy
-from accord.text.batching import MicroBatch, iterate_micro_batches
+from accord.text.batching import MicroBatch
 from accord.text.template import Template
 from accord.text.tree import Branch, Tree
 from accord.types import Ranking
@@ -122,7 +122,7 @@ class Preferences:
     ) -> Iterator[Loss]:
         """The losses of the micro-batches of some prompts. temperature: of the policy's log-probabilities."""
         trees = [self.ranked[i].tree for i in indices]
-        for micro in shared(iterate_micro_batches(trees, policy.template.pad_id, max_tokens), places):
+        for micro in shared_micro_batches(trees, policy.template.pad_id, max_tokens):
             yield self._loss(policy, micro, [indices[i] for i in micro.indices], config, temperature)
 
     def _loss(
