@@ -1,7 +1,7 @@
 """What `accord check --cluster` says of the recipes for large models, on made-up data of stated sizes.
 
     python -m bench.cluster_recipes llama2-7b --cluster 8xH100
-    python -m bench.cluster_recipes llama2-70b --cluster 8x8xH100 --summary
+    python -m bench.cluster_recipes llama2-70b --cluster 8x8xH200 --summary
 
 The recipes want files of one's own. Here they are made of random words: 27,540 demonstrations in all, as the paper has
 (section 3.1); all else is ours: prompts of 20 to 60 words, responses of 50 to 300, as many prompts as the recipe asks
@@ -39,36 +39,24 @@ SIZES = {  # rows of each file
     "open_pairs": 20_000,
 }
 _RISKS = ("illicit", "hateful", "unqualified advice")
-_WORDS = tuple(
-    [
-        "the",
-        "of",
-        "and",
-        "to",
-        "in",
-        "is",
-        "that",
-        "for",
-        "it",
-        "as",
-        "was",
-        "with",
-        "be",
-        "by",
-        "on",
-        "not",
-        "he",
-        "his",
-        "but",
-        "at",
-        "are",
-        "this",
-        "have",
-        "from",
-        "or",
-        "had",
-        "an",
-    ]
+_WORDS = (
+    "the",
+    "of",
+    "and",
+    "to",
+    "in",
+    "is",
+    "that",
+    "for",
+    "it",
+    "as",
+    "was",
+    "with",
+    "be",
+    "by",
+    "on",
+    "not",
+    "are",
 )
 
 

@@ -38,14 +38,14 @@ def _without(value: Any) -> Any:
     return [_without(one) for one in value] if isinstance(value, list) else value
 
 
-@pytest.mark.parametrize("name", ["llama2-7b", "llama2-70b"])
-def test_it_fits_on_the_workers_that_it_wants(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "gpu"), [("llama2-7b", "H100"), ("llama2-70b", "H200")])
+def test_it_fits_on_the_workers_that_it_wants(name: str, gpu: str, tmp_path: Path) -> None:
     write_data(tmp_path, FEW)
     cluster = load_recipe(shipped_recipe(name)).cluster
     assert cluster is not None
     assert cluster.workers is not None
     rounds = ["repeat.rounds=1", "ppo.from_round=1", "ppo.prompts_per_iteration=8"]
-    found = checked(name, f"{cluster.workers}xH100", tmp_path, [*rounds, *FEWER])
+    found = checked(name, f"{cluster.workers}x{gpu}", tmp_path, [*rounds, *FEWER])
     assert isinstance(found, OnClusterChecked)
     found.refuse()
     rows = {step.name: one for step, one in found.to_run}

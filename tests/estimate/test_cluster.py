@@ -60,6 +60,8 @@ def test_shards() -> None:
     held = Held(trained=(100, 60), frozen=(40,), kept=20)
     assert shard_bytes(held, 4) == (16 * 160 + 4 * 20 + 2 * 40) / 4
     assert shard_bytes(held, 4, offload=True) == 2 * 40 / 4
+    ends = replace(held, whole_trained=20, whole_frozen=8)
+    assert shard_bytes(ends, 4) == 16 * 20 + 2 * 8 + (16 * 140 + 4 * 20 + 2 * 32) / 4
 
 
 def test_memory_of_passes() -> None:

@@ -130,8 +130,8 @@ def test_too_few_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert out.startswith("step"), "the table is shown all the same"
     assert "r.yaml:4:sft: the step 'sft' needs about" in err
     assert "on each of 8 H100-80G, and each has 79.1 GiB" in err
-    assert "Take 16 of them (--cluster 2x8xH100-80G), or train adapters (sft.lora: {})." in err
-    assert check(tmp_path, monkeypatch, "llama-2-70b", "--cluster", "2x8xH100")[0] == 0
+    assert "Take 24 of them (--cluster 3x8xH100-80G), or train adapters (sft.lora: {})." in err
+    assert check(tmp_path, monkeypatch, "llama-2-70b", "--cluster", "3x8xH100")[0] == 0
 
 
 @pytest.mark.parametrize(

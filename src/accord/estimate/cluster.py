@@ -4,7 +4,8 @@ P parameters of a model, W GPUs, bytes in bf16 (2 a number) but for masters, mom
 
     training      compute      3 forward passes of operations, 4 where activations are computed again
                   traffic      a micro-batch gathers the weights twice (2 P each) and scatters gradients (4 P)
-                  memory       16 P / W masters, moments and gradients; two layers whole; activations
+                  memory       16 P / W masters, moments and gradients, but 16 of what stays whole (embeddings, the
+                               head); two gathered layers; activations
     forward       compute      one, and one gather a micro-batch
                   memory       2 P / W
     decoding      a step       max(bytes of weights and of the cache / bandwidth, operations / peak) + a fixed time
@@ -129,17 +130,22 @@ def push_seconds(parameters: int, cluster: Cluster, assumed: Efficiency = ASSUME
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What is in a phase's memory. trained, frozen: parameters of each model. kept: of fp32 copies beside them."""
+    """What is in a phase's memory. trained, frozen: parameters of each model. kept: of fp32 copies beside them.
+    whole_trained, whole_frozen: those of them, of all models, that lie whole on every GPU."""
 
     trained: tuple[int, ...] = ()
     frozen: tuple[int, ...] = ()
     kept: int = 0
+    whole_trained: int = 0
+    whole_frozen: int = 0
 
 
 def shard_bytes(held: Held, gpus: int, *, offload: bool = False) -> int:
     """Of each GPU, between passes. offload: masters, moments and gradients lie in the machines' own memory."""
-    trained = (0 if offload else _TRAINED) * sum(held.trained) + _MASTER * (0 if offload else held.kept)
-    return round((trained + NUMBER * sum(held.frozen)) / gpus)
+    each = 0 if offload else _TRAINED
+    whole = each * held.whole_trained + NUMBER * held.whole_frozen
+    every = each * sum(held.trained) + _MASTER * (0 if offload else held.kept) + NUMBER * sum(held.frozen)
+    return round(whole + (every - whole) / gpus)
 
 
 def pass_bytes(

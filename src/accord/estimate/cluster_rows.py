@@ -1,7 +1,8 @@
 """What each step of a plan takes on a cluster: its passes, as `accord.estimate.rows` has them, by the model of
 `accord.estimate.cluster`.
 
-All roles share all GPUs and take turns. Micro-batches are those of the recipe (`max_tokens`), dealt out to the GPUs.
+All roles share all GPUs and take turns; embeddings and heads are whole on each, layers in parts. Micro-batches are
+those of the recipe (`max_tokens`), dealt out to the GPUs.
 """
 
 from __future__ import annotations
@@ -153,7 +154,13 @@ class _OfPhase:
         self.seconds = dict.fromkeys(PARTS, 0.0)
         self.waits, self.busy = False, cluster.gpus
         self.sampled: Sampling | None = None
-        held = Held(tuple(phase.trained), tuple(phase.frozen), phase.kept)
+        held = Held(
+            tuple(phase.trained),
+            tuple(phase.frozen),
+            phase.kept,
+            sum(_whole(num, dimensions) for num in phase.trained),
+            sum(_whole(num, dimensions) for num in phase.frozen),
+        )
         shards = model.shard_bytes(held, cluster.gpus if split else 1)
         self.burst = _burst_of(phase, work, config, self.bursts)
         training = [one for one in phase.passes if one.kind == "train"]
@@ -226,6 +233,14 @@ class _OfPhase:
         if self.phase.trained:
             pushed = model.push_seconds(self.dimensions.policy_parameters, self.cluster, self.assumed)
             self.seconds["other"] += self.bursts * (pushed + self.assumed.switch)
+
+
+def _whole(parameters: int, dimensions: Dimensions) -> int:
+    """Those of a model that no worker has a part of alone: embeddings, and the head of a policy; none of an adapter."""
+    ends = dimensions.embedding_parameters
+    if parameters == dimensions.policy_parameters and not dimensions.tied:
+        return 2 * ends
+    return ends if parameters > ends else 0
 
 
 def _flops(some: Sequence[Some], dimensions: Dimensions) -> float:
