@@ -138,7 +138,7 @@ class _Planner:
         content = {
             "kind": kind,
             "version": row.version,
-            "config": valid.model_dump(mode="json"),
+            "config": valid.identity(),
             "seed": seed,
             "parents": {field: [[link.step.key, link.part] for link in links] for field, links in parents.items()},
         }
