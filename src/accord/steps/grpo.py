@@ -50,4 +50,4 @@ def check(step: PlannedStep) -> Iterator[Caution]:
         yield Caution("clip_range", what, "The paper's are clip_range: 3e-4 and clip_range_high: 4e-4.")
 
 
-STEP = StepKind(produces="policy", version=2, config=Config, run=run, work=work, check=check)
+STEP = StepKind(produces="policy", version=2, config=Config, run=run, work=work, check=check, together=True)

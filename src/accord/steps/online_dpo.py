@@ -87,4 +87,4 @@ def work(config: Config, sizes: Sizes) -> Work:
     return replace(found, checkpointed=found.checkpointed + reference // 3)  # one number of each, where others have 3
 
 
-STEP = StepKind(produces="policy", version=2, config=Config, run=run, work=work, check=check)
+STEP = StepKind(produces="policy", version=2, config=Config, run=run, work=work, check=check, together=True)

@@ -120,4 +120,4 @@ def work(config: Config, sizes: Sizes) -> Work:
     return on_policy_work(config, sizes, value=config.value_model)
 
 
-STEP = StepKind(produces="policy", version=5, config=Config, run=run, work=work, check=check)
+STEP = StepKind(produces="policy", version=5, config=Config, run=run, work=work, check=check, together=True)

@@ -48,4 +48,4 @@ def check(step: PlannedStep) -> Iterator[Caution]:
         )
 
 
-STEP = StepKind(produces="policy", version=2, config=Config, run=run, work=work, check=check)
+STEP = StepKind(produces="policy", version=2, config=Config, run=run, work=work, check=check, together=True)

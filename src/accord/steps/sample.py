@@ -202,4 +202,4 @@ def check(step: PlannedStep) -> Iterable[Caution]:
     return ()
 
 
-STEP = StepKind(produces="data", version=2, config=Config, run=run, work=work, check=check)
+STEP = StepKind(produces="data", version=2, config=Config, run=run, work=work, check=check, together=True)

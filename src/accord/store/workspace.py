@@ -102,6 +102,8 @@ class Workspace:
     account of what the step uses.
     """
 
+    leads = True  # of several processes that compute a step, it is the one whose files are kept
+
     def __init__(
         self,
         folder: Path,
@@ -191,17 +193,23 @@ class Workspace:
         iteration: how many are done. make: gives the tensors and the state that `Checkpoints.save` takes, and is
         called only when they are saved.
         """
+        stop, save = self._wanted()
+        if save:
+            self._save(iteration, *make())
+        if stop:
+            raise Interrupted
+
+    def _wanted(self) -> tuple[bool, bool]:
+        """Whether to stop now, and whether to save."""
         stop = self.stop_requested()
-        if not (stop or self.checkpoints.due()):
-            return
-        tensors, state = make()
+        return stop, stop or self.checkpoints.due()
+
+    def _save(self, iteration: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
         with atomic.disk_errors(self.folder):
             atomic.fsync_tree(self.out)  # the checkpoint relies on the metrics and files written so far
         self.checkpoints.save(iteration, tensors, state)
         atomic.write_json(self.folder / "elapsed.json", {"seconds": self.seconds()})
         self.spending.write()
-        if stop:
-            raise Interrupted
 
     def seconds(self) -> float:
         """Seconds worked, earlier attempts included up to their last checkpoint."""

@@ -22,6 +22,7 @@ import numpy as np
 from torch import Tensor
 
 from accord.algorithms.shaping import Moments
+from accord.engine.group import fair_micro_batches
 from accord.engine.guard import End, Guard, Guarded
 from accord.engine.learner import StepReport, Term
 from accord.engine.on_policy.averaging import Average
@@ -37,7 +38,7 @@ from accord.errors import UserError
 from accord.seeds import derive_seed
 from accord.store.checkpoints import Checkpoint
 from accord.store.workspace import Workspace
-from accord.text.batching import MicroBatch, micro_batches, shuffled_batches
+from accord.text.batching import MicroBatch, shuffled_batches
 from accord.types import Prompt
 
 _AVERAGE = "average"  # a group of a checkpoint
@@ -210,8 +211,8 @@ def deal(rollout: Rollout, config: RolloutConfig, seed: int, pad_id: int) -> lis
         order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(num_prompts)
         epoch_batches = []
         for part in np.array_split(order, min(config.num_minibatches, num_prompts)):
-            micros = micro_batches([rollout.trees[i] for i in part], pad_id, config.max_tokens)
-            epoch_batches.append([MicroBatch(tuple(int(part[i]) for i in m.indices), m.batch) for m in micros])
+            micros = fair_micro_batches([rollout.trees[i] for i in part], pad_id, config.max_tokens)
+            epoch_batches.append([micro.of(part.tolist()) for micro in micros])
         epochs.append(epoch_batches)
     return epochs
 

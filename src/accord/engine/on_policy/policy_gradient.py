@@ -21,6 +21,7 @@ from accord.algorithms.kl import AdaptiveKL, FixedKL, KLController, k2, kl_loss,
 from accord.algorithms.likelihood import TokenLogprobs
 from accord.algorithms.loss import Loss
 from accord.algorithms.ppo import policy_loss, truncated_importance
+from accord.engine.group import places, shared
 from accord.engine.learner import StepReport, Term
 from accord.engine.on_policy.config import OnPolicyConfig
 from accord.engine.on_policy.methods import POLICY, Lesson, Reports, Scored, Trainee
@@ -205,7 +206,7 @@ class PolicyLesson:
     def losses(self, minibatch: Sequence[MicroBatch]) -> Iterator[tuple[str, Sequence[Term]]]:
         method, config = self.method, self.method.config
         num_units = method.num_units(self.experience.scored, minibatch)
-        for micro in minibatch if num_units else ():
+        for micro in shared(minibatch, places) if num_units else ():
             tokens = method.policy.token_logprobs(
                 micro.batch, config.temperature, entropy_gradient=config.entropy_coef > 0
             )

@@ -14,6 +14,7 @@ from torch import Tensor
 from accord.algorithms.advantages import explained_variance, gae, whiten
 from accord.algorithms.loss import Loss
 from accord.algorithms.ppo import value_loss
+from accord.engine.group import places, shared
 from accord.engine.learner import Learner, StepReport, Term
 from accord.engine.on_policy.config import PPOConfig
 from accord.engine.on_policy.methods import POLICY, Reports, Scored, Trainee
@@ -98,7 +99,7 @@ class PPOLesson:
         method, config, policy = self.method, self.method.settings, self.method.policy
         num_units = method.num_units(self.experience.scored, minibatch)
         experience = self.experience_of(minibatch)
-        for micro in minibatch if num_units else ():
+        for micro in shared(minibatch, places) if num_units else ():
             batch = micro.batch
             if not self.warming:
                 states = policy.scoring_states(batch)
