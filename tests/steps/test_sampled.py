@@ -104,3 +104,20 @@ def test_old_weights_are_an_error_at_the_line_of_the_key(tmp_path: Path, tiny_mo
     ):
         run_steps(tmp_path, tiny_model, steps)
     assert opened[0].closed
+
+
+def test_one_process_computes_it_whatever_the_cluster_is(tiny_model: Path) -> None:
+    """Said at the line of the key; the step is left to nobody else."""
+    kind = STEPS["sample"]
+    found = []
+    for engine in ("torch", "vllm"):
+        step = KINDS["sample"].replace("{", f"{{engine: {engine}, ")
+        text = (
+            f"model: {json.dumps(str(tiny_model))}\ncluster: {{kind: local, workers: 2}}\n"
+            f"data: {{mine: builtin:made-up}}\nsteps:\n{REWARD}  - {step}\n"
+        )
+        with in_place_of_vllm():
+            made = make_plan(parse_recipe(text, Path("r.yaml")), STEPS)
+        found.append((kind.shares(made.step("sample").config), made.cautions))
+    what = "vLLM samples in one process, so one computes this step, whatever `cluster` says. Leave out engine."
+    assert found == [(True, ()), (False, (f"r.yaml:6:sample.engine: {what}",))]
