@@ -77,7 +77,7 @@ class RayWorkers:
                 where="cluster.workers",
                 remedy="Lower cluster.workers or cpus_per_worker, wait for other work to end, or add machines.",
             ) from None
-        actor = ray.remote(_Actor)
+        actor = ray.remote(Actor)
         environment = {name: value for name, value in os.environ.items() if name.startswith("ACCORD_")}
         if gpus:
             environment["ACCORD_DEVICE"] = "cuda"
@@ -124,7 +124,7 @@ class RayWorkers:
                 remove_placement_group(self._group)
 
 
-class _Actor:
+class Actor:
     """A worker, as Ray starts it."""
 
     def about(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from accord.machine import usable_processors
 from accord.placement import Cluster
 from accord.steps.base import PlannedStep
 
+PROGRAM = "accord.cluster.worker"
 _TAIL = 2000  # characters of what a worker has said that are shown when it is gone
 
 
@@ -66,7 +67,7 @@ class LocalWorkers:
             environment |= {"ACCORD_DEVICE": "cuda", "CUDA_VISIBLE_DEVICES": str(rank)}
         with self._log(rank).open("w", encoding="utf-8") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "accord.cluster.worker", str(self._path), str(rank)],
+                [sys.executable, "-m", PROGRAM, str(self._path), str(rank)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=None if rank == 0 else log,
