@@ -61,12 +61,13 @@ def work(
         if value == "separate":
             found += passes("train", batches, count * config.num_epochs, head=False, share=share)
     trained, frozen = _held(config, sizes, value)
-    if config.engine != "torch":
-        frozen.append(sizes.policy)  # the engine's own weights
+    of_engine = [sizes.policy] * (config.engine != "torch")  # which has weights of its own
+    frozen += of_engine
     averaged = trained[0] if config.ema is not None else 0
     updates = total * config.num_epochs * min(config.num_minibatches, num)
     phase = Phase(found, trained, frozen, kept=averaged, updates=updates, cache=cache)
     models = [sizes.policy] * 2 + [sizes.scalar] * (value == "separate") + sizes.asked("reward", "watch")
+    models += of_engine
     # A checkpoint holds three numbers of what is trained, and one of an average; beside it may lie the best weights.
     best = trained[0] // 3 if rolls_back(config) else 0
     return Work([phase], models, [sizes.policy], sum(trained) + averaged // 3 + best, lengths=lengths)
