@@ -7,7 +7,7 @@ PARITY_VENV := .parity-venv
 PIP_ARGS ?=
 DEMO_ARGS ?=
 
-.PHONY: install demo test test-browser test-postgres test-clients clients install-vllm test-vllm test-cluster soak-labels check docs format parity bench bench-sentiment bench-reward-models bench-goodhart bench-llama2 clean
+.PHONY: install demo test test-browser test-postgres test-s3 test-clients clients install-vllm test-vllm test-cluster soak-labels check docs format parity bench bench-sentiment bench-reward-models bench-goodhart bench-llama2 clean
 
 install: $(VENV)/.installed
 
@@ -34,6 +34,11 @@ test-browser: install
 test-postgres: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt --editable '.[postgres]'
 	$(BIN)/python -m tests.on_postgres
+
+# Stores that share a bucket, on a server of S3 in the test's own process.
+test-s3: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt --editable '.[remote]' 'moto[server,s3]>=5,<6'
+	ACCORD_REQUIRE_S3=1 $(BIN)/python -m pytest tests/store/test_remote.py tests/test_run_shared.py -k s3
 
 # Clients of `accord serve`, each in an environment of its own: a file in tests/clients/requirements is one more.
 # `make test-clients CLIENTS="lm-eval openai"` installs some, and skips the others' tests; garak's is 2 GB.

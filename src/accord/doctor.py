@@ -30,6 +30,7 @@ EXTRAS = {
     "hub": "data sets of the Hugging Face hub",
     "lora": "LoRA adapters",
     "pii": "personal data by presidio",
+    "remote": "stores in S3",
 }
 _QUICKSTART_MEMORY = 8 << 30
 _QUICKSTART_DISK = 8 << 30
