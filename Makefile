@@ -7,7 +7,7 @@ PARITY_VENV := .parity-venv
 PIP_ARGS ?=
 DEMO_ARGS ?=
 
-.PHONY: install demo test test-browser test-postgres test-s3 test-clients clients install-vllm test-vllm test-cluster soak-labels check docs format parity bench bench-sentiment bench-reward-models bench-goodhart bench-llama2 clean
+.PHONY: install demo test test-long test-browser test-postgres test-s3 test-clients clients install-vllm test-vllm test-cluster soak-labels check docs format parity bench bench-sentiment bench-reward-models bench-goodhart bench-llama2 clean
 
 install: $(VENV)/.installed
 
@@ -20,10 +20,16 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install
 	$(BIN)/accord demo $(DEMO_ARGS)
 
-# As many tests at once as there are cores, at most eight; each of them computes on one.
+# As many tests at once as there are cores, at most eight; each of them computes on one. `make test-long` runs those that
+# are marked `long`, and the folders left out here have targets of their own.
 TEST_JOBS ?= logical
+TEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_JOBS) --maxprocesses 8 --dist worksteal \
+	$(addprefix --ignore=tests/,browser clients cluster vllm)
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_JOBS) --maxprocesses 8 --dist worksteal
+	$(TEST) -m "not long"
+
+test-long: install
+	$(TEST) -m long $$(grep -rl --include='test_*.py' pytest.mark.long tests)
 
 # The pages in a real browser: Debian's chromium, or another one that is called so.
 test-browser: install

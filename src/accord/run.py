@@ -136,7 +136,7 @@ def run_recipe(
 
 def _left_together(steps: Sequence[PlannedStep], registry: Registry, store: Store) -> bool:
     """Whether some step that several processes compute is not in the store yet."""
-    return any(registry[step.kind].shares(step.config) and store.find(step.kind, step.key) is None for step in steps)
+    return any(registry[step.kind].shares(step.config) and not store.has(step.kind, step.key) for step in steps)
 
 
 def plan_lines(plan: Plan, store: Store) -> list[str]:
@@ -190,12 +190,12 @@ def _bring(step: PlannedStep, registry: Registry, store: Store, settings: _Setti
 
 
 def _run_step(step: PlannedStep, registry: Registry, store: Store, folder: Path, settings: _Settings) -> Artifact:
+    inputs = {field: tuple(_input(store, link) for link in links) for field, links in step.parents.items()}
     if settings.team is not None and registry[step.kind].shares(step.config):
         going_on = Checkpoints(folder / "checkpoints").any()
         settings.say(f"{step.name}: " + (_GOING_ON if going_on else "running"))
         seconds = settings.min_checkpoint_seconds
         return settings.team.run(step, store, folder, stop=settings.stop.is_set, min_checkpoint_seconds=seconds)
-    inputs = {field: tuple(_input(store, link) for link in links) for field, links in step.parents.items()}
     work = Workspace(
         folder,
         min_checkpoint_seconds=settings.min_checkpoint_seconds,
