@@ -170,16 +170,16 @@ class Estimator:
             )
             return Known(link.step.key, parts.get(link.part))
         work = self.works[name]
-        lengths = _as_measured(work.lengths, self.store.find(link.step.kind, link.step.key))
+        lengths = _as_measured(work.lengths, self.store.here(link.step.kind, link.step.key))
         asks = tuple(work.saved[:1] if work.asks is None else work.asks)
         base = self.bases.get(name, "") if len(asks) == 1 else ""  # an ensemble keeps a backbone of its own
         combines = tuple(part.step.key for part in link.step.parents.get("rewards", ()))
         return Known(link.step.key, None, lengths, asks, base, combines)
 
     def _row(self, step: PlannedStep, rates: Rates | None, number: int) -> Row:
-        artifact = self.store.find(step.kind, step.key)
-        if artifact is not None:
-            return Row(step, True, artifact.seconds)
+        manifest = self.store.manifest(step.kind, step.key)
+        if manifest is not None:
+            return Row(step, True, float(manifest["seconds"]))
         if step.kind == DATA:
             known = self.data.get(step.name, Data({}))
             return Row(step, False, known.seconds)
