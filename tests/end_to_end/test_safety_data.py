@@ -17,6 +17,7 @@ from accord.sweep.grid import parse_axes
 from accord.sweep.runs import bring_to, plan_sweep, run_sweep
 from tests.fixtures.tiny_run import made_up_ratings, tiny_recipe
 
+pytestmark = pytest.mark.long  # the recipe itself is run by test_recipes.py
 FRACTIONS = ["0", "1"]
 
 

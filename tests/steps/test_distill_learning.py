@@ -184,6 +184,7 @@ def test_by_kl_the_student_comes_nearer_to_the_teacher_with_the_preprompt(folder
     assert work.tokens("forward") > plain.tokens("forward")
 
 
+@pytest.mark.long
 def test_by_kl_it_goes_on_where_it_was(folder: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("accord.steps.distill_asked.CHUNK", 4)
     steps = distill(LOOKED_AT + ", how: kl, num_epochs: 3", KEYS.replace("batch_size: 4", "batch_size: 1"))
