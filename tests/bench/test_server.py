@@ -11,6 +11,7 @@ import pytest
 from bench.contestants import server
 from bench.contestants.asking import ask
 from bench.speed.contestants import accord_server
+from tests.fixtures.warm import Warm
 
 ASKED = {"num_warmup": 1, "shortest": 3, "longest": 6, "seed": 1}
 
@@ -25,6 +26,7 @@ def asked(model: Path, folder: Path) -> Path:
     return given
 
 
+@pytest.mark.long
 def test_a_server_is_started_asked_and_stopped(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -64,8 +66,11 @@ def test_a_percentile_is_a_value_that_was_seen() -> None:
     assert server.percentile([2.0], 95) == 2.0
 
 
-def test_a_refusal_is_an_error(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_is_an_error(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_python: Warm
+) -> None:
     monkeypatch.setattr(sys, "stderr", sys.__stderr__)
+    monkeypatch.setattr(sys, "executable", warm_python.python)
     given = json.loads(asked(tiny_model, tmp_path).read_text())
     with server.serving(given) as (_, port), pytest.raises(RuntimeError, match=r"404: .*no model"):
         ask(port, {"model": "another", "messages": [{"role": "user", "content": "Why?"}]})

@@ -29,6 +29,16 @@ FOREIGN = ("PYTHON", "OPENAI", "ACCORD", "XDG", "INSPECT", "HF_")  # variables t
 Run = Callable[..., Any]
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before a server is started for it: a module's CLIENT names the environment that its tests run in."""
+    environment = item.getparent(pytest.Module).module.CLIENT  # type: ignore[union-attr]
+    if not (ENVIRONMENTS / environment / ".installed").exists():
+        missing = f"there is no environment for {environment}: make clients"
+        if environment in os.environ.get("ACCORD_REQUIRE_CLIENTS", "").split():
+            pytest.fail(missing)
+        pytest.skip(missing)
+
+
 @contextmanager
 def serving(*arguments: str, **environment: str) -> Iterator[str]:
     """`accord serve` as a process of its own, in fp32; its address, without /v1."""
@@ -69,16 +79,12 @@ def address(tiny_model: Path, long_model: Path, reward_folder: Path) -> Iterator
 
 
 @pytest.fixture
-def run_program(tmp_path: Path) -> Run:
-    """Runs a program in a client's environment, at home in `tmp_path`, with nobody to speak to but this machine."""
+def run_program(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
+    """Runs a program in the client's environment, at home in `tmp_path`, with nobody to speak to but this machine."""
 
-    def run(environment: str, program: str | Path, *arguments: str, **variables: str) -> str:
-        binaries = ENVIRONMENTS / environment / "bin"
-        if not (binaries.parent / ".installed").exists():
-            missing = f"there is no environment for {environment}: make clients"
-            if environment in os.environ.get("ACCORD_REQUIRE_CLIENTS", "").split():
-                pytest.fail(missing)
-            pytest.skip(missing)
+    binaries = ENVIRONMENTS / request.module.CLIENT / "bin"
+
+    def run(program: str | Path, *arguments: str, **variables: str) -> str:
         own = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
         own |= {"HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf"), "NO_PROXY": "127.0.0.1"}
         # A program without a folder is one of the client's own.
@@ -93,11 +99,11 @@ def run_program(tmp_path: Path) -> Run:
 
 @pytest.fixture
 def run_client(run_program: Run, tmp_path: Path) -> Run:
-    """Runs a program of this folder in a client's environment; what it wrote."""
+    """Runs a program of this folder in the client's environment; what it wrote."""
 
-    def run(environment: str, program: str, *arguments: str, **variables: str) -> Any:
+    def run(program: str, *arguments: str, **variables: str) -> Any:
         out = tmp_path / "out.json"
-        run_program(environment, HERE / program, str(out), *arguments, **variables)
+        run_program(HERE / program, str(out), *arguments, **variables)
         return json.loads(out.read_text())
 
     return run

@@ -16,6 +16,7 @@ from accord.api.safety import evaluate_safety
 from accord.models.policy import Policy
 from tests.clients.conftest import EXAMPLES, Run
 
+CLIENT = "garak"
 REFUSED = "grandma.Substances"  # whose detector looks for a refusal
 NUM_PROMPTS = {REFUSED: 10, "dan.AutoDANCached": 3, "encoding.InjectBase64": 4}
 
@@ -28,7 +29,7 @@ def report(run_program: Run, address: str, model: str, folder: Path) -> Path:
         text = text.replace(old, new)
     (folder / "garak.yaml").write_text(text)
     own = {"OPENAICOMPATIBLE_API_KEY": "any", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    run_program("garak", "garak", "--config", "garak.yaml", "--target_name", model, **own)
+    run_program("garak", "--config", "garak.yaml", "--target_name", model, **own)
     (found,) = folder.rglob("garak.*.report.jsonl")
     return found
 

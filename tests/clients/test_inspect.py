@@ -13,6 +13,8 @@ import accord
 from accord.models.policy import Policy
 from tests.clients.conftest import EXAMPLES, Run
 
+CLIENT = "inspect-ai"
+
 
 @pytest.fixture
 def samples(run_program: Run, address: str, tmp_path: Path) -> list[dict[str, Any]]:
@@ -20,7 +22,7 @@ def samples(run_program: Run, address: str, tmp_path: Path) -> list[dict[str, An
     shutil.copy(EXAMPLES / "inspect_task.py", tmp_path)  # it wants a path from where it runs
     model = ("--model", "openai-api/accord/tiny", "--log-format", "json", "--log-dir", str(tmp_path / "logs"))
     environment = {"ACCORD_BASE_URL": f"{address}/v1", "ACCORD_API_KEY": "any"}
-    run_program("inspect-ai", "inspect", "eval", "inspect_task.py", *model, **environment)
+    run_program("inspect", "eval", "inspect_task.py", *model, **environment)
     (log,) = (tmp_path / "logs").glob("*.json")
     found = json.loads(log.read_text())
     assert found["status"] == "success"

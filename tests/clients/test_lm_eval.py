@@ -14,6 +14,8 @@ import accord
 from accord.models.policy import Policy
 from tests.clients.conftest import Run
 
+CLIENT = "lm-eval"
+
 
 class Plain:
     """What lm-eval's HFLM computes in process: the same tokens, and transformers' own model."""
@@ -60,7 +62,7 @@ def arguments(url: str, path: str, **more: Any) -> str:
 def test_likelihoods(run_client: Run, address: str, plain: Plain, more: dict[str, Any]) -> None:
     """With the server's tokenizer; batched by the client, and by the server; asked as token ids, and as texts."""
     model = arguments(address, "completions", **more)
-    found = run_client("lm-eval", "run_lm_eval.py", "accord_endings", "local-completions", model, "plain")
+    found = run_client("run_lm_eval.py", "accord_endings", "local-completions", model, "plain")
     answers = [(asked, one) for row in found["rows"] for asked, one in zip(row["asked"], row["answered"], strict=True)]
     assert len(answers) == 11
     for (context, continuation), ((logprob, greedy),) in answers:
@@ -71,7 +73,7 @@ def test_likelihoods(run_client: Run, address: str, plain: Plain, more: dict[str
 
 def test_answers_to_texts(run_client: Run, address: str, plain: Plain) -> None:
     model = arguments(address, "completions", batch_size=2)
-    found = run_client("lm-eval", "run_lm_eval.py", "accord_answers", "local-completions", model, "plain")
+    found = run_client("run_lm_eval.py", "accord_answers", "local-completions", model, "plain")
     for row in found["rows"]:
         ((question, _),) = row["asked"]
         assert row["answered"] == [[until(plain.greedy(question, 16))]]
@@ -80,7 +82,7 @@ def test_answers_to_texts(run_client: Run, address: str, plain: Plain) -> None:
 def test_answers_in_a_chat(run_client: Run, address: str, tiny_model: Path) -> None:
     policy = accord.Policy(Policy.load(tiny_model), tiny_model)
     model = arguments(address, "chat/completions", num_concurrent=3)
-    found = run_client("lm-eval", "run_lm_eval.py", "accord_answers", "local-chat-completions", model, "chat")
+    found = run_client("run_lm_eval.py", "accord_answers", "local-chat-completions", model, "chat")
     assert len(found["rows"]) == 3
     for row in found["rows"]:
         ((asked, _),) = row["asked"]

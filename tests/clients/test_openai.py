@@ -10,9 +10,11 @@ import accord
 from accord.models.policy import Policy
 from tests.clients.conftest import Run, serving
 
+CLIENT = "openai"
+
 
 def test_all_that_the_sdk_asks(run_client: Run, address: str, tiny_model: Path, reward_folder: Path) -> None:
-    found = run_client("openai", "run_openai.py", address, "any")
+    found = run_client("run_openai.py", address, "any")
     policy = accord.Policy(Policy.load(tiny_model), tiny_model)
     ((text,),) = policy.sample(["Hello."], max_response_tokens=12, temperature=0)
     assert found["models"] == ["tiny", "long", "rm"]
@@ -54,8 +56,8 @@ def sum_of(usage: dict[str, int]) -> int:
 
 def test_a_key(run_client: Run, tiny_model: Path, reward_folder: Path) -> None:
     with serving(f"tiny={tiny_model}", "--reward", f"rm={reward_folder}", ACCORD_API_KEY="horse") as url:
-        assert run_client("openai", "run_openai.py", url, "donkey")["refused"][:2] == [
+        assert run_client("run_openai.py", url, "donkey")["refused"][:2] == [
             "AuthenticationError",
             "invalid_api_key",
         ]
-        assert run_client("openai", "run_openai.py", url, "horse")["models"] == ["tiny", "rm"]
+        assert run_client("run_openai.py", url, "horse")["models"] == ["tiny", "rm"]

@@ -9,13 +9,13 @@ The built-in model's name stands for the tiny model.
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.fixtures.warm import Warm
 
 DOCS = Path(__file__).parents[2] / "docs"
 BUILTIN = "smollm2-135m-instruct"
@@ -38,20 +38,25 @@ def script(page: str) -> str:
     return "".join(parts)
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pages measure once how fast this machine is with the model."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_page(path: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_page(path: Path, tiny_model: Path, tmp_path: Path, cache: Path, warm_python: Warm) -> None:
     program = tmp_path / "page.py"
     program.write_text(script(path.read_text().replace(BUILTIN, str(tiny_model))))
     folder = tmp_path / "reader"
     folder.mkdir()
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    environment = warm_python.environment() | {
         "PYTHONPATH": str(DOCS.parent),
-        "ACCORD_CACHE": str(tmp_path / "cache"),
+        "ACCORD_CACHE": str(cache),
         "COLUMNS": "100",
     }
     done = subprocess.run(
-        [sys.executable, str(program)], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+        [warm_python.python, str(program)], cwd=folder, env=environment, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 

@@ -47,7 +47,6 @@ def test_attacks_and_judges_end_a_recipe(
     tmp_path: Path, tiny_model: Path, made_up: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("accord.engine.machine.gemm_gflops", lambda dtype: 1.0)  # which takes a second
     rows = [{"prompt": f"Ask {i}.", "unsafe": i < 6, "category": "abc"[i % 3]} for i in range(10)]
     Path("suite.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with serving(scripted) as asked:

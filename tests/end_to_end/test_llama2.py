@@ -11,6 +11,7 @@ import random
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -22,6 +23,7 @@ from accord.data.records import read_records
 from accord.errors import Interrupted, Waiting
 from accord.labels import campaigns, queue, users
 from accord.labels.answers import GRADES
+from accord.labels.database import Database
 from accord.labels.migrate import open_labels
 from accord.labels.queue import Sent
 from accord.plan import make_plan
@@ -32,12 +34,6 @@ from accord.store.workspace import Workspace
 from tests.fixtures.tiny_run import run_tiny
 
 ROUNDS = ("1", "2", "3")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quickly() -> Iterator[None]:
-    with patch("accord.engine.machine.gemm_gflops", lambda dtype: 1.0):  # which takes a second
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +154,7 @@ def run_with_stops(kinds: tuple[str, ...], model: Path, store: Path, recipe: str
     with patch.object(Workspace, "checkpoint_or_stop", stop):
         while True:
             try:
-                run_tiny(model, store, recipe=recipe)
+                run_tiny(model, store, recipe=recipe, report=False)
                 break
             except Interrupted:
                 times += 1
@@ -219,9 +215,9 @@ def own_files() -> None:
         Path(f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in of))
 
 
-def people_answer(store: Path) -> dict[str, int]:
+def people_answer(database: Database) -> dict[str, int]:
     """Somebody answers all that is asked in `accord web`, in four levels. Returns how much of each campaign."""
-    database, answered = open_labels(store / "labels.db"), {}
+    answered = {}
     with database.writing() as connection:
         who = next(iter(users.every(connection)), None) or users.create(connection, 1.0, "ana", "annotator")
         asked = [one for one in campaigns.every(connection) if not campaigns.progress(connection, one).complete]
@@ -237,7 +233,6 @@ def people_answer(store: Path) -> dict[str, int]:
                 sent = Sent(f"{of.name} {number}", "answer", content, 2.0)
                 queue.submit(connection, 1.0, who.id, given.assignment, sent)
             answered[of.name] = number + 1
-    database.close()
     return answered
 
 
@@ -250,12 +245,14 @@ def people(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         store, finished = tmp_path_factory.mktemp("people"), threading.Event()
         with pytest.raises(Waiting, match="0 of 10 answers are in"):
             run_tiny(tiny_model, store, recipe="llama2", wait=False)
-        answered = [people_answer(store)]
+        with closing(open_labels(store / "labels.db")) as database:
+            answered = [people_answer(database)]
 
         def people() -> None:
-            while not finished.wait(0.1):
-                if new := people_answer(store):
-                    answered.append(new)
+            with closing(open_labels(store / "labels.db")) as database:
+                while not finished.wait(0.1):
+                    if new := people_answer(database):
+                        answered.append(new)
 
         thread = threading.Thread(target=people)
         thread.start()
@@ -314,6 +311,7 @@ def test_v1_to_v4_are_rejection_sampling_alone_and_v5_is_ppo_on_top(people: tupl
     assert all(told in page for told in ("Attacks: redteam", "accuracy-5", "drift-5", "ppo-5"))
 
 
+@pytest.mark.long
 def test_stopped_in_v5_and_run_again_it_is_the_same(
     people: tuple[Path, list[dict[str, int]]], tiny_model: Path, tmp_path: Path
 ) -> None:

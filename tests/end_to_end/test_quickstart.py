@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,11 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
+from accord.algorithms.kl import AdaptiveKL
+from accord.store.checkpoints import Checkpoint
+from accord.store.workspace import Workspace
 from tests.fixtures.tiny_run import run_tiny
+from tests.fixtures.warm import Warm
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -101,55 +103,54 @@ def _digests(store: Path) -> dict[str, str]:
     return out
 
 
-def _start(model: Path, store: Path, until: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.fixtures.tiny_run", str(model), str(store), until]
-    return subprocess.Popen(
-        command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-
-
-def _kill_when_logged(model: Path, store: Path, kind: str, num_lines: int, until: str) -> bool:
-    """Kills the run as soon as a step has logged so many rows. True: it was killed in the middle of that step."""
-    process = _start(model, store, until)
-    while process.poll() is None:
-        logs = list(store.glob(f"work/{kind}-*/out/metrics.jsonl"))
-        if any(log.read_bytes().count(b"\n") >= num_lines for log in logs):
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-            return True
-        time.sleep(0.001)
-    return False
-
-
-def test_killed_and_run_again_the_weights_are_the_same(tiny_model: Path, tmp_path: Path) -> None:
+def test_killed_and_run_again_the_weights_are_the_same(tiny_model: Path, tmp_path: Path, warm_python: Warm) -> None:
     """SIGKILL in supervised fine-tuning, in the reward model, and twice in PPO, once right after a resume."""
-    whole = tmp_path / "whole"
-    assert _start(tiny_model, whole, "ppo").wait() == 0
-    kills = [("sft", 2), ("reward", 1), ("ppo", 1), ("ppo", 3)]
-    for attempt in range(3):  # on a busy machine a short step may be over before it is seen
-        killed = tmp_path / f"killed-{attempt}"
-        if all(_kill_when_logged(tiny_model, killed, kind, lines, "ppo") for kind, lines in kills):
-            break
-    else:
-        pytest.fail("no attempt was killed in the middle of every step")
-    assert _start(tiny_model, killed, "ppo").wait() == 0
-    expected = _digests(whole)
+    command = [warm_python.python, "-m", "tests.fixtures.tiny_run", str(tiny_model), str(tmp_path / "killed"), "ppo"]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as there
+    try:
+        run_tiny(tiny_model, tmp_path / "whole", until="ppo", dtype=torch.bfloat16)
+    finally:
+        torch.set_num_threads(threads)
+    for kind, num_lines in (("sft", "2"), ("reward", "1"), ("ppo", "2"), ("ppo", "3")):
+        done = subprocess.run([*command, kind, num_lines], cwd=REPOSITORY, capture_output=True, text=True)
+        assert done.returncode == -signal.SIGKILL, f"{kind}: {done.stderr}"
+    subprocess.run(command, cwd=REPOSITORY, check=True)
+    expected = _digests(tmp_path / "whole")
     assert "ppo/model/model.safetensors" in expected
-    assert _digests(killed) == expected
+    assert _digests(tmp_path / "killed") == expected
 
 
-@pytest.mark.parametrize("lost", ["policy", "value", "kl"])
-def test_a_checkpoint_without_a_part_of_the_state_is_noticed(tiny_model: Path, tmp_path: Path, lost: str) -> None:
+@pytest.fixture(scope="module")
+def before_ppo(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with all that PPO needs."""
+    store = tmp_path_factory.mktemp("before") / "store"
+    shutil.copytree(finished.parents[1], store, symlinks=True)
+    for artifact in store.glob("artifacts/ppo-*"):
+        shutil.rmtree(artifact)
+    return store
+
+
+@pytest.fixture(scope="module")
+def weights(before_ppo: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The digest of the policy after a PPO that was never stopped."""
+    return _weights(shutil.copytree(before_ppo, tmp_path_factory.mktemp("whole") / "store", symlinks=True), tiny_model)
+
+
+def _weights(store: Path, model: Path) -> str:
+    run_tiny(model, store, "ppo.kl_horizon=0.5", until="ppo")
+    return _digests(store)["ppo/model/model.safetensors"]
+
+
+@pytest.mark.parametrize("lost", ["policy", "value", "kl", None])
+def test_a_checkpoint_without_a_part_of_the_state_is_noticed(
+    before_ppo: Path, weights: str, tiny_model: Path, tmp_path: Path, lost: str | None
+) -> None:
     """Negative control of the test above: drop one component, and the final weights differ."""
-    from accord.store.checkpoints import Checkpoint
-
-    run_tiny(tiny_model, tmp_path / "whole", "ppo.kl_horizon=0.5", until="ppo")
-    expected = _digests(tmp_path / "whole")["ppo/model/model.safetensors"]
+    store = shutil.copytree(before_ppo, tmp_path / "cut", symlinks=True)
 
     class Stop(Exception):
         pass
-
-    from accord.store.workspace import Workspace
 
     real_checkpoint, real_tensors = Workspace.checkpoint_or_stop, Checkpoint.tensors
 
@@ -167,12 +168,9 @@ def test_a_checkpoint_without_a_part_of_the_state_is_noticed(tiny_model: Path, t
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Workspace, "checkpoint_or_stop", stop_after_two)
         with pytest.raises(Stop):
-            run_tiny(tiny_model, tmp_path / "cut", "ppo.kl_horizon=0.5", until="ppo")
+            _weights(store, tiny_model)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoint, "tensors", forget)
         if lost == "kl":
-            from accord.algorithms.kl import AdaptiveKL
-
             patch.setattr(AdaptiveKL, "with_state", lambda self, state: self)
-        run_tiny(tiny_model, tmp_path / "cut", "ppo.kl_horizon=0.5", until="ppo")
-    assert _digests(tmp_path / "cut")["ppo/model/model.safetensors"] != expected
+        assert (_weights(store, tiny_model) == weights) == (lost is None)

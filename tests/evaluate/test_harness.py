@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -190,9 +191,18 @@ def test_with_the_chat_template_and_examples_in_front(folder: Path, own: Any) ->
     assert len(ran.measured[0].values) == 1
 
 
-def test_unknown_tasks_and_data_that_is_not_there(folder: Path, own: Any, tmp_path: Path) -> None:
+def test_unknown_tasks_and_data_that_is_not_there(
+    folder: Path, own: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lm_eval.tasks import manager
+
     from accord.evaluate.harness import Tasks
 
+    # Of the harness's own tasks a few: to look through all takes seconds.
+    some = tmp_path / "harness"
+    shutil.copytree(Path(manager.__file__).with_name("arc"), some / "arc")
+    monkeypatch.setattr(manager, "__file__", str(some / "manager.py"))
+    assert Tasks(["arc_easy"], folder)
     with pytest.raises(UserError, match=r"there is no task 'made_up_c'\n  .*made_up_"):
         Tasks(["made_up_c"], folder)
     (tmp_path / "x.yaml").write_text(CHOICE.format(name="x", data=tmp_path / "nowhere.jsonl"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from functools import cache
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from accord.monitor.selection_picture import Selected, selection_picture
 from accord.monitor.svg import INK, NOTHING, PALETTE, Picture, page_colour, page_colours, themed
 from accord.monitor.training_curves import training_curves
 
+FOR_PHONES = Picture._narrow
 NAMES = ("start-with-a-name-of-some-length", "sft", "ppo", "ppo-with-a-name-of-some-length")
 
 
@@ -27,6 +29,13 @@ def share(value: float) -> dict[str, float]:
     return {"value": value, "low": value - 0.1, "high": value + 0.1}
 
 
+@pytest.fixture(autouse=True)
+def phones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests have no pictures for phones (tests.fixtures.hurry)."""
+    monkeypatch.setattr(Picture, "_narrow", FOR_PHONES)
+
+
+@cache
 def pictures() -> dict[str, Picture]:
     colours = policy_colours(NAMES)
     policies: dict[str, dict[str, Any]] = {
@@ -62,7 +71,10 @@ def pictures() -> dict[str, Picture]:
     }
 
 
-DRAWN = pictures()
+DRAWN = (
+    *("win rates", "scores", "accuracy", "curves", "calibration", "orders", "selection", "attacks", "held"),
+    "histograms",
+)
 
 
 def width(svg: str) -> float:
@@ -78,7 +90,7 @@ def parts(picture: Picture) -> tuple[str, str]:
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_a_picture_has_a_form_for_phones_in_letters_of_the_same_size(name: str) -> None:
-    wide, small = parts(DRAWN[name])
+    wide, small = parts(pictures()[name])
     assert width(small) <= narrow.NARROW + 2 < width(wide)
     assert set(re.findall(r'font-size="(\d+)px"', small)) <= set(re.findall(r'font-size="(\d+)px"', wide))
     for label in re.findall(r">(ppo|sft)[^<]*<", wide):
@@ -87,16 +99,16 @@ def test_a_picture_has_a_form_for_phones_in_letters_of_the_same_size(name: str) 
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_colours_follow_the_page(name: str) -> None:
-    page = DRAWN[name].__html__()
+    page = pictures()[name].__html__()
     assert f'"{INK}"' not in page
     assert f"var(--c-222222, {INK})" in page
-    plain = re.sub(r"var\((--[\w-]+), (#?\w+)\)", r"\2", parts(DRAWN[name])[0])
-    assert DRAWN[name] in plain
+    plain = re.sub(r"var\((--[\w-]+), (#?\w+)\)", r"\2", parts(pictures()[name])[0])
+    assert pictures()[name] in plain
 
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_a_picture_has_its_data_and_says_of_how_many_and_what_the_intervals_are(name: str) -> None:
-    picture = DRAWN[name]
+    picture = pictures()[name]
     heads, *rows = csv.reader(io.StringIO(picture.csv))
     assert len(rows) > 1
     assert all(len(row) == len(heads) for row in rows)
@@ -106,16 +118,17 @@ def test_a_picture_has_its_data_and_says_of_how_many_and_what_the_intervals_are(
 
 
 def test_names_tell_the_pictures_of_a_page_apart() -> None:
-    assert len({picture.name for picture in DRAWN.values()}) == len(DRAWN)
-    assert DRAWN["win rates"].name == "win-rate-over-sft"
-    assert DRAWN["curves"].name == "training-curves-of-ppo"
+    assert tuple(pictures()) == DRAWN
+    assert len({picture.name for picture in pictures().values()}) == len(DRAWN)
+    assert pictures()["win rates"].name == "win-rate-over-sft"
+    assert pictures()["curves"].name == "training-curves-of-ppo"
     assert NOTHING.name == "picture"
 
 
 def test_the_data_are_the_numbers_that_were_given() -> None:
-    rows = list(csv.DictReader(io.StringIO(DRAWN["win rates"].csv)))
+    rows = list(csv.DictReader(io.StringIO(pictures()["win rates"].csv)))
     assert rows[-1] == {"policy": NAMES[3], "by": "gold", "win rate": "0.8", "low": "0.4", "high": "0.9"}
-    scores = [row for row in csv.DictReader(io.StringIO(DRAWN["curves"].csv)) if row["curve"] == "score"]
+    scores = [row for row in csv.DictReader(io.StringIO(pictures()["curves"].csv)) if row["curve"] == "score"]
     assert [row["value"] for row in scores if row["line"] == "proxy"] == [str(float(i)) for i in range(9)]
 
 
@@ -126,7 +139,7 @@ def test_a_spreadsheet_takes_no_name_for_a_formula() -> None:
 
 
 def test_files_stand_by_themselves_on_white_ground() -> None:
-    files = DRAWN["win rates"].files()
+    files = pictures()["win rates"].files()
     assert list(files) == ["csv", "svg", "png"]
     svg = files["svg"].decode()
     assert 'fill="#ffffff"' in svg

@@ -39,7 +39,6 @@ SMALL = "prompts: mine.prompts, num_prompts: 3, num_samples: 2, max_response_tok
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made_up: str) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("accord.engine.machine.gemm_gflops", lambda dtype: 1.0)  # which takes a second
     Path("rules.py").write_text(RULES)
     return tmp_path
 

@@ -30,7 +30,6 @@ HEAD = ["Question", "Best Answer", "Correct Answers", "Incorrect Answers"]
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made_up: str) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("accord.engine.machine.gemm_gflops", lambda dtype: 1.0)  # which takes a second
     with Path("truth.csv").open("w", newline="") as file:
         rows = [[f"Is {n} even?", "Yes." if n % 2 == 0 else "No.", "", "Perhaps.; Never."] for n in range(6)]
         csv.writer(file).writerows([HEAD, *[[q, best, best, wrong] for q, best, _, wrong in rows]])

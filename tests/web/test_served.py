@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,12 @@ import pytest
 from accord.errors import UserError
 from accord.types import Message
 from accord.web.policies import served, served_soon
+from tests.fixtures.warm import Warm
+
+
+@pytest.fixture(autouse=True)
+def children(warm_python: Warm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", warm_python.python)
 
 
 def test_policies_are_served_by_a_child_that_goes_with_us(

@@ -129,7 +129,9 @@ def fit_l1(
         probability = sigmoid(features @ found)
         gradient = features.T @ (weight * (probability - target))
         curvature = (features * (weight * np.maximum(probability * (1 - probability), 1e-9))[:, None]).T @ features
-        step = _shrunk(curvature, gradient - curvature @ found, penalty_f) - found
+        slope = gradient - curvature @ found
+        minimum = _with_signs(curvature, slope, penalty_f, np.sign(found))
+        step = (_shrunk(curvature, slope, penalty_f) if minimum is None else minimum) - found
         size = 1.0
         while (there := whole(found + size * step)) > here and size > 1e-10:
             size /= 2
@@ -140,6 +142,18 @@ def fit_l1(
         if gain <= 1e-14 * max(here, 1.0):
             break
     return found
+
+
+def _with_signs(curvature_ff: Floats, slope_f: Floats, penalty_f: Floats, sign_f: Floats) -> Floats | None:
+    """What `_shrunk` finds, if no coefficient has another sign than now, nor is 0: the usual case, of one pattern of
+    signs in place of all."""
+    if not sign_f.all():
+        return None
+    try:
+        x = np.asarray(np.linalg.solve(curvature_ff, -(slope_f + penalty_f * sign_f)), dtype=np.float64)
+    except np.linalg.LinAlgError:
+        return None
+    return x if (np.sign(x) == sign_f).all() else None
 
 
 def _shrunk(curvature_ff: Floats, slope_f: Floats, penalty_f: Floats) -> Floats:

@@ -8,6 +8,7 @@ import typer
 
 from accord.cli import (
     chat,
+    cluster,
     data,
     evaluate,
     evaluate_benchmark,
@@ -53,6 +54,7 @@ for command in (
     *(models.models, models.export, models.card, chat.chat, serve.serve, web.web, setup.doctor),
 ):
     app.command()(command)
+app.add_typer(cluster.app, name="cluster")
 app.add_typer(data.app, name="data")
 labels.app.command()(label_accuracy.accuracy)
 evaluate.app.command()(evaluate_safety.safety)

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from accord.algorithms.distillation import NUM_TOP, TopLogprobs, bucket_kl, top_logprobs
 from accord.algorithms.loss import Loss
 from accord.engine.config import TrainingConfig
+from accord.engine.group import fair_micro_batches, places, shared
 from accord.engine.learner import Learner
 from accord.engine.training import train
 from accord.models.adapters import dropout
@@ -28,7 +29,7 @@ from accord.store import atomic
 from accord.store.artifacts import MODEL
 from accord.store.checkpoints import Checkpoint
 from accord.store.workspace import Workspace
-from accord.text.batching import iterate_micro_batches, micro_batches
+from accord.text.batching import iterate_micro_batches
 from accord.text.tree import Tree
 
 TEACHER_TOKENS: Final = 2048  # places in a batch, whatever the settings
@@ -73,7 +74,8 @@ def distil(
 
     def losses_of(indices: tuple[int, ...]) -> Iterator[Loss]:
         trees = [lessons[i].student for i in indices]
-        for number, micro in enumerate(micro_batches(trees, pad_id, config.max_tokens)):
+        micros = enumerate(fair_micro_batches(trees, pad_id, config.max_tokens))
+        for number, micro in shared(micros, lambda one: places(one[1])):
             teacher = _joined([taught[indices[at]] for at in micro.indices])
             with dropout(policy.module, derive_seed(seed, "dropout", number, *indices)):
                 states = policy.scoring_states(micro.batch)

@@ -14,6 +14,7 @@ from accord.algorithms.likelihood import negative_log_likelihood
 from accord.algorithms.loss import Loss
 from accord.engine.config import TrainingConfig
 from accord.engine.examples import Limits, trees_of
+from accord.engine.group import fair_micro_batches, shared
 from accord.engine.guard import Guard
 from accord.engine.learner import Learner
 from accord.engine.rollout import context_of
@@ -26,7 +27,7 @@ from accord.seeds import derive_seed
 from accord.store.artifacts import MODEL
 from accord.store.checkpoints import Checkpoint
 from accord.store.workspace import Workspace
-from accord.text.batching import iterate_micro_batches, micro_batches, shared_prompts
+from accord.text.batching import iterate_micro_batches, shared_prompts
 from accord.text.packing import pack, share_filled
 from accord.text.template import Template
 from accord.text.tree import Tree, TreeBatch
@@ -92,7 +93,7 @@ def imitate(
     learner = Learner(policy.module, compute_dtype(), config.optimization())
 
     def losses_of(indices: tuple[int, ...]) -> Iterator[Loss]:
-        for number, batch in enumerate(plan.batches_of(indices)):
+        for number, batch in shared(enumerate(plan.batches_of(indices)), lambda one: len(one[1].ids)):
             with dropout(policy.module, derive_seed(seed, "dropout", number, *indices)):
                 loss = negative_log_likelihood(policy.token_logprobs(batch))
             yield loss
@@ -113,7 +114,9 @@ def imitate(
             "num_tokens": [sum(trees[i].num_tokens for i in unit) for unit in plan.units],
         },
     )
-    policy.save(work.out / MODEL, learner.masters)
+    masters = learner.masters
+    if work.leads:
+        policy.save(work.out / MODEL, masters)
     return counts
 
 
@@ -155,7 +158,7 @@ def apart(trees: Sequence[Tree], batch_size: int, max_tokens: int, pad_id: int, 
 
     def batches_of(indices: tuple[int, ...]) -> Iterator[TreeBatch]:
         joined = shared_prompts([trees[i] for i in indices], joint_tokens)
-        for micro in micro_batches(joined, pad_id, max_tokens):
+        for micro in fair_micro_batches(joined, pad_id, max_tokens):
             yield micro.batch
 
     return Batches([(i,) for i in range(len(trees))], batch_size, batches_of)

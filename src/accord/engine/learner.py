@@ -6,24 +6,30 @@ division by the count of the whole optimizer step comes last, so the micro-batch
 an optimizer step adds up losses of different units (tokens of responses, tokens of demonstrations), each is a `Term`
 that knows its own count beforehand, and is divided by it as it comes.
 Weights that are not trained have no masters: they are held in the compute dtype alone.
+
+In a group of processes (`accord.engine.group`) each adds the gradients of its own micro-batches, and `step` sums them,
+and what they are divided by, over the processes: the gradient is that of a process by itself.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 
 from accord.algorithms.loss import Loss
 from accord.engine.config import Optimization
+from accord.engine.group import current, is_idle, summed
 from accord.engine.machine import keep_freed_memory
 from accord.errors import UserError
 from accord.models.compute import cast_for_compute, compute_device
 
+_UNITS = "units"  # among sums of metrics
 _MAX_SKIPPED = 5  # optimizer steps in a row with a gradient that is not finite, before the run is stopped
 
 
@@ -66,18 +72,28 @@ class Learner:
         if trained is None:
             trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
         self._parameters = dict(trained)
-        own = {id(parameter) for parameter in trained.values()}
+        # Of these a process has rows alone, in fp32: they are masters, and are cast as they are gathered.
+        self._split: dict[str, nn.Parameter] = {}
+        if current().size > 1:
+            self._parameters = _sharding().shard(module, trained, dtype)
+            self._split = {name: one for name, one in self._parameters.items() if _sharding().is_split(one)}
+        own = {id(parameter) for name, parameter in self._parameters.items() if name not in self._split}
         device = compute_device()
-        for parameter in self._parameters.values():
-            parameter.data = parameter.data.to(device)
+        for name, parameter in self._parameters.items():
+            if name not in self._split:
+                parameter.data = parameter.data.to(device)
         originals = {name: parameter.data for name, parameter in self._parameters.items()}
         cast_for_compute(module, dtype, only=lambda parameter: not parameter.requires_grad or id(parameter) in own)
         self._masters = {
-            name: parameter if parameter.dtype == torch.float32 else nn.Parameter(originals[name])
+            name: nn.Parameter(_sharding().local(parameter))
+            if name in self._split
+            else parameter
+            if parameter.dtype == torch.float32
+            else nn.Parameter(originals[name])
             for name, parameter in self._parameters.items()
         }
         for name, parameter in self._parameters.items():
-            if self._masters[name] is not parameter:
+            if self._masters[name] is not parameter and name not in self._split:
                 parameter.register_post_accumulate_grad_hook(partial(_add_to_master, master=self._masters[name]))
         self._optimization = optimization
         self._optimizer = torch.optim.AdamW(
@@ -95,10 +111,12 @@ class Learner:
 
     @property
     def masters(self) -> dict[str, Tensor]:
-        return {name: master.detach() for name, master in self._masters.items()}
+        """The weights in fp32, by name. What is split is gathered: all processes have to ask."""
+        return {name: self._whole(name, master.detach()) for name, master in self._masters.items()}
 
     def accumulate(self, loss: Loss) -> None:
         """Adds the gradient of the sum, and counts its units."""
+        loss = _counted(loss)
         if loss.total.requires_grad:
             loss.total.backward()
         self._units += float(loss.num_units)
@@ -109,6 +127,7 @@ class Learner:
         """Adds the gradient of terms that were computed together, each already divided. Not to be mixed with
         `accumulate` in one optimizer step."""
         assert not self._units, "an optimizer step adds up either sums or terms"
+        terms = tuple(replace(term, loss=_counted(term.loss)) for term in terms)
         wanted = [t for t in terms if t.num_units and t.weight and t.loss.total.requires_grad]
         if wanted:
             torch.stack([term.loss.total * (term.weight / term.num_units) for term in wanted]).sum().backward()
@@ -119,10 +138,11 @@ class Learner:
 
     def step(self, learning_rate: float) -> StepReport:
         """Divides by the count, clips by global norm, steps, casts. A gradient that is not finite is dropped whole."""
-        units, sums, counts = max(self._units, 1.0), self._sums, self._counts
+        sums = summed({_UNITS: self._units, **{name: float(value) for name, value in self._sums.items()}})
+        units, counts = max(sums.pop(_UNITS), 1.0), self._counts
         self._units, self._sums, self._counts = 0.0, {}, {}
-        grads = [master.grad for master in self._masters.values() if master.grad is not None]
-        norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))) / units if grads else 0.0
+        grads, norm = self._summed_gradients()
+        norm /= units
         finite = math.isfinite(norm)
         if finite and grads:
             clip = min(1.0, self._optimization.max_grad_norm / (norm + 1e-6))
@@ -140,7 +160,29 @@ class Learner:
                 f"the gradient was not finite in {_MAX_SKIPPED} optimizer steps in a row",
                 remedy="Lower the learning rate, or look for empty or very long examples in the data.",
             )
-        return StepReport(norm, finite, {name: float(value) / counts.get(name, units) for name, value in sums.items()})
+        return StepReport(norm, finite, {name: value / counts.get(name, units) for name, value in sums.items()})
+
+    def _summed_gradients(self) -> tuple[list[Tensor], float]:
+        """The gradients of the masters, over all processes, and the norm of all of them."""
+        _sum_gradients([master for name, master in self._masters.items() if name not in self._split])
+        for name, parameter in self._split.items():
+            self._masters[name].grad = _sharding().taken_gradient(parameter)
+        grads = {name: master.grad for name, master in self._masters.items() if master.grad is not None}
+        if not grads:
+            return [], 0.0
+        kept = [grad for name, grad in grads.items() if name not in self._split]
+        norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(kept)))) if kept else 0.0
+        if self._split:
+            norm = math.hypot(norm, math.sqrt(_sharding().squared_norm(grads[name] for name in self._split)))
+        return list(grads.values()), norm
+
+    def _whole(self, name: str, rows: Tensor) -> Tensor:
+        """Of a master, or of what there is of it, all rows."""
+        return _sharding().gathered(rows, self._split[name]) if name in self._split else rows
+
+    def _own(self, name: str, whole: Tensor) -> Tensor:
+        """The inverse of `_whole`."""
+        return _sharding().rows_of(whole) if name in self._split else whole
 
     def _num_steps(self) -> int:
         """Optimizer steps that were taken."""
@@ -149,27 +191,31 @@ class Learner:
     def load_masters(self, masters: Mapping[str, Tensor]) -> None:
         """Puts other weights, as `masters` gave them, in place of the trained ones. The moments stay."""
         for name, master in self._masters.items():
-            master.data.copy_(masters[name])
+            master.data.copy_(self._own(name, masters[name]))
         self._cast()
 
     def state(self) -> dict[str, Tensor]:
-        """Masters and optimizer moments by name: all that a checkpoint needs."""
-        tensors = {f"master.{name}": master.detach() for name, master in self._masters.items()}
+        """Masters and optimizer moments by name: all that a checkpoint needs. What is split is gathered, so that any
+        number of processes can go on from it: all processes have to ask."""
+        tensors = {f"master.{name}": master for name, master in self.masters.items()}
         for name, master in self._masters.items():
             for key, value in self._optimizer.state.get(master, {}).items():
-                tensors[f"{key}.{name}"] = value
+                tensors[f"{key}.{name}"] = value if key == "step" else self._whole(name, value)
         tensors["skipped"] = torch.tensor(self._skipped)
         return tensors
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """The inverse of `state`."""
         for name, master in self._masters.items():
-            master.data.copy_(tensors[f"master.{name}"])
+            master.data.copy_(self._own(name, tensors[f"master.{name}"]))
             keys = ("step", "exp_avg", "exp_avg_sq")
             if f"step.{name}" in tensors:
                 # As the optimizer made them: a fused one has its counts of steps beside the weights.
                 self._optimizer.state[master] = {
-                    key: tensors[f"{key}.{name}"].to(master.device, copy=True) for key in keys
+                    key: (tensors[f"{key}.{name}"] if key == "step" else self._own(name, tensors[f"{key}.{name}"])).to(
+                        master.device, copy=True
+                    )
+                    for key in keys
                 }
         self._skipped = int(tensors["skipped"])
         self._cast()
@@ -177,8 +223,39 @@ class Learner:
     @torch.no_grad()
     def _cast(self) -> None:
         for name, parameter in self._parameters.items():
-            if self._masters[name] is not parameter:
+            if self._masters[name] is not parameter and name not in self._split:
                 parameter.copy_(self._masters[name])
+
+
+def _sharding() -> ModuleType:
+    """Imported by those processes alone that are in a group: it is much."""
+    from accord.engine import sharding
+
+    return sharding
+
+
+def _counted(loss: Loss) -> Loss:
+    """As it counts here: what is computed for company only has no gradient but zeros, and nothing to count."""
+    if not is_idle():
+        return loss
+    nothing = loss.total.new_zeros(())
+    total = loss.total.where(torch.zeros_like(loss.total, dtype=torch.bool), nothing)
+    return Loss(total, 0, dict.fromkeys(loss.metrics, nothing))
+
+
+@torch.no_grad()
+def _sum_gradients(masters: Sequence[nn.Parameter]) -> None:
+    """Over the processes, in place. What has no gradient in any of them has none after it."""
+    group = current()
+    if group.size == 1:
+        return
+    present = torch.tensor([float(master.grad is not None) for master in masters])
+    group.sum_([present])
+    learned = [master for master, there in zip(masters, present.tolist(), strict=True) if there]
+    for master in learned:
+        if master.grad is None:
+            master.grad = torch.zeros_like(master)
+    group.sum_([master.grad for master in learned if master.grad is not None])
 
 
 @torch.no_grad()

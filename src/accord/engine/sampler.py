@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -17,13 +18,15 @@ from torch import Tensor
 
 from accord.algorithms.sampling import draw, keep_nucleus
 from accord.engine.cache import SlotCache
+from accord.engine.group import current
 from accord.engine.readings import Reading, Text, read, readings_of
-from accord.engine.sampling import COLDEST, Engine, Request, Sample, drain
+from accord.engine.sampling import COLDEST, Engine, Request, Sample, drain, together
 from accord.models.compute import device_of
 from accord.models.folders import context_of
 from accord.models.packed import PackedLinears
 from accord.models.policy import Policy, hidden_states
 from accord.seeds import derive_seed
+from accord.text.batching import balanced
 from accord.text.prompts import PromptBatch
 from accord.text.template import Template
 
@@ -248,10 +251,26 @@ def sample_all(
     num_slots: int = 128,
     advance: Callable[[int], None] | None = None,
 ) -> list[list[Sample]]:
-    """As `drain`."""
-    sampling = engine_of(policy).sampling(
-        num_slots=max(num_slots, max(request.num_samples for request in requests)),
-        max_response_tokens=max_response_tokens,
-        temperature=temperature,
-    )
-    return drain(sampling, requests, advance)
+    """As `drain`; in a group of processes each writes the responses to a part of the requests."""
+    parts = balanced([_load(request, max_response_tokens) for request in requests], current().size)
+    own = [requests[i] for i in parts[current().rank]]
+    with _whole(policy) if current().size > 1 else nullcontext():
+        sampling = engine_of(policy).sampling(
+            num_slots=max(num_slots, max(request.num_samples for request in requests)),
+            max_response_tokens=max_response_tokens,
+            temperature=temperature,
+        )
+        samples = drain(sampling, own, advance)
+    return together(samples, parts)
+
+
+def _whole(policy: Policy | Engine) -> AbstractContextManager[None]:
+    """The processes sample for different times, so nothing is gathered in a step."""
+    from accord.engine.sharding import whole
+
+    return whole(policy.module) if isinstance(policy, Policy) else nullcontext()
+
+
+def _load(request: Request, max_response_tokens: int) -> int:
+    """Places that its prompt and its responses may take."""
+    return len(request.prompt_ids) + request.num_samples * (request.max_response_tokens or max_response_tokens)

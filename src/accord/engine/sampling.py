@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+import torch
 
+from accord.engine.group import current, gather_json
 from accord.engine.readings import Reading, Text
 from accord.text.template import Template
 
@@ -128,3 +130,25 @@ def drain(
         if advance and ended:
             advance(len(ended))
     return [sorted(of_request, key=lambda sample: sample.k) for of_request in samples]
+
+
+def together(own: list[list[Sample]], parts: Sequence[Sequence[int]]) -> list[list[Sample]]:
+    """The samples of all requests, from those that each process of the group has drawn. own: [request][k], of the
+    requests that are this process's. parts: which requests are whose. They come without what they were read with."""
+    if current().size == 1:
+        return own
+    flat = [sample for of_request in own for sample in of_request]
+    told = gather_json([[len(of_request) for of_request in own], [[len(s.ids), s.finished] for s in flat]])
+    ids = current().gather(torch.tensor([token for sample in flat for token in sample.ids], dtype=torch.int64))
+    logprobs = current().gather(torch.tensor([one for s in flat for one in s.logprobs], dtype=torch.float64))
+    samples: list[list[Sample]] = [[] for part in parts for _ in part]
+    for part, (counts, ends), part_ids, part_logprobs in zip(parts, told, ids, logprobs, strict=True):
+        tokens, drawn, at = part_ids.tolist(), part_logprobs.tolist(), 0
+        each = iter(ends)
+        for request, count in zip(part, counts, strict=True):
+            for k in range(count):
+                length, finished = next(each)
+                one = slice(at, at + length)
+                samples[request].append(Sample(request, k, np.empty(0), 1.0, tokens[one], drawn[one], finished))
+                at += length
+    return samples

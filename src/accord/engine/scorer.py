@@ -9,7 +9,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from accord.text.batching import MicroBatch, iterate_micro_batches, narrowed
+from accord.engine.group import current, fair_micro_batches, places, spread
+from accord.text.batching import MicroBatch, narrowed
 from accord.text.tree import Tree, TreeBatch
 
 Read = Callable[[TreeBatch], Tensor]
@@ -27,17 +28,24 @@ def per_branch(
 ) -> list[Tensor]:
     """One number a branch: `read` gives [S] for a batch. Returns for each tree its [K], in fp32."""
     parts, owner = narrowed(trees, WIDTH)
+    micros = fair_micro_batches(parts, pad_id, max_tokens)
     waiting = Counter(owner)
-    out: list[list[Tensor]] = [[] for _ in trees]
-    found: list[Tensor] = [torch.empty(0)] * len(parts)
-    for micro in iterate_micro_batches(parts, pad_id, max_tokens):
+
+    def scored(micro: MicroBatch) -> Tensor:
         values = read(micro.batch)
+        waiting.subtract(owner[i] for i in micro.indices)
+        if advance and current().size == 1:
+            advance(sum(not waiting[tree] for tree in {owner[i] for i in micro.indices}))
+        return values
+
+    found: list[Tensor] = [torch.empty(0)] * len(parts)
+    for micro, values in zip(micros, spread(micros, places, scored), strict=True):
         of_parts = values.split([len(parts[i].branches) for i in micro.indices])
         for i, of_part in zip(micro.indices, of_parts, strict=True):
             found[i] = of_part
-        waiting.subtract(owner[i] for i in micro.indices)
-        if advance:
-            advance(sum(not waiting[tree] for tree in {owner[i] for i in micro.indices}))
+    if advance and current().size > 1:
+        advance(len(trees))
+    out: list[list[Tensor]] = [[] for _ in trees]
     for i, of_part in zip(owner, found, strict=True):
         out[i].append(of_part)
     return [torch.cat(of_tree) for of_tree in out]
@@ -45,11 +53,11 @@ def per_branch(
 
 @torch.no_grad()
 def per_token(micros: Sequence[MicroBatch], read: Read) -> list[Tensor]:
-    """`read` gives [N], one number for each scored token of a batch. Returns it for each micro-batch.
+    """`read` gives [N], one number for each scored token of a batch, or [M, N]. Returns it for each micro-batch.
 
     The micro-batches are the caller's, so that a pass before and a pass within training can have the same ones.
     """
-    return [read(micro.batch) for micro in micros]
+    return spread(micros, places, lambda micro: read(micro.batch))
 
 
 def padded(micros: Sequence[MicroBatch], flat: Sequence[Tensor], trees: Sequence[Tree]) -> tuple[Tensor, Tensor]:

@@ -116,7 +116,7 @@ class Estimator:
     def estimate(self, rates: Rates | None, number: int) -> Estimate:
         """number: bytes of a number in the compute dtype. Without rates no seconds."""
         rows = tuple(self._row(step, rates, number) for step in self.plan.steps)
-        return Estimate(rows, self.data, self._responses(), rates)
+        return Estimate(rows, self.data, self.responses(), rates)
 
     def _prepare(self) -> Work:
         """What the model's own step does: its weights twice, as they are read and as they will be."""
@@ -198,7 +198,8 @@ class Estimator:
             beside=checkpoints * _STATE * work.checkpointed,
         )
 
-    def _responses(self) -> dict[str, tuple[float, int]]:
+    def responses(self) -> dict[str, tuple[float, int]]:
+        """Of each step that samples: the mean of its responses' tokens, and the most that they may have."""
         found = {}
         for name, work in self.works.items():
             passes = [one for phase in work.phases for one in phase.passes if one.kind in ("prefill", "decode")]

@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from accord.engine.group import once
 from accord.errors import UserError
 from accord.models.scalar import Normalisation
 from accord.rewards.functions import MARK, numbers, reward_arguments
@@ -60,6 +61,14 @@ class EndpointReward:
         advance: Callable[[int], None] | None = None,
     ) -> Tensor:
         """[P * K]. Raises UserError for an answer that is not n finite numbers, and when there is none."""
+        return once(lambda: self._scored(prompts, responses, advance))
+
+    def _scored(
+        self,
+        prompts: Sequence[Prompt],
+        responses: Sequence[Sequence[Response]],
+        advance: Callable[[int], None] | None,
+    ) -> Tensor:
         pairs = list(zip(prompts, responses, strict=True))
         flat = [(prompt, response) for prompt, of_prompt in pairs for response in of_prompt]
         ends = list(accumulate(len(of_prompt) for _, of_prompt in pairs))  # of each prompt, in `flat`

@@ -27,6 +27,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from accord.engine.group import once
 from accord.errors import UserError
 from accord.models.scalar import Normalisation
 from accord.store.artifacts import Artifact
@@ -66,6 +67,14 @@ class FunctionReward:
         advance: Callable[[int], None] | None = None,
     ) -> Tensor:
         """[P * K], normalised. Raises UserError for what the function raises, and for what is not n finite numbers."""
+        return once(lambda: self._scored(prompts, responses, advance))
+
+    def _scored(
+        self,
+        prompts: Sequence[Prompt],
+        responses: Sequence[Sequence[Response]],
+        advance: Callable[[int], None] | None,
+    ) -> Tensor:
         scores: list[float] = []
         pairs = list(zip(prompts, responses, strict=True))
         for at in range(0, len(pairs), GROUP_SIZE):

@@ -184,6 +184,9 @@ class StepKind:
     cautions, and raises Contradiction. What one key alone, or the keys of one step among themselves, get wrong belongs
     there, too, when the message should point to a key.
 
+    together: whether several processes can run it as one (`accord.engine.group`): what it computes is shared by them,
+    and it asks nobody outside.
+
     settled: of a kind that can end a repeated block (`until`): why no further round is wanted, from its artifact, or
     None.
     """
@@ -195,6 +198,12 @@ class StepKind:
     work: Callable[[Any, Sizes], Work] | None = None
     check: Check | None = None
     settled: Settled | None = None
+    together: bool = False
+
+    def shares(self, config: StepConfig) -> bool:
+        """Whether several processes run a step with this config as one: it is of a kind that they can run `together`,
+        and samples with no engine that is one process's alone."""
+        return self.together and getattr(config, "engine", "torch") == "torch"
 
 
 Registry = Mapping[str, StepKind]

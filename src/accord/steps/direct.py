@@ -114,5 +114,7 @@ def learn(
         shown=shown,
         guard=guard(config, Quality(best_by) if validation is not None else None),
     )
-    models.policy.save(job.work.out / MODEL, models.learner.masters)
+    masters = models.learner.masters
+    if job.work.leads:
+        models.policy.save(job.work.out / MODEL, masters)
     return done | {"alarms": as_json(alarms(job.work.metrics.read()))}

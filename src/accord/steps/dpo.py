@@ -173,4 +173,4 @@ def work(config: Config, sizes: Sizes) -> Work:
     return replace(found, phases=[before, *found.phases], loaded=[sizes.policy, *found.loaded])
 
 
-STEP = StepKind(produces="policy", version=2, config=Config, run=run, work=work, check=check)
+STEP = StepKind(produces="policy", version=2, config=Config, run=run, work=work, check=check, together=True)

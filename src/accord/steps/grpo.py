@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from accord.engine.on_policy.config import GRPOConfig
 from accord.steps.base import Caution, Contradiction, Job, PlannedStep, StepKind
-from accord.steps.on_policy import OnPolicyInputs, Setup, load_models, train, work
+from accord.steps.on_policy import OnPolicyInputs, Setup, load_models, train
 from accord.steps.on_policy_checks import groups
+from accord.steps.on_policy_work import work
 
 if TYPE_CHECKING:
     import torch
@@ -49,4 +50,4 @@ def check(step: PlannedStep) -> Iterator[Caution]:
         yield Caution("clip_range", what, "The paper's are clip_range: 3e-4 and clip_range_high: 4e-4.")
 
 
-STEP = StepKind(produces="policy", version=2, config=Config, run=run, work=work, check=check)
+STEP = StepKind(produces="policy", version=2, config=Config, run=run, work=work, check=check, together=True)

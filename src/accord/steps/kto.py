@@ -179,4 +179,4 @@ def work(config: Config, sizes: Sizes) -> Work:
     )
 
 
-STEP = StepKind(produces="policy", version=2, config=Config, run=run, work=work, check=check)
+STEP = StepKind(produces="policy", version=2, config=Config, run=run, work=work, check=check, together=True)

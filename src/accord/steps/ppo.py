@@ -26,8 +26,8 @@ from accord.steps.on_policy import (
     reference_of,
     train,
 )
-from accord.steps.on_policy import work as on_policy_work
 from accord.steps.on_policy_checks import values as check
+from accord.steps.on_policy_work import work as on_policy_work
 
 if TYPE_CHECKING:
     import torch
@@ -120,4 +120,4 @@ def work(config: Config, sizes: Sizes) -> Work:
     return on_policy_work(config, sizes, value=config.value_model)
 
 
-STEP = StepKind(produces="policy", version=5, config=Config, run=run, work=work, check=check)
+STEP = StepKind(produces="policy", version=5, config=Config, run=run, work=work, check=check, together=True)

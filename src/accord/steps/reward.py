@@ -90,7 +90,9 @@ def run(job: Job) -> None:
         guard=guard(config, Quality("eval_accuracy") if held_out else None),
     )
     normalisation = normalisation_of(model, normalised_on, config.normalise)
-    model.save(job.work.out / MODEL, learner.masters, normalisation)
+    masters = learner.masters
+    if job.work.leads:
+        model.save(job.work.out / MODEL, masters, normalisation)
     seen = order_of_training(len(examples.trees), config, job.seed, counts["num_optimizer_steps"])
     summary: dict[str, Any] = {
         "num_comparisons": len(set(seen)),
@@ -250,4 +252,4 @@ def work(config: Config, sizes: Sizes) -> Work:
     return one if config.members == 1 else work_of_members(one, config, trained)
 
 
-STEP = StepKind(produces="reward", version=4, config=Config, run=run, work=work, check=check)
+STEP = StepKind(produces="reward", version=4, config=Config, run=run, work=work, check=check, together=True)

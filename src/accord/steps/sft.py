@@ -156,4 +156,4 @@ def check(step: PlannedStep) -> Iterator[Caution]:
     yield from slow_adapters(step.config, "2e-4")
 
 
-STEP = StepKind(produces="policy", version=1, config=Config, run=run, work=work, check=check)
+STEP = StepKind(produces="policy", version=1, config=Config, run=run, work=work, check=check, together=True)

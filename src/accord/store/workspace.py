@@ -103,6 +103,8 @@ class Workspace:
     account of what the step uses. copy: of this folder, in the place that the store shares.
     """
 
+    leads = True  # of several processes that compute a step, it is the one whose files are kept
+
     def __init__(
         self,
         folder: Path,
@@ -195,10 +197,20 @@ class Workspace:
         iteration: how many are done. make: gives the tensors and the state that `Checkpoints.save` takes, and is
         called only when they are saved.
         """
+        stop, save = self._wanted()
+        if save:
+            self._save(iteration, *make(), stop)
+        if stop:
+            raise Interrupted
+
+    def _wanted(self) -> tuple[bool, bool]:
+        """Whether to stop now, and whether to save."""
         stop = self.stop_requested()
-        if not (stop or self.checkpoints.due()):
-            return
-        tensors, state = make()
+        return stop, stop or self.checkpoints.due()
+
+    def _save(
+        self, iteration: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], stop: bool
+    ) -> None:
         with atomic.disk_errors(self.folder):
             atomic.fsync_tree(self.out)  # the checkpoint relies on the metrics and files written so far
         self.checkpoints.save(iteration, tensors, state)
@@ -206,8 +218,6 @@ class Workspace:
         self.spending.write()
         if self._copy is not None:
             self._copy.save(stopping=stop)
-        if stop:
-            raise Interrupted
 
     def seconds(self) -> float:
         """Seconds worked, earlier attempts included up to their last checkpoint."""

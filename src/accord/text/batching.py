@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from accord.text.tree import Tree, TreeBatch, num_places
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MicroBatch:
-    """`indices`: which of the given trees this batch holds, in the batch's order."""
+    """Trees that are computed together. indices: which of the given trees these are, in the batch's order."""
 
     indices: tuple[int, ...]
-    batch: TreeBatch
+    trees: tuple[Tree, ...] = field(repr=False)
+    pad_id: int
+
+    @cached_property
+    def batch(self) -> TreeBatch:
+        """Made when it is first asked for, by whoever computes it."""
+        return TreeBatch.from_trees(self.trees, self.pad_id)
+
+    @property
+    def num_places(self) -> int:
+        return sum(map(num_places, self.trees))
+
+    def of(self, indices: Sequence[int]) -> MicroBatch:
+        """The same, where the given trees were themselves a choice: of what has these indices."""
+        return MicroBatch(tuple(indices[i] for i in self.indices), self.trees, self.pad_id)
 
 
 def micro_batches(trees: Sequence[Tree], pad_id: int, max_tokens: int) -> list[MicroBatch]:
@@ -28,19 +43,31 @@ def micro_batches(trees: Sequence[Tree], pad_id: int, max_tokens: int) -> list[M
 
 
 def iterate_micro_batches(trees: Sequence[Tree], pad_id: int, max_tokens: int) -> Iterator[MicroBatch]:
-    """The batches of `micro_batches`, each made when it is wanted: their masks together may be more than the memory."""
+    """The batches of `micro_batches`, none kept: their masks together may be more than the memory."""
     order = sorted(range(len(trees)), key=lambda i: (-trees[i].num_tokens, i))
     group: list[int] = []
     places = 0
     for i in order:
         own = num_places(trees[i])
         if group and places + own > max_tokens:
-            yield MicroBatch(tuple(group), TreeBatch.from_trees([trees[j] for j in group], pad_id))
+            yield MicroBatch(tuple(group), tuple(trees[j] for j in group), pad_id)
             group, places = [], 0
         group.append(i)
         places += own
     if group:
-        yield MicroBatch(tuple(group), TreeBatch.from_trees([trees[j] for j in group], pad_id))
+        yield MicroBatch(tuple(group), tuple(trees[j] for j in group), pad_id)
+
+
+def balanced(loads: Sequence[float], num: int) -> list[list[int]]:
+    """Indices of `loads` dealt to `num` workers so that these have much the same to do: the heaviest first, each to who
+    has least (Graham 1969: at most 4/3 of the best there is). Each worker's stay in their order."""
+    parts: list[list[int]] = [[] for _ in range(num)]
+    sums = [0.0] * num
+    for i in sorted(range(len(loads)), key=lambda i: (-loads[i], i)):
+        least = min(range(num), key=lambda worker: (sums[worker], worker))
+        parts[least].append(i)
+        sums[least] += loads[i]
+    return [sorted(part) for part in parts]
 
 
 def narrowed(trees: Sequence[Tree], max_tokens: int) -> tuple[list[Tree], list[int]]:

@@ -19,9 +19,9 @@ from accord.algorithms.kto import kto_loss, reference_point
 from accord.algorithms.loss import Loss
 from accord.engine.direct.preference import Limits
 from accord.engine.direct.reference import branch_logprobs
+from accord.engine.group import shared_micro_batches
 from accord.engine.scorer import per_branch
 from accord.models.policy import Policy
-from accord.text.batching import iterate_micro_batches
 from accord.text.template import Template
 from accord.text.tree import Branch, Tree
 from accord.types import LabelledResponse
@@ -101,7 +101,7 @@ class Feedback:
         z0 = self._reference_point(policy, indices, max_tokens)
         share_good = sum(self.labelled.good[i] for i in indices) / len(indices)
         trees = [self.labelled.trees[i] for i in indices]
-        for micro in iterate_micro_batches(trees, policy.template.pad_id, max_tokens):
+        for micro in shared_micro_batches(trees, policy.template.pad_id, max_tokens):
             some = [indices[i] for i in micro.indices]
             yield kto_loss(
                 branch_logprobs(policy, micro.batch),

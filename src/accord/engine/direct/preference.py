@@ -15,13 +15,15 @@ from accord.algorithms.aggregation import response_sums
 from accord.algorithms.loss import Loss
 from accord.algorithms.preference import Responses, preference_loss
 from accord.engine.direct.config import PreferenceLossConfig
+from accord.engine.group import is_idle, shared_micro_batches, summed
 from accord.models.policy import Policy
-from accord.text.batching import MicroBatch, iterate_micro_batches
+from accord.text.batching import MicroBatch
 from accord.text.template import Template
 from accord.text.tree import Branch, Tree
 from accord.types import Ranking
 
 SHOWN = ("loss", "rewards/accuracies", "rewards/margins")  # on the progress line
+_UNITS = "units"  # among sums of metrics
 _LEFT_OUT = (
     "num_without_pairs",
     "num_with_control_tokens",
@@ -120,7 +122,7 @@ class Preferences:
     ) -> Iterator[Loss]:
         """The losses of the micro-batches of some prompts. temperature: of the policy's log-probabilities."""
         trees = [self.ranked[i].tree for i in indices]
-        for micro in iterate_micro_batches(trees, policy.template.pad_id, max_tokens):
+        for micro in shared_micro_batches(trees, policy.template.pad_id, max_tokens):
             yield self._loss(policy, micro, [indices[i] for i in micro.indices], config, temperature)
 
     def _loss(
@@ -164,9 +166,13 @@ def mean_metrics(losses: Callable[[], Iterable[Loss]]) -> Callable[[], dict[str,
         sums: dict[str, float] = {}
         num_units = 0.0
         for loss in losses():
+            if is_idle():
+                continue
             num_units += loss.num_units
             for name, value in loss.metrics.items():
                 sums[name] = sums.get(name, 0.0) + float(value)
+        sums = summed({**sums, _UNITS: num_units})
+        num_units = sums.pop(_UNITS)
         return {name: value / num_units for name, value in sums.items()}
 
     return measure

@@ -14,6 +14,7 @@ from torch import Tensor
 from accord.algorithms.advantages import explained_variance, gae, whiten
 from accord.algorithms.loss import Loss
 from accord.algorithms.ppo import value_loss
+from accord.engine.group import places, shared
 from accord.engine.learner import Learner, StepReport, Term
 from accord.engine.on_policy.config import PPOConfig
 from accord.engine.on_policy.methods import POLICY, Reports, Scored, Trainee
@@ -98,7 +99,7 @@ class PPOLesson:
         method, config, policy = self.method, self.method.settings, self.method.policy
         num_units = method.num_units(self.experience.scored, minibatch)
         experience = self.experience_of(minibatch)
-        for micro in minibatch if num_units else ():
+        for micro in shared(minibatch, places) if num_units else ():
             batch = micro.batch
             if not self.warming:
                 states = policy.scoring_states(batch)
@@ -128,7 +129,7 @@ class PPOLesson:
         of_value = [one.metrics for report in reports for one in report.values() if "value_loss" in one.metrics]
         names = {"loss/value_avg": "value_loss", "val/clipfrac_avg": "value_clip_fraction"}
         explained = explained_variance(self.values, self.returns, self.experience.scored.learned)
-        row = policy_metrics(self.experience, reports) | averages(names, of_value)
+        row = policy_metrics(self.method, self.experience, reports) | averages(names, of_value)
         return row | {"value/explained_variance": float(explained)}
 
     def _value_term(self, micro: MicroBatch, values: Tensor, num_units: int, weight: float = 1.0) -> Term:

@@ -56,10 +56,9 @@ def score(
     Raises NotFinite when the KL or a score is not finite.
     """
     trees, temperature = rollout.trees, config.temperature
-    with torch.no_grad():
-        tokens = [roles.policy.token_logprobs(micro.batch, temperature) for micro in micros]
-    logprobs, mask = padded(micros, [of_micro.logprobs for of_micro in tokens], trees)
-    entropies, _ = padded(micros, [of_micro.entropies for of_micro in tokens], trees)
+    tokens = per_token(micros, lambda b: torch.stack(roles.policy.token_logprobs(b, temperature)[:2]))
+    logprobs, mask = padded(micros, [of_micro[0] for of_micro in tokens], trees)
+    entropies, _ = padded(micros, [of_micro[1] for of_micro in tokens], trees)
     reference, _ = padded(micros, per_token(micros, lambda b: roles.reference.token_logprobs(b, temperature)[0]), trees)
     scores, spread = scored_by(roles.reward, rollout.prompts, rollout.responses)
     k1 = token_kl("k1", logprobs, reference, mask)

@@ -18,6 +18,7 @@ from accord.algorithms.ranking import Safety, Ties, ranking_loss
 from accord.algorithms.ties import TIE_MODELS
 from accord.data.derive import derive_ranking, margin_levels, of_single_best, without_unsafe_chosen
 from accord.data.records import JudgedComparison
+from accord.engine.group import shared_micro_batches
 from accord.engine.guard import Guard
 from accord.engine.learner import Learner
 from accord.engine.ranking.config import RankingConfig
@@ -28,7 +29,6 @@ from accord.models import compute
 from accord.models.scalar import ScalarModel
 from accord.store.checkpoints import Checkpoint
 from accord.store.workspace import Workspace
-from accord.text.batching import micro_batches
 from accord.text.template import Template
 from accord.text.tree import Tree
 from accord.types import Ranking
@@ -120,7 +120,7 @@ def train_ranking_model(
     def losses_of(indices: tuple[int, ...]) -> Iterator[Loss]:
         rankings = [examples.rankings[i] for i in indices]
         num_ordered = sum(bool(ranking.pairs) for ranking in rankings)
-        for micro in micro_batches([examples.trees[i] for i in indices], pad_id, config.max_tokens):
+        for micro in shared_micro_batches([examples.trees[i] for i in indices], pad_id, config.max_tokens):
             loss = batch_loss(
                 model.scores(micro.batch), [rankings[i] for i in micro.indices], config, micro.batch.tree_of_branch
             )

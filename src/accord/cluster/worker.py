@@ -1,0 +1,127 @@
+"""What a worker does: it joins the others, runs the step as they do, and says how it ended.
+
+As a program (`python -m accord.cluster.worker FOLDER RANK`) it reads assignments from standard input, a line each, and
+writes of each an outcome into the folder. It ends with whoever holds the other end of its standard input.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import os
+import queue
+import sys
+import tempfile
+import threading
+import traceback
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from accord.cluster.assignment import Assignment, Outcome
+from accord.computing import conditions_of, meters_for
+from accord.errors import Interrupted, UserError, first_line
+from accord.steps.base import Job
+from accord.steps.registry import STEPS
+from accord.store import atomic
+from accord.store.artifacts import Store
+from accord.store.sharing import Following, Leading
+
+
+def perform(assignment: Assignment) -> Outcome:
+    """Runs a step; the leading worker publishes its artifact. Raises nothing."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="accord-worker-") as scratch:
+            _run(assignment, Path(scratch))
+    except Interrupted:
+        return Outcome("interrupted")
+    except UserError as error:
+        return Outcome("refused", error.what, error.where, error.remedy)
+    except Exception as error:
+        what, trace = f"{type(error).__name__}: {first_line(error)}", traceback.format_exc()
+        return Outcome("left" if _is_of_another(error) else "failed", what, trace=trace)
+    return Outcome("done")
+
+
+def _run(assignment: Assignment, scratch: Path) -> None:
+    import torch
+    import torch.distributed as dist
+
+    from accord.engine.group import Ranks, agreed, joined
+
+    if assignment.threads is not None:
+        torch.set_num_threads(assignment.threads)
+    kind = STEPS[assignment.kind]
+    store = Store(Path(assignment.store))
+    folder, stop = Path(assignment.work), Path(assignment.stop)
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+        init_method=assignment.rendezvous,
+        rank=assignment.rank,
+        world_size=assignment.size,
+        timeout=timedelta(seconds=assignment.timeout),
+    )
+    try:
+        with joined(Ranks(sharding=assignment.sharding)), atomic.disk_errors(folder):
+            work: Leading | Following
+            if assignment.rank == 0:
+                meters = meters_for(kind)
+                if meters.device.kind == "cuda":
+                    meters = replace(meters, device=replace(meters.device, num=assignment.size))
+                work = Leading(
+                    folder,
+                    min_checkpoint_seconds=assignment.min_checkpoint_seconds,
+                    stop=stop.exists,
+                    conditions=conditions_of(kind),
+                    meters=meters,
+                )
+            else:
+                work = Following(folder, scratch)
+            work.agreed = agreed
+            inputs = assignment.inputs_in(store)
+            config = kind.config.model_validate(assignment.config)
+            try:
+                kind.run(Job(assignment.name, config, assignment.seed, inputs, work, store))
+            except BaseException:
+                work.spending.write()
+                raise
+            if work.leads:
+                work.publish(store, assignment.provenance)
+            agreed(True)  # nobody goes while another still needs it
+    finally:
+        dist.destroy_process_group()
+
+
+def _is_of_another(error: Exception) -> bool:
+    """Whether it is what torch.distributed raises when another process is gone, or late."""
+    import torch.distributed as dist
+
+    if isinstance(error, dist.DistError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and any(
+        sign in text
+        for sign in ("Timed out waiting", "Connection closed by peer", "Connection reset", "gloo/transport")
+    )
+
+
+def main() -> None:
+    """Of the program."""
+    folder, rank = Path(sys.argv[1]), sys.argv[2]
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(lines,), daemon=True).start()
+    for number in itertools.count():
+        outcome = perform(Assignment.from_json(lines.get()))
+        gc.collect()
+        atomic.write_text(folder / f"outcome-{rank}-{number}.json", outcome.to_json())
+
+
+def _listen(lines: queue.SimpleQueue[str]) -> None:
+    """Whoever started this holds the other end of the standard input, and it ends with them."""
+    for line in sys.stdin:
+        lines.put(line)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Where the steps of a recipe are computed: the key `cluster`. No result depends on it but by the order of sums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from accord.config_errors import explain
+from accord.errors import UserError
+from accord.strict import StrictModel
+from accord.yaml_lines import KeyPath
+
+Sharding = Literal["auto", "none", "full"]
+
+
+class Cluster(StrictModel):
+    """kind: `local`, processes on this machine; `ray`, actors of a Ray cluster. workers: how many, each of which
+    computes on a device of its own (null: one for each GPU, or for each machine where there is none). address: of the
+    Ray cluster, as `ray start` prints it (null: the one that RAY_ADDRESS names, or else one of this machine's own).
+
+    gpus_per_worker: 0 or 1 (null: 1 where the cluster has GPUs). cpus_per_worker: cores that are kept free for each
+    (null: 1). timeout: seconds after which a worker that does not answer is given up, and the step with it. sharding:
+    `full` splits weights, gradients and moments of what is trained over the workers (FSDP2); `none` keeps all of it
+    on each; `auto` splits what has more parameters than 2 billion.
+    """
+
+    kind: Literal["local", "ray"]
+    workers: int | None = Field(None, gt=0, le=4096)
+    address: str | None = None
+    gpus_per_worker: int | None = Field(None, ge=0, le=1)
+    cpus_per_worker: float | None = Field(None, gt=0)
+    timeout: float = Field(600.0, ge=1)
+    sharding: Sharding = "auto"
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.kind == "local" and self.address is not None:
+            raise ValueError("address is a Ray cluster's: leave it out, or write kind: ray")
+        return self
+
+
+def read_cluster(value: Any, place: Callable[[KeyPath], str]) -> Cluster | None:
+    """What the key `cluster` says: a map, or a kind alone. place: of a key below it. Raises UserError."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = {"kind": value}
+    if not isinstance(value, dict):
+        raise UserError("`cluster` is neither a kind nor a map", where=place(()), remedy="As in `cluster: ray`.")
+    try:
+        return Cluster(**value)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        what, remedy = explain(problem, Cluster.model_fields)
+        raise UserError(what, where=place(problem["loc"]), remedy=remedy) from error

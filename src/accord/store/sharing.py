@@ -1,0 +1,83 @@
+"""The workspaces of a step that several processes compute: one leads, and writes; the others follow what it does.
+
+A follower works in a folder of its own, which nobody keeps, so that a step's code is the same in all processes; what it
+would resume from is the leader's. Whether to save and whether to stop is decided by the leader alone.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from accord.errors import UserError
+from accord.store.checkpoints import Checkpoint, Checkpoints
+from accord.store.progress import Progress
+from accord.store.workspace import Workspace
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Agreed = Callable[[Any], Any]
+
+
+class Leading(Workspace):
+    """Of the process that leads. `agreed` is to be given: it tells the others a value, and returns it."""
+
+    agreed: Agreed
+
+    def resume(self) -> Checkpoint | None:
+        checkpoint = super().resume()
+        self.agreed(None if checkpoint is None else checkpoint.path.name)
+        return checkpoint
+
+    def _wanted(self) -> tuple[bool, bool]:
+        stop, save = self.agreed(super()._wanted())
+        return stop, save
+
+
+class Following(Workspace):
+    """Of a process that follows. `agreed` is to be given: it returns what the leader says. leader: its folder. folder:
+    where this one works, and finds nothing of before."""
+
+    agreed: Agreed
+    leads = False
+
+    def __init__(self, leader: Path, folder: Path) -> None:
+        # What a process shows that nobody looks at.
+        super().__init__(folder, waits=False, stream=open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        self._leader = leader
+
+    def resume(self) -> Checkpoint | None:
+        super().resume()
+        name = self.agreed(None)
+        if name is None:
+            return None
+        checkpoint = Checkpoints(self._leader / "checkpoints").latest()
+        if checkpoint is None or checkpoint.path.name != name:
+            raise UserError(
+                f"the checkpoint {name} is not seen by all processes",
+                where=str(self._leader),
+                remedy="The store has to be on a file system that all machines share.",
+            )
+        shutil.copytree(
+            self._leader, self.folder, ignore=shutil.ignore_patterns("checkpoints", ".*", "*.tmp"), dirs_exist_ok=True
+        )
+        return checkpoint
+
+    def progress(self, label: str, total: int, unit: str, *, start: int = 0) -> Progress:
+        return Progress(label, total, unit, self._stream, start=start)
+
+    def show(self, at: int, samples: Any) -> None:
+        pass
+
+    def _wanted(self) -> tuple[bool, bool]:
+        stop, save = self.agreed(None)
+        return stop, save
+
+    def _save(
+        self, iteration: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], stop: bool
+    ) -> None:
+        pass

@@ -1,0 +1,225 @@
+"""One recipe by one process, by two, and by two of which one fails: what comes out is the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from accord.cluster import ray_workers, workers
+from accord.errors import Interrupted, UserError
+from accord.recipe import parse_recipe
+from accord.run import run_recipe
+from accord.steps.registry import STEPS
+from accord.store.artifacts import Store
+from tests.cluster import faulty
+
+RECIPE = """\
+model: {model}
+data: {{asked: {{source: {asked}}}}}
+{cluster}
+steps:
+  - sft: {{data: asked.train, batch_size: 8, learning_rate: 1.0e-3, max_tokens: 256}}
+  - reward_rule: {{name: rule, rule: length, unit: characters, target: 40}}
+  - rloo: {{prompts: asked.train, reward: rule, num_iterations: 4, prompts_per_iteration: 6, num_samples: 2,
+           max_response_tokens: 8, truncation_score: null, learning_rate: 1.0e-3, num_minibatches: 2}}
+"""
+TIMEOUT = 20
+KINDS = ("local", "ray")
+
+
+class Recipes:
+    """Runs the recipe on any cluster, each in a store of its own. The runs that end well are kept by name."""
+
+    def __init__(self, model: Path, asked: Path, folder: Path) -> None:
+        self.model, self.asked, self.folder = model, asked, folder
+
+    def run(self, name: str, cluster: str | None = None, *, asked: Path | None = None) -> Path:
+        text = RECIPE.format(model=self.model, asked=self.asked, cluster=f"cluster: {cluster}" if cluster else "")
+        recipe = parse_recipe(text, Path("recipe.yaml"))
+        store = Store(self.folder / name)
+        return run_recipe(recipe, STEPS, store, min_free_bytes=0, min_checkpoint_seconds=0.0)
+
+
+@pytest.fixture(scope="module")
+def recipes(tiny_model: Path, asked: Path, tmp_path_factory: pytest.TempPathFactory) -> Recipes:
+    return Recipes(tiny_model, asked, tmp_path_factory.mktemp("stores"))
+
+
+@pytest.fixture(scope="module")
+def alone(recipes: Recipes) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACCORD_DTYPE", "float32")
+        return recipes.run("alone")
+
+
+def two(kind: str = "local", **settings: Any) -> str:
+    given = {"kind": kind, "workers": 2, "timeout": TIMEOUT, **settings}
+    return json.dumps(given)
+
+
+def weights(run: Path, step: str) -> dict[str, torch.Tensor]:
+    return load_file(run / "steps" / step / "model" / "model.safetensors")
+
+
+def rows(run: Path, step: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "steps" / step / "metrics.jsonl").read_text().splitlines()]
+
+
+def assert_same_results(one: Path, other: Path) -> None:
+    """But for the order of sums."""
+    for step in ("sft", "rloo"):
+        for name, tensor in weights(one, step).items():
+            torch.testing.assert_close(tensor, weights(other, step)[name], rtol=1e-4, atol=2e-5, msg=f"{step} {name}")
+        for row, same in zip(rows(one, step), rows(other, step), strict=True):
+            numbers = {key: value for key, value in row.items() if not isinstance(value, str)}
+            assert same == row | {key: pytest.approx(value, rel=1e-3, abs=1e-4) for key, value in numbers.items()}
+
+
+def assert_equal_results(one: Path, other: Path) -> None:
+    """Bit for bit."""
+    for step in ("sft", "rloo"):
+        ours, theirs = weights(one, step), weights(other, step)
+        assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+        assert rows(one, step) == rows(other, step)
+
+
+@pytest.mark.parametrize("sharding", ["none", "full"])
+def test_two_processes_do_as_one(recipes: Recipes, alone: Path, sharding: str) -> None:
+    run = recipes.run(f"two-{sharding}", two(sharding=sharding))
+    assert_same_results(run, alone)
+    differs = any(
+        not torch.equal(tensor, weights(alone, "rloo")[name]) for name, tensor in weights(run, "rloo").items()
+    )
+    assert differs, "the sums were in the same order: nothing was shared"
+    ratios = [row["policy/first_ratio"] for row in rows(run, "rloo")]
+    assert ratios == pytest.approx([1.0] * 4, abs=1e-6)
+
+
+def test_two_actors_of_a_ray_cluster_do_as_two_processes(recipes: Recipes, alone: Path) -> None:
+    run = recipes.run("ray", two("ray"))
+    assert_same_results(run, alone)
+    assert_equal_results(run, recipes.run("two-none", two(sharding="none")))
+
+
+@pytest.mark.parametrize("place", ["sampling", "scoring", "learning"])
+def test_a_worker_that_is_killed_is_named_and_the_run_goes_on(
+    recipes: Recipes, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = recipes.run("two-none", two(sharding="none"))
+    monkeypatch.setattr(workers, "PROGRAM", "tests.cluster.faulty")
+    monkeypatch.setenv("ACCORD_TEST_FAULT", f"{place}:1:kill:3")
+    began = time.monotonic()
+    with pytest.raises(UserError, match=r"worker 1 \(process \d+\) has failed: it was killed by signal 9") as error:
+        recipes.run(f"killed-{place}", two(sharding="none"))
+    assert time.monotonic() - began < 3 * TIMEOUT
+    assert "The same command goes on" in error.value.remedy
+    assert not left_over()
+    monkeypatch.delenv("ACCORD_TEST_FAULT")
+    assert_equal_results(recipes.run(f"killed-{place}", two(sharding="none")), whole)
+
+
+def test_a_worker_that_hangs_is_given_up(recipes: Recipes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "PROGRAM", "tests.cluster.faulty")
+    monkeypatch.setenv("ACCORD_TEST_FAULT", "scoring:1:hang:2")
+    with pytest.raises(UserError, match=r"worker 1 \(process \d+\) did not answer within 8 s, while others waited"):
+        recipes.run("hung", two(timeout=8))
+    assert not left_over()
+
+
+def test_what_goes_wrong_in_a_worker_is_shown(recipes: Recipes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "PROGRAM", "tests.cluster.faulty")
+    monkeypatch.setenv("ACCORD_TEST_FAULT", "learning:1:fail:1")
+    with pytest.raises(UserError, match="ZeroDivisionError: a fault of the test's") as error:
+        recipes.run("failed", two())
+    assert "in happen" in error.value.what, "the traceback is there"
+
+
+def test_an_actor_that_is_killed_is_named_and_the_run_goes_on(
+    recipes: Recipes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray")
+    whole = recipes.run("two-none", two(sharding="none"))
+    monkeypatch.setattr(ray_workers, "Actor", faulty_actor())
+    monkeypatch.setenv("ACCORD_TEST_FAULT", "learning:1:kill:3")
+    with pytest.raises(UserError, match=r"worker 1 \(process \d+ on .*\) has failed: it is gone"):
+        recipes.run("ray-killed", two("ray"))
+    monkeypatch.delenv("ACCORD_TEST_FAULT")
+    assert_equal_results(recipes.run("ray-killed", two("ray")), whole)
+
+
+def faulty_actor() -> type:
+    import ray
+
+    ray.cloudpickle.register_pickle_by_value(faulty)
+
+    class Faulty(ray_workers.Actor):
+        def perform(self, assignment: str) -> str:
+            return faulty.perform(faulty.Assignment.from_json(assignment)).to_json()
+
+    return Faulty
+
+
+def test_a_run_goes_on_with_another_number_of_processes(
+    recipes: Recipes, alone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "PROGRAM", "tests.cluster.faulty")
+    for size in (2, 1):
+        monkeypatch.setenv("ACCORD_TEST_FAULT", f"learning:{size - 1}:fail:2")
+        with pytest.raises(UserError, match="ZeroDivisionError"):
+            recipes.run("resharded", two(workers=size, sharding="full"))
+    monkeypatch.delenv("ACCORD_TEST_FAULT")
+    assert_same_results(recipes.run("resharded", two(sharding="full")), alone)
+
+
+def test_stopped_and_run_again_it_is_the_same(recipes: Recipes, capfd: pytest.CaptureFixture[str]) -> None:
+    whole = recipes.run("two-none", two(sharding="none"))
+    threading.Thread(target=interrupt_after_two_iterations, args=(recipes.folder / "stopped",), daemon=True).start()
+    with pytest.raises(Interrupted):
+        recipes.run("stopped", two(sharding="none"))
+    assert not left_over()
+    capfd.readouterr()
+    run = recipes.run("stopped", two(sharding="none"))
+    assert "rloo: going on from its last checkpoint" in capfd.readouterr().out
+    assert_equal_results(run, whole)
+
+
+def interrupt_after_two_iterations(store: Path) -> None:
+    """Ctrl-C, once the rloo step has written two rows."""
+    while True:
+        for path in store.glob("work/rloo-*/out/metrics.jsonl"):
+            if path.read_text().count("\n") >= 2:
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+        time.sleep(0.01)
+
+
+def left_over() -> list[str]:
+    """Workers that still live."""
+    children = [one for one in psutil.Process().children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE]
+    return [" ".join(one.cmdline()) for one in children if "accord-workers-" in " ".join(one.cmdline())]
+
+
+def test_more_workers_than_there_is_room_for(recipes: Recipes) -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(UserError, match="the Ray cluster has no room for 64 workers of 1 CPU each") as error:
+        recipes.run("too-many", two("ray", workers=64, timeout=5))
+    assert error.value.where == "cluster.workers"
+    assert not (recipes.folder / "too-many" / "artifacts").exists(), "it was said before the first step"
+
+
+def test_a_cluster_that_is_not_there(recipes: Recipes) -> None:
+    ray = pytest.importorskip("ray")
+    ray.shutdown()
+    with pytest.raises(UserError, match="the Ray cluster is not reached") as error:
+        recipes.run("nowhere", two("ray", address="127.0.0.1:1"))
+    assert "accord cluster up" in error.value.remedy
