@@ -168,6 +168,24 @@ def test_a_place_that_goes_away_later_has_nothing(tmp_path: Path, url: str, caps
     assert "what is not here is made here" in capsys.readouterr().err
 
 
+def test_a_place_that_is_away_is_let_be_for_a_minute(tmp_path: Path, url: str):
+    made = publish(machine(tmp_path, "a", url))
+    now = 100.0
+    store = machine(tmp_path, "b", url)
+    store.remote = place = Remote(Objects(url), clock=lambda: now)
+    assert store.find("ppo", KEY) is None
+    faulty = break_(store, ConnectionError("no route"), operations=("cat_file",))
+    for _ in range(3):
+        assert store.find("sft", KEY) is None
+        place.offer(made.path, made.manifest)
+    assert faulty.count == 1
+    assert list(place.left) == [f"artifacts/{NAME}"]
+    faulty._at, now = 10**9, 161.0
+    place.offer(made.path, made.manifest)
+    assert not place.left
+    assert store.find("sft", KEY) is not None
+
+
 def test_a_changed_file_is_found(tmp_path: Path, url: str):
     made = publish(machine(tmp_path, "a", url))
     name = the_one(url, "a.bin")

@@ -11,6 +11,7 @@ so that two machines that bring the same artifact at once do not mix their files
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 import time
@@ -27,6 +28,7 @@ from accord.store.objects import UNFINISHED, Away, Objects
 
 MARK: Final = "accord-store.json"
 OWN: Final = ("reward_function", "reward_endpoint")  # who opens these runs their code, or sends a key to their server
+_AWAY = 60.0  # seconds that a place which did not answer is let be: each attempt may take a quarter of that
 _LOOK_AGAIN = 15.0  # seconds after which an artifact that was not there may be
 
 
@@ -35,7 +37,7 @@ class Remote:
 
     def __init__(self, objects: Objects, clock: Callable[[], float] = time.monotonic) -> None:
         self._objects, self._clock = objects, clock
-        self._reached = False
+        self._reached, self._away_until = False, -math.inf
         self._absent: dict[str, float] = {}
         self._there: set[str] = set()
         self.left: dict[str, str] = {}  # what is here and could not be uploaded, and why
@@ -57,7 +59,9 @@ class Remote:
         is said to be, and has nothing: the work goes on here.
         """
         at = _place("artifacts", kind, key)
-        if kind in OWN or self._clock() - self._absent.get(at, -_LOOK_AGAIN) < _LOOK_AGAIN:
+        if kind in OWN or self._clock() - self._absent.get(at, -math.inf) < _LOOK_AGAIN:
+            return None
+        if self._clock() < self._away_until:
             return None
         try:
             manifest = self.read(at)
@@ -66,6 +70,7 @@ class Remote:
         except Away as away:
             if not self._reached:
                 raise
+            self._away_until = self._clock() + _AWAY
             self.warn(f"{away}; what is not here is made here")
             return None
         if manifest is None:
@@ -110,6 +115,9 @@ class Remote:
         Its files are what the manifest says: that was looked at just now.
         """
         at = _place("artifacts", manifest["kind"], manifest["key"])
+        if self._clock() < self._away_until:
+            self.left.setdefault(at, "was not reached")
+            return
         try:
             try:
                 there, damaged = self.read(at), False
@@ -122,6 +130,8 @@ class Remote:
             if error.what not in self.left.values():
                 self.warn(f"{error}")
             self.left[at] = error.what
+            if isinstance(error, Away) and self._reached:
+                self._away_until = self._clock() + _AWAY
             return
         self._there.add(at)
         self._absent.pop(at, None)
