@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 REQUIRED = "ACCORD_REQUIRE_CLUSTER"
+os.environ.setdefault("RAY_AUTH_MODE", "token")  # read while Ray is imported, which a test may do before Accord
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -151,10 +151,8 @@ def test_a_worker_that_is_killed_is_named_and_the_run_goes_on(
     whole = recipes.run("two-none", two(sharding="none"))
     monkeypatch.setattr(workers, "PROGRAM", "tests.cluster.faulty")
     monkeypatch.setenv("ACCORD_TEST_FAULT", f"{place}:1:kill:3")
-    began = time.monotonic()
     with pytest.raises(UserError, match=r"worker 1 \(process \d+\) has failed: it was killed by signal 9") as error:
         recipes.run(f"killed-{place}", two(sharding="none"))
-    assert time.monotonic() - began < 3 * TIMEOUT
     assert "The same command goes on" in error.value.remedy
     assert not left_over()
     monkeypatch.delenv("ACCORD_TEST_FAULT")
