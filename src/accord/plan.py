@@ -103,9 +103,8 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
             raise UserError(what, where=recipe.where(block, ("until",)), remedy=f"These can: {', '.join(known)}.")
     for placed in steps:
         planner.place(placed)
-    specs = {placed.spec.name: placed.spec for placed in steps}
-    cautions = (*planner.cautions.values(), *planner.unused_data(), *planner.never_run())
-    return Plan(recipe, tuple(planner.done.values()), cautions, planner.references.rounds, specs)
+    cautions = (*planner.cautions.values(), *planner.unused_data(), *planner.never_run(), *planner.by_itself())
+    return Plan(recipe, tuple(planner.done.values()), cautions, planner.references.rounds, planner.specs)
 
 
 def step_seed(seed: int, name: str) -> int:
@@ -121,12 +120,14 @@ class _Planner:
         self.references = References(recipe, registry)
         self.done, self.where = self.references.done, self.references.where
         self.cautions: dict[object, str] = {}
+        self.specs: dict[str, StepSpec] = {}
 
     def place(self, placed: Placed) -> None:
         """A step of the recipe."""
         spec = placed.spec
         row = self.registry[spec.kind]
         config = self.references.settle(row.config, spec.config, placed)
+        self.specs[spec.name] = spec
         if placed.round:
             self.references.rounds[spec.name] = placed.round
         self.add(spec.kind, spec.name, config, step_seed(self.recipe.seed, spec.name), spec)
@@ -138,7 +139,7 @@ class _Planner:
         content = {
             "kind": kind,
             "version": row.version,
-            "config": valid.model_dump(mode="json"),
+            "config": valid.identity(),
             "seed": seed,
             "parents": {field: [[link.step.key, link.part] for link in links] for field, links in parents.items()},
         }
@@ -159,6 +160,15 @@ class _Planner:
         late = [(one, block) for block in self.recipe.blocks for one in block.steps if one.from_round > block.rounds]
         what = "it runs in none of the {} rounds. Lower from_round, or add rounds."
         return [f"{self.where(one, ('from_round',))}: {what.format(block.rounds)}" for one, block in late]
+
+    def by_itself(self) -> list[str]:
+        """A caution for each step that the processes of `cluster` would share, were it not for its engine."""
+        if self.recipe.cluster is None:
+            return []
+        what = "vLLM samples in one process, so one computes this step, whatever `cluster` says. Leave out engine."
+        found = [one for one in self.done.values() if self.registry[one.kind].together]
+        specs = [self.specs[one.name] for one in found if not self.registry[one.kind].shares(one.config)]
+        return list(dict.fromkeys(f"{nearest(self.recipe, spec, ('engine',))}: {what}" for spec in specs))
 
     def _check(self, step: PlannedStep, check: Check, spec: StepSpec | DataSpec | None) -> None:
         try:

@@ -93,8 +93,10 @@ def run_recipe(
     steps = [step for step in plan.steps if step.name in wanted]
     for line in () if brief else (*plan_lines(plan, store), *plan.cautions):
         say(line)
-    if any(store.find(step.kind, step.key) is None for step in steps):
+    if any(not store.has(step.kind, step.key) for step in steps):
         _check_disk(store, min_free_bytes)
+        if store.remote is not None:
+            store.remote.check_writable()
     run_dir = run_folder(store, recipe, name)
     records: list[StepRecord] = []
     held, note = lock(lock_of(run_dir), f"the run {run_dir.name!r}"), stopping_of(run_dir)
@@ -106,7 +108,7 @@ def run_recipe(
             step = steps[len(records)]
             if stop.is_set():
                 raise Interrupted
-            if inspect and step.kind not in INTERNAL and store.find(step.kind, step.key) is None:
+            if inspect and step.kind not in INTERNAL and not store.has(step.kind, step.key):
                 inspect(replace(plan, steps=tuple(steps)))
                 inspect = None
             try:
@@ -127,21 +129,24 @@ def run_recipe(
             say(f"{block}: {why}")
         if finish is not None:
             finish(run_dir, records)
+        if left := _left(store, records):
+            say(left)
     return run_dir
 
 
 def _left_together(steps: Sequence[PlannedStep], registry: Registry, store: Store) -> bool:
     """Whether some step that several processes compute is not in the store yet."""
-    return any(registry[step.kind].together and store.find(step.kind, step.key) is None for step in steps)
+    return any(registry[step.kind].shares(step.config) and not store.has(step.kind, step.key) for step in steps)
 
 
 def plan_lines(plan: Plan, store: Store) -> list[str]:
-    """The plan as a table: name, kind, cached or to run, and the beginning of the key."""
+    """The plan as a table: name, kind, cached (remote: elsewhere) or to run, and the beginning of the key."""
     width = max(len(step.name) for step in plan.steps)
     kinds = max(len(step.kind) for step in plan.steps)
     lines = []
     for step in plan.steps:
-        state = "cached" if store.find(step.kind, step.key) else "to run"
+        here = store.here(step.kind, step.key) is not None
+        state = "cached" if here else "remote" if store.has(step.kind, step.key) else "to run"
         lines.append(f"{step.name:{width}}  {step.kind:{kinds}}  {state}  {step.key[:12]}")
     return lines
 
@@ -177,6 +182,7 @@ def _bring(step: PlannedStep, registry: Registry, store: Store, settings: _Setti
             else:
                 artifact = _run_step(step, registry, store, folder, settings)
     assert artifact is not None
+    store.offer(artifact)
     counts = "".join(f"; {count}" for count in counts_of(artifact))
     if not (settings.brief and cached):
         settings.say(f"{step.name}: " + ("cached" if cached else f"done in {clock_time(artifact.seconds)}") + counts)
@@ -184,12 +190,12 @@ def _bring(step: PlannedStep, registry: Registry, store: Store, settings: _Setti
 
 
 def _run_step(step: PlannedStep, registry: Registry, store: Store, folder: Path, settings: _Settings) -> Artifact:
-    if settings.team is not None and registry[step.kind].together:
+    inputs = {field: tuple(_input(store, link) for link in links) for field, links in step.parents.items()}
+    if settings.team is not None and registry[step.kind].shares(step.config):
         going_on = Checkpoints(folder / "checkpoints").any()
         settings.say(f"{step.name}: " + (_GOING_ON if going_on else "running"))
         seconds = settings.min_checkpoint_seconds
         return settings.team.run(step, store, folder, stop=settings.stop.is_set, min_checkpoint_seconds=seconds)
-    inputs = {field: tuple(_input(store, link) for link in links) for field, links in step.parents.items()}
     work = Workspace(
         folder,
         min_checkpoint_seconds=settings.min_checkpoint_seconds,
@@ -197,6 +203,7 @@ def _run_step(step: PlannedStep, registry: Registry, store: Store, folder: Path,
         conditions=conditions_of(registry[step.kind]),
         waits=settings.wait,
         meters=meters_for(registry[step.kind]),
+        copy=store.unfinished(step.kind, step.key),
     )
     settings.told.follow(work.metrics)
     settings.say(f"{step.name}: " + (_GOING_ON if work.checkpoints.any() else "running"))
@@ -222,6 +229,17 @@ def _provenance(step: PlannedStep) -> Provenance:
         for field, links in step.parents.items()
     }
     return Provenance(step.kind, step.name, step.key, step.version, step.config_json(), step.seed, parents)
+
+
+def _left(store: Store, records: list[StepRecord]) -> str:
+    """What is said of artifacts that could not be uploaded, after a last attempt; "" where there are none."""
+    if store.remote is None:
+        return ""
+    for record in records:
+        store.offer(record.artifact)
+    num = len(store.remote.left)
+    which = f"{num} artifact{'s are' if num > 1 else ' is'} here, and not yet at {store.remote.url}"
+    return f"{which}: the same command uploads what is left" if num else ""
 
 
 def _series(run_dir: Path, step: PlannedStep) -> Series:

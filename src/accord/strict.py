@@ -7,6 +7,11 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 
+class Later:
+    """Marks a key, in `Annotated`, that came when artifacts were kept already: at its default it is in no step's key
+    (`accord.plan`), so that what was made before it came still holds."""
+
+
 class StrictModel(BaseModel):
     """Frozen, without unknown keys; numbers are finite, and true is none."""
 
@@ -19,3 +24,11 @@ class StrictModel(BaseModel):
         if isinstance(value, bool) and not (annotation is bool or bool in get_args(annotation)):
             raise ValueError("true and false are not wanted here")
         return value
+
+    def identity(self) -> dict[str, Any]:
+        """What it says, as JSON, that makes it another than others of its class: its keys, without those that are
+        `Later` and at their defaults."""
+        fields = type(self).model_fields.items()
+        later = [name for name, field in fields if any(isinstance(mark, Later) for mark in field.metadata)]
+        exclude = {name for name in later if getattr(self, name) == type(self).model_fields[name].default}
+        return self.model_dump(mode="json", exclude=exclude)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 REQUIRED = "ACCORD_REQUIRE_CLUSTER"
+os.environ.setdefault("RAY_AUTH_MODE", "token")  # read while Ray is imported, which a test may do before Accord
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -39,4 +40,18 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for n in range(24)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of preferences, of different lengths; others are in held.jsonl beside it."""
+    path = tmp_path_factory.mktemp("compared") / "compared.jsonl"
+    words = ["very", "good", "and", "well", "made", "or", "rather", "dull", "and", "far", "too", "long"]
+    rows = [
+        {"prompt": f"Say {n}.", "chosen": " ".join(words[: 2 + n % 4]), "rejected": " ".join(words[5 : 7 + n % 6])}
+        for n in range(24)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows[:18]), encoding="utf-8")
+    path.with_name("held.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[18:]), encoding="utf-8")
     return path

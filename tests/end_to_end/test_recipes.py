@@ -64,7 +64,7 @@ def lines(run: Path, step: str, name: str = "train.jsonl") -> list[Any]:
 
 def test_every_shipped_recipe_is_here() -> None:
     shipped = [path.stem for path in shipped_recipe("quickstart").parent.glob("*.yaml")]
-    assert sorted((*RECIPES, "llama2")) == sorted(shipped)
+    assert sorted((*RECIPES, "llama2", "llama2-7b", "llama2-70b")) == sorted(shipped)
     assert sorted(POLICIES) == sorted(OTHERS)
 
 

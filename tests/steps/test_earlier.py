@@ -11,7 +11,7 @@ from accord.errors import UserError
 from accord.plan import make_plan
 from accord.recipe import parse_recipe
 from accord.run import run_recipe
-from accord.steps import reject
+from accord.steps.chosen import add
 from accord.steps.registry import STEPS
 from accord.store.artifacts import Store
 from accord.types import Demonstration, Message, Prompt, Response
@@ -64,10 +64,10 @@ def test_a_finished_response_stays_before_an_earlier_one_that_was_cut_off():
     today = (True, 1.0, Demonstration(prompt, Response("Yes.")))
     for earlier, taken in ((Response("Yes and", False), False), (Response("Yes, I do."), True)):
         chosen = [today]
-        num = reject._add(chosen, [(5.0, Demonstration(prompt, earlier))])
+        num = add(chosen, [(5.0, Demonstration(prompt, earlier))])
         assert (num, chosen[0] != today) == (int(taken), taken)
     chosen = [(False, 9.0, Demonstration(prompt, Response("Yes and", False)))]
-    assert reject._add(chosen, [(1.0, Demonstration(prompt, Response("Yes.")))]) == 1
+    assert add(chosen, [(1.0, Demonstration(prompt, Response("Yes.")))]) == 1
 
 
 def test_prompts_of_earlier_rounds_were_trained_on_too():

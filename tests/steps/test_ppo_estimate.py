@@ -16,6 +16,7 @@ from accord.plan import make_plan
 from accord.recipe import parse_recipe
 from accord.steps.registry import STEPS
 from accord.store.artifacts import Store
+from tests.fixtures.engines import in_place_of_vllm
 from tests.fixtures.film_reviews import make_ratings_files
 from tests.fixtures.made_up_data import made_up  # noqa: F401
 from tests.fixtures.tiny_run import SIZES
@@ -67,6 +68,11 @@ def test_the_estimate_counts_what_the_settings_ask_for(
     extra = beside.tokens("train") - plain.tokens("train")
     assert extra > 0
     assert twice.tokens("train") - plain.tokens("train") > 2 * extra
+
+    with in_place_of_vllm():
+        other = works(tiny_model, tmp_path, "num_epochs: 2, engine: vllm")
+    assert sorted(other.phases[0].frozen) == sorted([*phase.frozen, policy])
+    assert len(other.loaded) == len(plain.loaded) + 1
 
 
 @pytest.mark.usefixtures("made_up")

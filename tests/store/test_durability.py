@@ -202,3 +202,16 @@ def test_replacing_a_json_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         for left in tmp_path.glob(".*"):
             assert isinstance(fault, Killed)
             left.unlink()
+
+
+def test_a_file_system_that_cannot_fsync_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As some shared ones: their folders are let be, and files are not."""
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    (tmp_path / "a").touch()
+    monkeypatch.setattr("os.fsync", refuse)
+    atomic.files.fsync(tmp_path)
+    with pytest.raises(OSError, match="Invalid"):
+        atomic.files.fsync(tmp_path / "a")

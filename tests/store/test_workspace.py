@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -171,6 +172,16 @@ def test_a_lock_dies_with_its_process(tmp_path: Path):
     assert path.exists()
     with lock(path, "it"):
         assert str(os.getpid()) in path.read_text()
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(UserError, match="has no locks between processes") as caught, lock(tmp_path / "x.lock", "it"):
+        raise AssertionError("it is held by nobody")
+    assert "-o flock" in caught.value.remedy
 
 
 def test_metrics_hold_no_times(tmp_path: Path):

@@ -141,5 +141,5 @@ def test_a_model_that_it_cannot_open_is_one_error(tiny_model: Path) -> None:
     done = subprocess.run([*command, "--engine", "vllm"], capture_output=True, text=True, env=own, timeout=200)
     assert done.returncode == 2, done.stderr
     assert "vLLM cannot open this model: " in done.stderr
-    assert "Without --engine vllm torch serves it." in done.stderr
+    assert "Torch opens it: leave out --engine vllm" in done.stderr
     assert "serving" not in done.stdout

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from accord.errors import UserError
 from accord.paths import file_stem
 from accord.store.atomic import disk_errors
+from accord.store.place import store_folder
 from accord.store.progress import Progress
 from accord.types import Prompt
 
@@ -51,7 +52,7 @@ def answered(
             name, (own, answers) = source, _of_policy(source, max_response_tokens, store)
         else:
             name = f"{model}@{urlsplit(source).netloc}"
-            own, answers = _of_endpoint(source, model, max_response_tokens, key_env, Path(store))
+            own, answers = _of_endpoint(source, model, max_response_tokens, key_env, store_folder(store))
         path = out / f"{file_stem(name)}.jsonl"
         kept = _kept(path, own)
         new = list({one.prompt: one.asks for one in asked if one.prompt not in kept}.values())

@@ -12,6 +12,7 @@ from accord.api.runs import DEFAULT_STORE
 from accord.errors import UserError, did_you_mean
 from accord.paths import file_stem, user_path
 from accord.store import atomic
+from accord.store.place import store_folder
 
 if TYPE_CHECKING:
     from accord.api.models import Policy
@@ -86,7 +87,7 @@ def evaluate_benchmark(
         score = _harness(tasks, include_path, num_fewshot, chat, limit, seed)
     else:
         named = suite
-        score = _suite(str(data), suite, judge, max_response_tokens, limit, seed, Path(store))
+        score = _suite(str(data), suite, judge, max_response_tokens, limit, seed, store_folder(store))
     found: dict[str, list[Measured]] = {}
     about: dict[str, Row] = {}
     for name in policies:

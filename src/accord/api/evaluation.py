@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from accord.api.runs import DEFAULT_STORE
 from accord.errors import UserError, did_you_mean
+from accord.store.place import store_folder
 
 if TYPE_CHECKING:
     from accord.api.models import Reward
@@ -59,7 +60,7 @@ def evaluate_reward_model(
         suite=suite,  # type: ignore[arg-type]  # it is one of SUITES
         num_probed=num_probed if probes else 0,
         seed=seed,
-        log=None if isinstance(model, Reward) else _score_log(str(model), Path(store)),
+        log=None if isinstance(model, Reward) else _score_log(str(model), store_folder(store)),
     )
     return {"model": opened.source, **found}
 

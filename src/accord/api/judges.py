@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from accord.api.runs import DEFAULT_STORE
 from accord.errors import UserError, did_you_mean
+from accord.store.place import store_folder
 
 if TYPE_CHECKING:
     from accord.collect.answer_log import Reply
@@ -46,7 +47,7 @@ def judge_asker(
             check_url(endpoint)
         except ValueError as error:
             raise UserError(str(error), where="--endpoint", remedy="As in https://judge.example/v1.") from error
-        return _Shown(endpoint_asker(endpoint, model, Path(store), key_env=key_env, skip_declined=True))
+        return _Shown(endpoint_asker(endpoint, model, store_folder(store), key_env=key_env, skip_declined=True))
     from accord.api.models import load_policy
     from accord.collect.policy_asker import PolicyAsker
     from accord.models.compute import compute_dtype
@@ -55,7 +56,7 @@ def judge_asker(
     assert policy is not None
     opened = load_policy(policy, store=store)
     known_by = hashlib.sha256(f"{fingerprint(str(opened.folder))} {compute_dtype()}".encode()).hexdigest()
-    log = AnswerLog(Path(store) / ANSWERS / f"{known_by[:16]}.jsonl")
+    log = AnswerLog(store_folder(store) / ANSWERS / f"{known_by[:16]}.jsonl")
     return _Shown(RememberingAsker(PolicyAsker(opened.engine, policy), known_by, log))
 
 

@@ -30,6 +30,7 @@ from accord.rewards.loading import load_reward as folder_reward
 from accord.rewards.stored import StoredReward
 from accord.rewards.stored import raw as raw_scores
 from accord.store.artifacts import Artifact
+from accord.store.place import store_folder
 from accord.text.batching import micro_batches
 from accord.text.streaming import StreamDecoder
 from accord.types import Prompt
@@ -42,7 +43,7 @@ _MAX_TOKENS = 2048  # in a batch of the forward-only pass
 def load_policy(source: str | Path, *, store: str | Path = DEFAULT_STORE) -> Policy:
     """A policy by what it is called: a run (its last policy), RUN:STEP, a folder, a built-in model's name, a .gguf
     file or a hub id. A model that is not ready for Accord is prepared once, in the cache. Raises UserError."""
-    folder = ready_folder(find_policy(str(source), Path(store)))
+    folder = ready_folder(find_policy(str(source), store_folder(store)))
     return Policy(EnginePolicy.load(folder, compute_dtype()), folder)
 
 
@@ -51,7 +52,7 @@ def load_reward(source: str | Path, *, store: str | Path = DEFAULT_STORE) -> Rew
     (anybody's that AutoModelForSequenceClassification opens with one label), or FILE.py:FUNCTION. The code of a step's
     function is run, a step's server asked, and rewards that others make up opened, only if the step is of this `store`.
     Raises UserError."""
-    found = find_reward(str(source), Path(store))
+    found = find_reward(str(source), store_folder(store))
     if isinstance(found, Artifact):
         return Reward(artifact_reward(found, compute_dtype()), str(source))
     if isinstance(found, Path):

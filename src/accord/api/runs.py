@@ -17,6 +17,7 @@ from accord.references import MODEL, MODEL_NAMES
 from accord.settled import plan_in
 from accord.steps.registry import STEPS
 from accord.store.artifacts import Store
+from accord.store.place import store_folder
 from accord.store.workspace import METRICS, MetricsLog
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def run_recipe(
     from accord.results import write_report
     from accord.run import run_recipe as run
 
-    place = Store(Path(store))
+    place = Store(store_folder(store))
     with places(recipe, name):
         folder = run(
             open_recipe(recipe, overrides, name),
@@ -194,11 +195,11 @@ def check_recipe(
     name: str = "run",
 ) -> list[Planned]:
     """Validate a recipe, and say which steps are cached and which would run. Runs nothing. Raises UserError."""
-    place = Store(Path(store))
+    place = Store(store_folder(store))
     with places(recipe, name):
         plan, _ = plan_in(place, open_recipe(recipe, overrides, name), STEPS)
     return [
-        Planned(step.name, step.kind, place.find(step.kind, step.key) is not None, step.key, step.config_json())
+        Planned(step.name, step.kind, place.has(step.kind, step.key), step.key, step.config_json())
         for step in plan.steps
     ]
 
@@ -227,10 +228,10 @@ def run_step(
 
 def load_run(name: str | Path, *, store: str | Path = DEFAULT_STORE) -> Run:
     """A run that was made before, by its name or folder. Raises UserError."""
-    runs = Path(store) / "runs"
+    runs = store_folder(store) / "runs"
     for folder in (Path(name), runs / name):
         if (folder / "plan.json").is_file():
-            return open_run(folder, Path(store))
+            return open_run(folder, store_folder(store))
     known = [path.parent.name for path in runs.glob("*/plan.json")]
     remedy = did_you_mean(str(name), known) if known else "Run a recipe first, or name its store."
     raise UserError(f"there is no run {str(name)!r}", where=str(runs), remedy=remedy)

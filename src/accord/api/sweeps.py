@@ -10,6 +10,7 @@ from typing import Any
 from accord.api.runs import DEFAULT_STORE, open_recipe, places, yaml_text
 from accord.steps.registry import STEPS
 from accord.store.artifacts import Store
+from accord.store.place import store_folder
 
 
 def sweep_recipe(
@@ -39,7 +40,7 @@ def sweep_recipe(
     from accord.sweep.runs import FILE, bring_to, overview, plan_sweep, run_sweep
 
     axes = tuple(Axis(key, tuple(yaml_text(value, flow=True) for value in several)) for key, several in values.items())
-    place, called = Store(Path(store)), name or "sweep"
+    place, called = Store(store_folder(store)), name or "sweep"
     with places(recipe, called):
         planned = plan_sweep(
             open_recipe(recipe, (), called),

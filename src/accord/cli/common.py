@@ -16,7 +16,27 @@ from accord.printable import printable
 RecipeArgument = Annotated[
     Path, typer.Argument(metavar="RECIPE", help="A recipe: a YAML file, or the name of one that comes with Accord.")
 ]
-StoreOption = Annotated[Path, typer.Option("--store", metavar="DIR", help="Where artifacts and runs are kept.")]
+
+
+def _store_folder(given: str) -> Path:
+    """In the words of the command line: what is wrong with an option is said before the command begins."""
+    from accord.store.place import store_folder
+
+    try:
+        return store_folder(given)
+    except UserError as error:
+        raise typer.BadParameter(printable(str(error), "�")) from None
+
+
+StoreOption = Annotated[
+    Path,
+    typer.Option(
+        "--store",
+        metavar="DIR|URL",
+        help="Where artifacts and runs are kept; of a URL such as s3://BUCKET/PREFIX, what other machines share.",
+        parser=_store_folder,
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME.KEY=VALUE", help="Override a step's key, or seed=N. May be repeated."),

@@ -58,12 +58,20 @@ def check(
     measure: Annotated[
         bool, typer.Option("--measure", help="Measure the machine's speed again: it is kept for a week.")
     ] = False,
+    cluster: Annotated[
+        str | None,
+        typer.Option("--cluster", metavar="GPUS", help="Estimate for a cluster instead: 8xH100, 4x8xA100-80G."),
+    ] = None,
 ) -> None:
     """Validate a recipe, and tell what it will take. Runs nothing; status 2 when it cannot fit here.
 
-    The first time for a model this measures the machine's speed, some seconds long.
+    The first time for a model this measures the machine's speed, some seconds long. With --cluster nothing is measured,
+    and the model's weights need not be there.
     """
     with user_errors():
+        if cluster is not None:
+            _check_on(cluster, recipe, store, overrides)
+            return
         from accord.overrides import apply_overrides
         from accord.recipe import load_recipe
         from accord.run import plan_lines
@@ -79,6 +87,24 @@ def check(
         from accord.estimate.check import check as estimate
 
         checked = estimate(plan, STEPS, Store(store), anew=measure)
+        for line in (*checked.lines(), *plan.cautions):
+            say(line)
+        checked.refuse()
+
+
+def _check_on(cluster: str, recipe: Path, store: Path, overrides: list[str] | None) -> None:
+    from accord.estimate.cluster_check import check_on, with_a_model
+    from accord.estimate.devices import parse_cluster
+    from accord.overrides import apply_overrides
+    from accord.recipe import load_recipe
+    from accord.settled import plan_in
+    from accord.steps.registry import STEPS
+    from accord.store.artifacts import Store
+
+    where = parse_cluster(cluster)
+    with with_a_model(apply_overrides(load_recipe(recipe_file(recipe)), overrides or [])) as (whole, said):
+        plan, _ = plan_in(Store(store), whole, STEPS)
+        checked = check_on(plan, STEPS, Store(store), where, said)
         for line in (*checked.lines(), *plan.cautions):
             say(line)
         checked.refuse()

@@ -55,7 +55,13 @@ def agreement(sampler: Engine, learner: Engine, texts: Sequence[Text] = ()) -> A
 
 
 def check_agreement(
-    sampler: Engine, learner: Engine, *, tolerance: float, texts: Sequence[Text] = (), where: str = ""
+    sampler: Engine,
+    learner: Engine,
+    *,
+    tolerance: float,
+    texts: Sequence[Text] = (),
+    where: str = "",
+    remedy: str = "Push the learner's weights and ask again; if it stays so, sample with torch.",
 ) -> Agreement:
     """tolerance: as `TOLERANCES` has them. Raises UserError where the two differ by more."""
     of = agreement(sampler, learner, texts)
@@ -66,7 +72,6 @@ def check_agreement(
         f"token, and {tolerance:.2g} is allowed; most at token {of.place} of sequence {of.text}, {of.found:.4g} and "
         f"{of.expected:.4g}, by {of.worst:.2g}, where {_WORST * tolerance:.2g} is allowed"
     )
-    remedy = "Push the learner's weights and ask again; if it stays so, sample with torch."
     raise UserError(what, where=where, remedy=remedy)
 
 

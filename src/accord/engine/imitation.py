@@ -14,7 +14,7 @@ from accord.algorithms.likelihood import negative_log_likelihood
 from accord.algorithms.loss import Loss
 from accord.engine.config import TrainingConfig
 from accord.engine.examples import Limits, trees_of
-from accord.engine.group import fair_micro_batches, shared
+from accord.engine.group import fair_micro_batches, is_idle, shared, shared_micro_batches, summed
 from accord.engine.guard import Guard
 from accord.engine.learner import Learner
 from accord.engine.rollout import context_of
@@ -27,7 +27,7 @@ from accord.seeds import derive_seed
 from accord.store.artifacts import MODEL
 from accord.store.checkpoints import Checkpoint
 from accord.store.workspace import Workspace
-from accord.text.batching import iterate_micro_batches, shared_prompts
+from accord.text.batching import shared_prompts
 from accord.text.packing import pack, share_filled
 from accord.text.template import Template
 from accord.text.tree import Tree, TreeBatch
@@ -182,11 +182,13 @@ def _mean_loss(policy: Policy, trees: Sequence[Tree], max_tokens: int) -> Callab
     @torch.no_grad()
     def measure() -> dict[str, float]:
         total, num_tokens = 0.0, 0
-        for micro in iterate_micro_batches(trees, policy.template.pad_id, max_tokens):
+        for micro in shared_micro_batches(trees, policy.template.pad_id, max_tokens):
             logprobs = policy.token_logprobs(micro.batch).logprobs
-            total -= float(logprobs.double().sum())
-            num_tokens += len(logprobs)
-        loss = total / num_tokens
+            if not is_idle():
+                total -= float(logprobs.double().sum())
+                num_tokens += len(logprobs)
+        sums = summed({"total": total, "tokens": num_tokens})
+        loss = sums["total"] / sums["tokens"]
         return {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
 
     return measure

@@ -7,26 +7,26 @@ seeded by the request's key: other draws than those of `accord.engine.sampler`, 
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from accord.engine.engines import COLDEST_VLLM, INSTALL, memory_share, vllm_is_installed
 from accord.engine.readings import Reading, Text
 from accord.engine.sampling import Request
-from accord.engine.vllm_sampling import COLDEST, VllmSampling, reading_of
+from accord.engine.vllm_sampling import VllmSampling, reading_of
 from accord.errors import UserError, first_line
 from accord.models.compute import dtype_name
 from accord.models.folders import check_config, context_of, load_config, load_tokenizer
 from accord.seeds import derive_seed
 from accord.text.template import Template
 
-INSTALL = "Install it: `make install-vllm` in a checkout, or pip install 'accord[vllm]' on a machine with a GPU."
 NUM_SLOTS = 64
 _MOST_TOP = 20  # most probable tokens that are named beside a token
 _CONTEXT = 8192  # where the model's config does not say how many tokens it reads and writes
@@ -53,7 +53,7 @@ _MODES: Mapping[Told, str] = {"own": "raw_logprobs", "drawn": "processed_logprob
 
 def require_vllm() -> Any:
     """The module `vllm`. Raises UserError when it is not installed, or does not work here."""
-    if find_spec("vllm") is None:
+    if not vllm_is_installed():
         raise UserError("vLLM is not installed", remedy=INSTALL)
     os.environ.update(_ALWAYS)
     for name, value in _UNLESS_SET.items():
@@ -85,12 +85,13 @@ class VllmEngine:
 
     told: which logprobs it gives of the tokens that it draws: "own", of softmax(logits), which are also those of the
     draws at temperature 1 without a nucleus; or "drawn", of the distribution that was drawn from, which a learner
-    wants. Raises UserError for a model that vLLM cannot open or run.
+    wants. beside: models in torch are in the memory of the same GPU. Raises UserError for a model that vLLM cannot open
+    or run.
     """
 
-    coldest = COLDEST
+    coldest = COLDEST_VLLM
 
-    def __init__(self, folder: Path, *, num_slots: int = NUM_SLOTS, told: Told = "own") -> None:
+    def __init__(self, folder: Path, *, num_slots: int = NUM_SLOTS, told: Told = "own", beside: bool = False) -> None:
         check_config(folder)
         config = load_config(folder)
         self.template = Template(load_tokenizer(folder))
@@ -113,12 +114,19 @@ class VllmEngine:
         self._packs_head = on_cpu and bool(config.get_text_config().tie_word_embeddings)
         length = (self.context or _CONTEXT) + 1
         # On a processor a seeded response cannot begin with a part of its prompt: the whole of one is read at once.
-        whole = {"enable_chunked_prefill": False, "max_num_batched_tokens": max(length, 2048)} if on_cpu else {}
-        remedy = "Without --engine vllm torch serves it. VLLM_CPU_KVCACHE_SPACE is what its cache may take, in GiB."
+        whole: dict[str, Any] = {"enable_chunked_prefill": False, "max_num_batched_tokens": max(length, 2048)}
+        of_gpu: dict[str, Any] = {} if on_cpu else {"gpu_memory_utilization": memory_share(beside=beside)}
+        self.dtype = dtype_name() if on_cpu or os.environ.get("ACCORD_DTYPE") else "bfloat16"
+        takes = (
+            "VLLM_CPU_KVCACHE_SPACE is what its cache may take, in GiB"
+            if on_cpu
+            else ("ACCORD_VLLM_MEMORY is what it may take of the GPU's memory, between 0 and 1")
+        )
+        remedy = f"Torch opens it: leave out --engine vllm, or a step's `engine: vllm`. {takes}."
         try:
             self._llm = vllm.LLM(
                 str(folder),
-                dtype=dtype_name() if on_cpu or os.environ.get("ACCORD_DTYPE") else "bfloat16",
+                dtype=self.dtype,
                 skip_tokenizer_init=True,
                 trust_remote_code=False,
                 load_format="safetensors",
@@ -130,7 +138,7 @@ class VllmEngine:
                 max_logprobs=_MOST_TOP,
                 logprobs_mode=_MODES[told],
                 seed=0,
-                **whole,
+                **(whole if on_cpu else of_gpu),
             )
             self.read([Text((self.template.end_id,), follow=True)])  # some models fail at their first token
         except Exception as error:
@@ -204,6 +212,12 @@ class VllmEngine:
             ) from error
         if not self._llm.reset_prefix_cache():
             raise UserError("vLLM kept what it had read with the weights before", remedy="Open it again.")
+
+    def close(self) -> None:
+        """Lets go of its memory. Nothing is written or read with it after that."""
+        self._sinks.clear()
+        del self._llm
+        gc.collect()  # vLLM shuts down once nothing refers to it
 
     def begin(self, ids: Sequence[int], params: Any, sink: Callable[[Any], None]) -> str:
         """sink: gets what vLLM says of the request. Returns a name for `abort`."""

@@ -7,10 +7,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from accord.engine.engines import COLDEST_VLLM
 from accord.engine.readings import Reading
 from accord.engine.sampling import Request, Sample
-
-COLDEST = 0.01  # below it, but for 0, vLLM draws at another temperature than was asked for
 
 
 class Vllm(Protocol):
@@ -40,7 +39,7 @@ class VllmSampling:
 
     def submit(self, request: Request, number: int = 0) -> None:
         temperature = self._temperature if request.temperature is None else request.temperature
-        assert temperature == 0 or temperature >= COLDEST
+        assert temperature == 0 or temperature >= COLDEST_VLLM
         most = request.max_response_tokens or self._max_tokens
         tells = self._engine.tells(request, temperature)
         for k in range(request.num_samples):

@@ -59,7 +59,7 @@ def model_of(plan: Plan, store: Store) -> Model:
 
     step = plan.steps[0]
     assert step.kind == MODEL
-    if (artifact := store.find(step.kind, step.key)) is not None:
+    if (artifact := store.here(step.kind, step.key)) is not None:
         folder = artifact.path / MODEL_FOLDER
         config, template = load_config(folder), Template(load_tokenizer(folder))
     else:
@@ -71,7 +71,7 @@ def model_of(plan: Plan, store: Store) -> Model:
 def data_of(step: PlannedStep, registry: Registry, store: Store) -> Data:
     """Samples of a data set of the recipe. Raises UserError as its step would."""
     assert step.kind == DATA
-    if (artifact := store.find(step.kind, step.key)) is not None:
+    if (artifact := store.here(step.kind, step.key)) is not None:
         return _read(artifact.path, _kinds(step))
     with tempfile.TemporaryDirectory() as temp:
         work = Workspace(Path(temp) / "work")
@@ -84,7 +84,7 @@ def data_of(step: PlannedStep, registry: Registry, store: Store) -> Data:
 
 def made_by(step: PlannedStep, store: Store, expected: Mapping[str, Records]) -> Mapping[str, Records]:
     """The parts of what another step makes: from the store, or else as they are expected."""
-    artifact = store.find(step.kind, step.key)
+    artifact = store.here(step.kind, step.key)
     return expected if artifact is None else _read(artifact.path, _kinds(step)).parts
 
 

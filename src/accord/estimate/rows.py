@@ -116,7 +116,7 @@ class Estimator:
     def estimate(self, rates: Rates | None, number: int) -> Estimate:
         """number: bytes of a number in the compute dtype. Without rates no seconds."""
         rows = tuple(self._row(step, rates, number) for step in self.plan.steps)
-        return Estimate(rows, self.data, self._responses(), rates)
+        return Estimate(rows, self.data, self.responses(), rates)
 
     def _prepare(self) -> Work:
         """What the model's own step does: its weights twice, as they are read and as they will be."""
@@ -170,16 +170,16 @@ class Estimator:
             )
             return Known(link.step.key, parts.get(link.part))
         work = self.works[name]
-        lengths = _as_measured(work.lengths, self.store.find(link.step.kind, link.step.key))
+        lengths = _as_measured(work.lengths, self.store.here(link.step.kind, link.step.key))
         asks = tuple(work.saved[:1] if work.asks is None else work.asks)
         base = self.bases.get(name, "") if len(asks) == 1 else ""  # an ensemble keeps a backbone of its own
         combines = tuple(part.step.key for part in link.step.parents.get("rewards", ()))
         return Known(link.step.key, None, lengths, asks, base, combines)
 
     def _row(self, step: PlannedStep, rates: Rates | None, number: int) -> Row:
-        artifact = self.store.find(step.kind, step.key)
-        if artifact is not None:
-            return Row(step, True, artifact.seconds)
+        manifest = self.store.manifest(step.kind, step.key)
+        if manifest is not None:
+            return Row(step, True, float(manifest["seconds"]))
         if step.kind == DATA:
             known = self.data.get(step.name, Data({}))
             return Row(step, False, known.seconds)
@@ -198,7 +198,8 @@ class Estimator:
             beside=checkpoints * _STATE * work.checkpointed,
         )
 
-    def _responses(self) -> dict[str, tuple[float, int]]:
+    def responses(self) -> dict[str, tuple[float, int]]:
+        """Of each step that samples: the mean of its responses' tokens, and the most that they may have."""
         found = {}
         for name, work in self.works.items():
             passes = [one for phase in work.phases for one in phase.passes if one.kind in ("prefill", "decode")]

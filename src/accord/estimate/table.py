@@ -26,7 +26,7 @@ def lines(estimate: Estimate, compute: str, memory: Memory, free_disk: int) -> l
             sum(row.trained for row in to_run), sum(row.scored for row in to_run), sum(row.sampled for row in to_run)
         )
         rows.append(("total", "", "", *total, _time(estimate.seconds), _size(estimate.peak), _size(estimate.disk)))
-    found = _table([_HEAD, *rows])
+    found = table([_HEAD, *rows])
     found += ["", f"machine: {compute}{_measured(estimate.rates)}"]
     if estimate.rates and estimate.rates.disturbed:
         found.append(
@@ -89,14 +89,15 @@ def _size(num_bytes: float) -> str:
     return gib(num_bytes)
 
 
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[at]) for row in rows) for at in range(len(_HEAD))]
-    return [_line(row, widths) for row in rows]
+def table(rows: Sequence[Sequence[str]], num_words: int = _NUM_WORDS) -> list[str]:
+    """Columns under a head. num_words: those that begin at the left."""
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    return [_line(row, widths, num_words) for row in rows]
 
 
-def _line(row: Sequence[str], widths: Iterable[int]) -> str:
+def _line(row: Sequence[str], widths: Iterable[int], num_words: int) -> str:
     cells = [
-        cell.ljust(width) if at < _NUM_WORDS else cell.rjust(width)
+        cell.ljust(width) if at < num_words else cell.rjust(width)
         for at, (cell, width) in enumerate(zip(row, widths, strict=True))
     ]
     return "  ".join(cells).rstrip()

@@ -93,6 +93,23 @@ class Adapter(Bare):
                 target.copy_(source)
         return new
 
+    @torch.no_grad()
+    def merged(self) -> Iterator[tuple[str, Tensor]]:
+        """All weights of the module as they are now, by their names in a folder's files, with this adapter merged into
+        them and without any other. Each is made as it is asked for."""
+        layers: dict[str, Any] = dict(self.module.named_modules())
+        for name, parameter in self.module.named_parameters():
+            if ".lora_" in name:
+                continue
+            path, adapted, _ = name.rpartition(".base_layer.weight")
+            weight = parameter.detach()
+            if adapted and self.name in layers[path].lora_A:
+                layer = layers[path]
+                added = layer.lora_B[self.name].weight.float() @ layer.lora_A[self.name].weight.float()
+                added = layer.scaling[self.name] * (added.T if layer.fan_in_fan_out else added)
+                weight = (weight.float() + added).to(weight.dtype)
+            yield name.replace(".base_layer.", "."), weight
+
     def save(
         self, auto_class: Any, template: Template, folder: Path, masters: Mapping[str, Tensor], **settings: Any
     ) -> None:

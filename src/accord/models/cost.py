@@ -12,7 +12,7 @@ of all query and all key heads, H heads, T places of the row that the token stan
     two norms        2 d (4 + 2 e)         input in fp32, normalised before and after its weight
     attention        2 e q + 2 e k         queries, keys, values, output
                      H T (4 + e)           softmax in fp32, and what multiplies the values (in fp32 the same numbers)
-    MLP              4 e f                 gate, activated gate, up, their product
+    MLP              4 e f                 gate, activated gate, up, their product (2 e f without a gate)
 
 The language-model head keeps N rows of probabilities, e V bytes each.
 """
@@ -31,12 +31,14 @@ _NAMES: Mapping[str, tuple[str, ...]] = {  # what architectures call their dimen
     "heads": ("num_attention_heads", "n_head", "num_heads"),
     "vocabulary": ("vocab_size",),
 }
+_UNGATED = ("opt", "gpt2", "gpt_neo", "gpt_neox", "gptj", "codegen", "bloom", "falcon", "mpt", "phi", "starcoder2")
 
 
 @dataclass(frozen=True, slots=True)
 class Dimensions:
     """The sizes of a decoder. head: the width of one attention head. experts: MLPs a layer, of which a token uses
-    `experts_used`. tied: the language-model head is the embedding. context: the most tokens that the model takes."""
+    `experts_used`. tied: the language-model head is the embedding. context: the most tokens that the model takes.
+    gated: the MLP has three matrices, and not two."""
 
     layers: int
     hidden: int
@@ -49,13 +51,19 @@ class Dimensions:
     context: int | None = None
     experts: int = 1
     experts_used: int = 1
+    gated: bool = True
 
     @property
     def layer_parameters(self) -> int:
         """Of one layer, biases left out."""
         attention = 2 * self.hidden * self.head * (self.heads + self.key_heads)
         router = self.hidden * self.experts if self.experts > 1 else 0
-        return attention + 3 * self.hidden * self.inner * self.experts + router + 2 * self.hidden
+        return attention + self._mlp * self.experts + router + 2 * self.hidden
+
+    @property
+    def _mlp(self) -> int:
+        """Parameters of one MLP."""
+        return (3 if self.gated else 2) * self.hidden * self.inner
 
     @property
     def embedding_parameters(self) -> int:
@@ -87,7 +95,7 @@ class Dimensions:
         Two operations a parameter and token, 4 q T for scores and weighted values in each layer, 2 d V for each row of
         the head. A training pass takes three times as many.
         """
-        unused = 3 * self.hidden * self.inner * (self.experts - self.experts_used)
+        unused = self._mlp * (self.experts - self.experts_used)
         layer = 2 * (self.layer_parameters - unused) + 4 * self.heads * self.head * width
         return float(tokens * self.layers * layer + 2 * head_rows * self.embedding_parameters)
 
@@ -95,7 +103,8 @@ class Dimensions:
         """What a training pass over so many places keeps until its backward. width: the places that each attends over,
         in the mean. number: bytes of the dtype."""
         d, q, k, f = self.hidden, self.heads * self.head, self.key_heads * self.head, self.inner * self.experts_used
-        token = 2 * d * (4 + 2 * number) + 2 * number * (q + k) + number * self.heads * round(width) + 4 * number * f
+        mlp = (4 if self.gated else 2) * number * f
+        token = 2 * d * (4 + 2 * number) + 2 * number * (q + k) + number * self.heads * round(width) + mlp
         return places * self.layers * token + head_rows * self.vocabulary * number
 
     def passing_bytes(self, places: int, width: float, head_rows: int, number: int) -> int:
@@ -145,4 +154,5 @@ def dimensions_of(config: Mapping[str, Any], where: str = "") -> Dimensions:
         context=config.get("max_position_embeddings"),
         experts=experts,
         experts_used=int(config.get("num_experts_per_tok") or 1) if experts > 1 else 1,
+        gated=config.get("model_type") not in _UNGATED,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -61,6 +61,12 @@ class Policy:
     def trained(self) -> dict[str, nn.Parameter]:
         """The parameters that a learner trains, by name: the adapter's, or all."""
         return self.backbone.parameters if isinstance(self.backbone, Adapter) else dict(self.module.named_parameters())
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """What it computes with, by the names of a folder's files: an adapter is merged."""
+        if isinstance(self.backbone, Adapter):
+            return self.backbone.merged()
+        return ((name, parameter.detach()) for name, parameter in self.module.named_parameters())
 
     def save(self, folder: Path, masters: Mapping[str, Tensor]) -> None:
         """An ordinary folder that AutoModelForCausalLM opens; of an adapted policy also its adapter, beside it."""

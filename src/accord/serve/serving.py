@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import FrameType
-from typing import Literal
 
 import uvicorn
 
 from accord.api.models import Reward, load_policy
 from accord.api.sources import find_policy, ready_folder
+from accord.engine.engines import EngineName
 from accord.engine.sampling import Engine
 from accord.errors import UserError
 from accord.models.policy import Policy
@@ -35,9 +35,6 @@ def check_best_of(best_of: int, num_policies: int, num_rewards: int) -> None:
     if best_of > NUM_SLOTS:
         what = f"--best-of {best_of} is more than can be written at once, which is {NUM_SLOTS}"
         raise UserError(what, remedy=f"Ask for at most {NUM_SLOTS}.")
-
-
-EngineName = Literal["torch", "vllm"]
 
 
 def check_engine(engine: EngineName, num_policies: int) -> None:

@@ -200,5 +200,10 @@ class StepKind:
     settled: Settled | None = None
     together: bool = False
 
+    def shares(self, config: StepConfig) -> bool:
+        """Whether several processes run a step with this config as one: it is of a kind that they can run `together`,
+        and samples with no engine that is one process's alone."""
+        return self.together and getattr(config, "engine", "torch") == "torch"
+
 
 Registry = Mapping[str, StepKind]

@@ -1,22 +1,23 @@
-"""What the on-policy steps share: their inputs, the models without a value model, the run itself, and its estimate.
+"""What the on-policy steps share: their inputs, the models without a value model, and the run itself.
 
-Not a step. A step of this kind is its Config, its method, and whatever that needs beside the policy.
+Not a step. A step of this kind is its Config, its method, and whatever that needs beside the policy. The estimate is in
+`accord.steps.on_policy_work`.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import model_validator
 
-from accord.steps.alarmed import Alarmed, guard, rolls_back
+from accord.steps.alarmed import Alarmed, guard
 from accord.steps.base import LATEST, ExamplesRef, Input, Job, PolicyRef, PromptsRef, RewardRef, StepConfig
 from accord.steps.guarded import guards_nothing
-from accord.steps.on_policy_checks import without_nucleus
+from accord.steps.sampled import without_nucleus
 from accord.store.artifacts import MODEL
 from accord.types import Demonstration, PlainText
 
@@ -24,16 +25,14 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from accord.engine.on_policy.config import RolloutConfig
     from accord.engine.on_policy.methods import Method
     from accord.engine.on_policy.pretraining import Pretraining
     from accord.engine.reward import Reward
-    from accord.engine.sizes import Records, Sizes
-    from accord.engine.workload import Passes, Work
+    from accord.engine.sizes import Records
     from accord.models.policy import Policy
     from accord.models.shared import SharedPolicy
     from accord.text.template import Template
-    from accord.text.tree import Tree, TreeBatch
+    from accord.text.tree import Tree
 
 
 class OnPolicyInputs(StepConfig, Alarmed):
@@ -84,6 +83,7 @@ def train(job: Job, set_up: Callable[[Job, torch.dtype], Setup]) -> None:
     """
     from accord.engine.guard import Quality
     from accord.engine.learner import Learner
+    from accord.engine.on_policy.following import followed
     from accord.engine.on_policy.loop import run_on_policy
     from accord.engine.on_policy.scoring import Roles
     from accord.engine.rollout import answerable
@@ -110,18 +110,21 @@ def train(job: Job, set_up: Callable[[Job, torch.dtype], Setup]) -> None:
         reward=models.reward,
         watch={watched.name: artifact_reward(watched.artifact, dtype) for watched in job.inputs["watch"]},
     )
-    outcome = run_on_policy(
-        roles,
-        prompts,
-        config,
-        setup.method,
-        seed=job.seed,
-        work=job.work,
-        label=job.name,
-        checkpoint=checkpoint,
-        pretraining=pretraining,
-        guard=guard(config, Quality(f"watch/{job.inputs['watch'][0].name}") if job.inputs["watch"] else None),
-    )
+    start = job.input("start").model
+    with followed(policy, config.engine, start, f"{job.name}.engine") as sampler:
+        outcome = run_on_policy(
+            roles,
+            prompts,
+            config,
+            setup.method,
+            seed=job.seed,
+            work=job.work,
+            label=job.name,
+            checkpoint=checkpoint,
+            pretraining=pretraining,
+            guard=guard(config, Quality(f"watch/{job.inputs['watch'][0].name}") if job.inputs["watch"] else None),
+            sampler=sampler,
+        )
     if job.work.leads:
         policy.save(job.work.out / MODEL, outcome.masters)
     rows = job.work.metrics.read()
@@ -180,11 +183,11 @@ def _pretraining(job: Job, policy: Policy) -> tuple[Pretraining | None, dict[str
     if not parts or not job.config.ptx_coef:
         return None, {}
     context = context_of(policy.module.config)
-    trees, counts = _examples(policy.template, parts, job.config.max_tokens, context, f"{job.name}.ptx_data")
+    trees, counts = examples(policy.template, parts, job.config.max_tokens, context, f"{job.name}.ptx_data")
     return Pretraining(trees, policy, job.config, derive_seed(job.seed, "ptx")), {"ptx_data": counts}
 
 
-def _examples(
+def examples(
     template: Template,
     parts: Sequence[Input | Records],
     max_tokens: int,
@@ -200,108 +203,3 @@ def _examples(
         examples += part.read("texts") if part.kind == "texts" else part.read("demonstrations")
     limits = Limits(max_tokens=context, max_unusable=max_unusable)
     return trees_of(template, examples, limits, window=min(max_tokens, context or max_tokens), where=where)
-
-
-def work(
-    config: RolloutConfig,
-    sizes: Sizes,
-    *,
-    value: Literal["separate", "shared"] | None = None,
-    num_trained: int | None = None,
-) -> Work:
-    """What `train` will do. Responses are as long as the policy's are expected to be at the start.
-
-    value: whether there is a value model, and with weights (or an adapter) of its own. num_trained: responses to a
-    prompt that are learned from (None: all).
-    """
-    from accord.engine.on_policy.loop import check_num_prompts
-    from accord.engine.workload import ADAPTER_SHARE, Phase, Work, passes, rollout_trees, sampling, scoring
-
-    num, template = config.prompts_per_iteration, sizes.template
-    known = sizes.records("prompts", "prompts")
-    if known.complete:
-        check_num_prompts(len(known.sample), config, sizes.label)
-    prompts = known.sample
-    lengths = sizes.responses("start", config.max_response_tokens)
-    played = [prompts[at : at + num] for at in range(0, len(prompts), num)][: min(config.num_iterations, 8)]
-    total = config.num_iterations
-    count, learned = (
-        total / len(played),
-        config.num_policy_iterations / len(played),
-    )  # iterations that each one stands for
-    looks = ((total - 1) // config.watch_every + 1 + ((total - 1) % config.watch_every > 0)) / total
-    share = 1.0 if config.lora is None else ADAPTER_SHARE
-    found, cache = _pretraining_passes(config, sizes, share), 0
-    for at, some in enumerate(played):
-        own, whole = rollout_trees(template, some, config.num_samples, lengths, seed=at)
-        sampled, places = sampling(own, sizes.dimensions, count)
-        cache = max(cache, places)
-        batches = _micro_batches(own, config, template.pad_id)
-        found += [*sampled, *passes("forward", batches, 2 * count)]
-        found += scoring(template, whole, count * (len(sizes.asked("reward")) + looks * len(sizes.asked("watch"))))
-        some_of_each = [replace(tree, branches=tree.branches[:num_trained]) for tree in own]
-        learned_from = _micro_batches(some_of_each, config, template.pad_id)
-        found += passes("train", learned_from, learned * config.num_epochs, share=share)
-        if value is not None:
-            found += passes("forward", batches, count, head=False)
-        if value == "separate":
-            found += passes("train", batches, count * config.num_epochs, head=False, share=share)
-    trained, frozen = _held(config, sizes, value)
-    averaged = trained[0] if config.ema is not None else 0
-    updates = total * config.num_epochs * min(config.num_minibatches, num)
-    phase = Phase(found, trained, frozen, kept=averaged, updates=updates, cache=cache)
-    models = [sizes.policy] * 2 + [sizes.scalar] * (value == "separate") + sizes.asked("reward", "watch")
-    # A checkpoint holds three numbers of what is trained, and one of an average; beside it may lie the best weights.
-    best = trained[0] // 3 if rolls_back(config) else 0
-    return Work([phase], models, [sizes.policy], sum(trained) + averaged // 3 + best, lengths=lengths)
-
-
-def _micro_batches(trees: Sequence[Tree], config: RolloutConfig, pad_id: int) -> list[TreeBatch]:
-    """Of all minibatches of an epoch."""
-    from accord.text.batching import micro_batches
-
-    part = -(-len(trees) // config.num_minibatches)
-    return [
-        micro.batch
-        for first in range(0, len(trees), part)
-        for micro in micro_batches(trees[first : first + part], pad_id, config.max_tokens)
-    ]
-
-
-def _pretraining_passes(config: RolloutConfig, sizes: Sizes, share: float) -> list[Passes]:
-    """Of the examples beside all iterations: as many as one takes, in the parts that its optimizer steps take."""
-    import numpy as np
-
-    from accord.engine.on_policy.pretraining import examples_an_iteration
-    from accord.engine.workload import passes
-    from accord.text.batching import micro_batches
-
-    parts = sizes.parts("ptx_data")
-    if not parts or not config.ptx_coef:
-        return []
-    context = sizes.dimensions.context
-    trees, _ = _examples(sizes.template, parts, config.max_tokens, context, f"{sizes.label}.ptx_data", max_unusable=1.0)
-    some = [trees[i % len(trees)] for i in range(examples_an_iteration(config))]
-    num_updates = config.num_epochs * min(config.num_minibatches, config.prompts_per_iteration)
-    batches = [
-        micro.batch
-        for part in np.array_split(np.arange(len(some)), num_updates)
-        for micro in micro_batches([some[i] for i in part], sizes.template.pad_id, config.max_tokens)
-    ]
-    return passes("train", batches, config.num_policy_iterations, share=share)
-
-
-def _held(config: RolloutConfig, sizes: Sizes, value: str | None) -> tuple[list[int], list[int]]:
-    """Parameters of what is trained, and of what is held in the compute dtype alone."""
-    (start,), (reward,) = sizes.inputs["start"], sizes.inputs["reward"]
-    watched = sizes.asked("watch")
-    if config.lora is None:
-        trained = [sizes.policy] + [sizes.scalar] * (value == "separate")
-        return trained, [sizes.policy, *reward.asks, *watched]
-    adapter, apart = sizes.adapter(config.lora), sizes.inputs["reference"]
-    frozen = [sizes.policy, *watched]
-    if apart and apart[0].key != start.key:
-        frozen.append(sizes.policy)  # a reference of its own
-    if reward.asks:  # as an adapter on the policy's backbone, or as backbones of their own
-        frozen += [adapter] if reward.base == start.key else reward.asks
-    return [adapter] * (1 + (value == "separate")), frozen

@@ -7,7 +7,7 @@ the latter two, `values` of PPO. What has no effect is refused rather than passe
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from accord.algorithms.kl import AdaptiveKL
@@ -20,27 +20,10 @@ from accord.steps.ending import check_ending
 from accord.steps.given import blamed, given
 from accord.steps.judged import learning, slow_adapters
 from accord.steps.reward_units import unfinished_unit
+from accord.steps.sampled import check_engine
 
 _MODELS = ("reward", "reward_model")  # kinds of step whose reward is a model
 _PREFERRED_REACH = 2.0  # what an adaptive coefficient should be able to be multiplied by in a run
-
-
-def without_nucleus(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of a recipe without `top_p: 1` and `top_k: 0`, which say what is so. Raises Contradiction for others.
-
-    Other programs have these keys. A token outside the nucleus of a reference that samples with top-p has probability 0
-    there, so that the KL of what the policy samples is infinite or, with the logprobs of the whole vocabulary, that of
-    another policy than the one that sampled.
-    """
-    for key, harmless in (("top_p", (1, None)), ("top_k", (0, None))):
-        if key in values and (isinstance(values[key], bool) or values[key] not in harmless):
-            raise Contradiction(
-                key,
-                "rollouts are sampled from the whole distribution: with top-p or top-k the policy that samples is not "
-                "the one whose logprobs are trained and whose KL is measured",
-                f"Leave {key} out, and lower temperature instead if samples are too wild.",
-            )
-    return {key: value for key, value in values.items() if key not in ("top_p", "top_k")}
 
 
 def several_samples(config: RolloutConfig) -> None:
@@ -66,6 +49,7 @@ def rollouts(step: PlannedStep) -> Iterator[Caution]:
             "Write `truncation_score: null` to subtract from its own score.",
         )
     check_ending(step)
+    check_engine(step)
     check_alarms(step)
     if config.score_clip is not None and config.score_normalisation == "none":
         yield Caution(

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from accord.engine.on_policy.config import OnlineDPOConfig
-from accord.steps import on_policy, on_policy_checks
+from accord.steps import on_policy, on_policy_checks, on_policy_work
 from accord.steps.base import Caution, Contradiction, Job, PlannedStep, StepKind
 from accord.steps.judged import slow_orpo
 from accord.steps.on_policy import OnPolicyInputs
@@ -80,7 +80,7 @@ def check(step: PlannedStep) -> Iterator[Caution]:
 def work(config: Config, sizes: Sizes) -> Work:
     """What run() will do, if every prompt has its pairs."""
     num_trained = 2 if config.pairs == "best-worst" else config.num_samples
-    found = on_policy.work(config, sizes, num_trained=num_trained)
+    found = on_policy_work.work(config, sizes, num_trained=num_trained)
     if config.reference_every is None:
         return found
     reference = sizes.policy if config.lora is None else sizes.adapter(config.lora)

@@ -26,8 +26,8 @@ from accord.steps.on_policy import (
     reference_of,
     train,
 )
-from accord.steps.on_policy import work as on_policy_work
 from accord.steps.on_policy_checks import values as check
+from accord.steps.on_policy_work import work as on_policy_work
 
 if TYPE_CHECKING:
     import torch

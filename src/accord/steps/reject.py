@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 from pydantic import Field
 
 from accord.data.records import read_records, write_records
 from accord.engine.config import TrainingConfig
 from accord.engine.ending import Ending
+from accord.engine.engines import EngineName
 from accord.errors import UserError
 from accord.steps.alarmed import Alarmed, check_alarms, guard
 from accord.steps.base import (
@@ -25,11 +26,14 @@ from accord.steps.base import (
     StepConfig,
     StepKind,
 )
+from accord.steps.chosen import Chosen, add
 from accord.steps.ending import check_ending
 from accord.steps.guarded import guards_nothing
 from accord.steps.judged import learning, slow_adapters
+from accord.steps.sampled import check_engine
 from accord.store.artifacts import MODEL
-from accord.types import Demonstration, Message, Prompt, Response
+from accord.strict import Later
+from accord.types import Demonstration, Prompt, Response
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,23 +44,22 @@ if TYPE_CHECKING:
 
 BEST = "best.jsonl"
 
-Chosen = tuple[bool, float, Demonstration]  # whether it is finished, its score, and the response
-
 
 class Config(StepConfig, TrainingConfig, Ending, Alarmed):
     """prompts: what is answered. skip_prompts: the first so many of them are left to others. num_prompts: so many after
     those. reward: who chooses. start: who is fine-tuned. sampler: who answers (null: start), as in rounds that start
     afresh the newest policy, or a larger model that a smaller one learns from. num_samples: K, responses to a prompt.
     temperature: of sampling. max_response_tokens: a longer response is cut off, and never chosen unless a prompt has no
-    other. earlier: other steps of this kind, whose chosen responses are imitated, too, where the reward of today finds
-    nothing better for the prompt: Llama 2 took those of all earlier rounds, after the last round's alone had made it
-    forget. end_at, end_after: as the steps that learn on policy have them; the chosen responses are imitated to that
-    end."""
+    other. engine: "vllm" samples with vLLM (`make install-vllm`), which draws other responses. earlier: other steps of
+    this kind, whose chosen responses are imitated, too, where the reward of today finds nothing better for the prompt:
+    Llama 2 took those of all earlier rounds, after the last round's alone had made it forget. end_at, end_after: as the
+    steps that learn on policy have them; the chosen responses are imitated to that end."""
 
     prompts: PromptsRef
     reward: RewardRef
     start: PolicyRef = LATEST
     sampler: PolicyRef | None = None
+    engine: Annotated[EngineName, Later()] = "torch"
     earlier: tuple[PolicyRef, ...] = ()
     skip_prompts: int = Field(0, ge=0)
     num_prompts: int = Field(256, gt=0)
@@ -106,8 +109,8 @@ def _choose(job: Job) -> bool:
     from accord.algorithms.selection import best_of
     from accord.data.derive import own_names
     from accord.engine.rollout import answerable, roll_out, shown_samples
+    from accord.engine.writing import written_by
     from accord.models.compute import compute_dtype
-    from accord.models.policy import Policy
     from accord.monitor.alarms import alarms, as_json
     from accord.monitor.reactions import action_of
     from accord.rewards.loading import artifact_reward, learned_folders
@@ -122,8 +125,11 @@ def _choose(job: Job) -> bool:
     folders = list(dict.fromkeys([sampler, job.input("start").model]))
     folders += learned_folders(job.input("reward").artifact)
     prompts, left_out = answerable(wanted, folders, config.max_response_tokens, job.name)
-    policy = Policy.load(sampler, compute_dtype())
-    with job.work.progress(f"{job.name}: sampling", len(prompts) * config.num_samples, "responses") as progress:
+    num = len(prompts) * config.num_samples
+    with (
+        written_by(config.engine, sampler) as policy,
+        job.work.progress(f"{job.name}: sampling", num, "responses") as progress,
+    ):
         rollout = roll_out(
             policy,
             prompts,
@@ -215,29 +221,7 @@ def _with_earlier(job: Job, reward: Reward, chosen: list[Chosen]) -> int:
     passing = [
         (float(score), one) for one, score, passes in zip(earlier, scores[:, 0], passed[:, 0], strict=True) if passes
     ]
-    return _add(chosen, passing)
-
-
-def _add(chosen: list[Chosen], earlier: Sequence[tuple[float, Demonstration]]) -> int:
-    """Puts scored responses among the chosen: a finished one before one that was cut off, then by score."""
-    places = {_asked(one): at for at, (*_, one) in enumerate(chosen)}
-    added: set[int] = set()
-    for score, one in earlier:
-        at = places.setdefault(_asked(one), len(chosen))
-        new = (one.response.finished, score, one)
-        if at == len(chosen):
-            chosen.append(new)
-        elif new[:2] > chosen[at][:2]:
-            chosen[at] = new
-        else:
-            continue
-        added.add(at)
-    return len(added)
-
-
-def _asked(one: Demonstration) -> tuple[tuple[Message, ...], str]:
-    """What makes two prompts one; ids are each file's own."""
-    return one.prompt.messages, one.prompt.prefill
+    return add(chosen, passing)
 
 
 def _by_num_samples(scores: np.ndarray) -> list[dict[str, float]]:
@@ -289,6 +273,7 @@ def work(config: Config, sizes: Sizes) -> Work:
 def check(step: PlannedStep) -> Iterator[Caution]:
     """What does not go together, and what to think about."""
     check_ending(step)
+    check_engine(step)
     other = next((link for link in step.parents["earlier"] if link.step.kind != step.kind), None)
     if other is not None:
         what = f"{other.name!r} has chosen no responses: it is a step of kind {other.step.kind!r}"

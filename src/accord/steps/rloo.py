@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from accord.engine.on_policy.config import RLOOConfig
 from accord.steps.base import Caution, Job, PlannedStep, StepKind
-from accord.steps.on_policy import OnPolicyInputs, Setup, load_models, train, work
+from accord.steps.on_policy import OnPolicyInputs, Setup, load_models, train
 from accord.steps.on_policy_checks import groups
+from accord.steps.on_policy_work import work
 
 if TYPE_CHECKING:
     import torch

@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice, product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, field_validator
 
 from accord.data.records import RecordKind, write_records
 from accord.engine.ending import Ending
+from accord.engine.engines import EngineName
 from accord.errors import UserError
 from accord.seeds import derive_seed
 from accord.steps.base import LATEST, Caution, Job, PlannedStep, PolicyRef, PromptsRef, StepConfig, StepKind
 from accord.steps.ending import check_ending
+from accord.steps.sampled import check_engine
+from accord.strict import Later
 from accord.types import Comparison, Response
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from accord.engine.sampling import Engine
     from accord.engine.sizes import Sizes
     from accord.engine.workload import Work
     from accord.models.policy import Policy
@@ -38,7 +43,7 @@ class Config(StepConfig, Ending):
     """prompts: what is answered. skip_prompts: the first so many of them are left to others. num_prompts: so many after
     those (null: all). policies: who answers. temperatures: at which each of them answers. num_responses: to each
     prompt. max_response_tokens: a longer response is cut off. end_at, end_after: as the steps that learn on
-    policy have them."""
+    policy have them. engine: "vllm" samples with vLLM (`make install-vllm`), which draws other responses."""
 
     prompts: PromptsRef
     policies: tuple[PolicyRef, ...] = Field((LATEST,), min_length=1)
@@ -47,6 +52,7 @@ class Config(StepConfig, Ending):
     num_prompts: int | None = Field(None, gt=0)
     num_responses: int = Field(2, gt=1)
     max_response_tokens: int = Field(128, gt=0)
+    engine: Annotated[EngineName, Later()] = "torch"
 
     @field_validator("temperatures")
     @classmethod
@@ -65,8 +71,7 @@ def run(job: Job) -> None:
     is left out, and counted; and so is a prompt with a control token in a text, or to which a policy's context has no
     room for a response."""
     from accord.engine.rollout import answerable, roll_out, shown_samples
-    from accord.models.compute import compute_dtype
-    from accord.models.policy import Policy
+    from accord.engine.writing import written_by
 
     config: Config = job.config
     checkpoint = job.work.resume()
@@ -85,19 +90,23 @@ def run(job: Job) -> None:
     dealt = [deal(len(origins), config.num_responses, derive_seed(job.seed, prompt.id)) for prompt in prompts]
     units = list(_units(len(origins), dealt))
     written: list[list[Any]] = checkpoint.state["written"] if checkpoint else []  # [prompt, place, text, finished]
-    loaded: tuple[int, Policy] | None = None
+    loaded: tuple[int, Policy | Engine] | None = None
 
     def state() -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
         return {}, {"written": written}
 
     total = len(prompts) * config.num_responses
-    with job.work.progress(f"{job.name}: sampling", total, "responses", start=len(written)) as progress:
+    with (
+        ExitStack() as opened,
+        job.work.progress(f"{job.name}: sampling", total, "responses", start=len(written)) as progress,
+    ):
         for done in range(checkpoint.iteration if checkpoint else 0, len(units)):
             origin, wanted = units[done]
             which, temperature = origins[origin]
             if loaded is None or loaded[0] != which:
                 loaded = None  # one in memory at a time
-                loaded = (which, Policy.load(policies[which].model, compute_dtype()))
+                opened.close()
+                loaded = (which, opened.enter_context(written_by(config.engine, policies[which].model)))
             rollout = roll_out(
                 loaded[1],
                 [prompts[i] for i, _ in wanted],
@@ -189,6 +198,7 @@ def work(config: Config, sizes: Sizes) -> Work:
 def check(step: PlannedStep) -> Iterable[Caution]:
     """What does not go together."""
     check_ending(step)
+    check_engine(step)
     return ()
 
 

@@ -21,8 +21,11 @@ from typing import Any
 from accord.errors import UserError
 from accord.store import atomic
 from accord.store.digests import FORMAT, MANIFEST, Damaged, check_contents, check_sizes, describe, read_manifest, seal
+from accord.store.place import remote_of
+from accord.store.unfinished import Unfinished
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "scikit-learn", "pydantic", "peft")
+INCOMING = "incoming"  # the folder in a store for what is being brought from elsewhere
 MODEL = "model"  # the folder in an artifact that holds a model's Hugging Face folder
 
 _Fingerprint = tuple[tuple[str, int, int, int], ...]
@@ -95,10 +98,14 @@ class Artifact:
 
 
 class Store:
-    """The folder that holds artifacts, unfinished work and runs. Made when something is first written to it."""
+    """The folder that holds artifacts, unfinished work and runs. Made when something is first written to it.
+
+    remote: the place that it shares with stores on other machines, where it has one (`accord.store.place`).
+    """
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        """Raises UserError where the place that it shares is none."""
+        self.root, self.remote = root, remote_of(root)
 
     def folder(self, kind: str, key: str) -> Path:
         """Where the artifact of a key is, or will be."""
@@ -108,8 +115,45 @@ class Store:
         """Where unfinished work on a key is kept."""
         return self.root / "work" / f"{kind}-{key[:16]}"
 
+    def unfinished(self, kind: str, key: str) -> Unfinished | None:
+        """The copy of unfinished work in the place that the store shares; None where it shares none."""
+        if self.remote is None:
+            return None
+        return Unfinished(self.remote, self.work_folder(kind, key), self.root / INCOMING)
+
     def find(self, kind: str, key: str) -> Artifact | None:
-        """The artifact of a key, or None. Checks the manifest and the files' sizes, not their contents.
+        """The artifact of a key, or None; one that another machine has made is brought here first.
+
+        Checks the manifest and the files' sizes, and the contents of what comes from elsewhere. Raises UserError for
+        one that is damaged, and where the place that the store shares is not reached.
+        """
+        here = self.here(kind, key)
+        if here is not None or self.remote is None:
+            return here
+        brought = self.remote.bring(kind, key, self.root / INCOMING, self.folder(kind, key))
+        return self.here(kind, key) if brought else None
+
+    def manifest(self, kind: str, key: str) -> Mapping[str, Any] | None:
+        """Of the artifact of a key, wherever it is; it stays there. None when there is none. Raises UserError as `find`
+        does."""
+        here = self.here(kind, key)
+        if here is not None or self.remote is None:
+            return here.manifest if here is not None else None
+        return self.remote.manifest(kind, key)
+
+    def has(self, kind: str, key: str) -> bool:
+        """Whether `find` will give the artifact of a key."""
+        return self.manifest(kind, key) is not None
+
+    def offer(self, artifact: Artifact) -> None:
+        """Bring an artifact to the place that the store shares, if it is not there. Where that fails it is said, and
+        the artifact is among `remote.left`. Raises UserError for one that is damaged here."""
+        if self.remote is not None and self.remote.lacks(artifact.manifest):
+            artifact.verify()
+            self.remote.offer(artifact.path, artifact.manifest)
+
+    def here(self, kind: str, key: str) -> Artifact | None:
+        """The artifact of a key in this folder, or None. Checks the manifest and the files' sizes, not their contents.
 
         Raises UserError when a folder is there and is damaged.
         """
@@ -137,7 +181,7 @@ class Store:
             manifest = read_manifest(path)
         except Damaged as damage:
             raise _damaged(path, damage) from damage
-        found = self.find(manifest["kind"], manifest["key"]) if manifest else None
+        found = self.here(manifest["kind"], manifest["key"]) if manifest else None
         return found if found is not None and found.path.resolve() == path else None
 
     def publish(
@@ -148,12 +192,13 @@ class Store:
         conditions: Mapping[str, str] | None = None,
         spent: Sequence[Mapping[str, Any]] = (),
     ) -> Artifact:
-        """Move the folder `content` into the store as an artifact. `content` lies on the store's file system.
+        """Move the folder `content` into the store as an artifact, and offer it to the place that the store shares.
+        `content` lies on the store's file system.
 
         conditions: what it depends on beside its key, such as the compute dtype; spent: what its making has used, as
         `accord.store.spending` has it; both for the manifest.
         """
-        if existing := self.find(provenance.kind, provenance.key):
+        if existing := self.here(provenance.kind, provenance.key):
             return existing
         final = self.folder(provenance.kind, provenance.key)
         with atomic.disk_errors(final):
@@ -175,8 +220,9 @@ class Store:
             )
             atomic.write_json(content / MANIFEST, manifest)
             atomic.publish_folder(content, final)
-        published = self.find(provenance.kind, provenance.key)
+        published = self.here(provenance.kind, provenance.key)
         assert published is not None
+        self.offer(published)
         return published
 
 

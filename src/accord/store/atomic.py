@@ -29,6 +29,9 @@ class Files:
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            if error.errno != errno.EINVAL or not path.is_dir():  # of folders some shared file systems know none
+                raise
         finally:
             os.close(descriptor)
 

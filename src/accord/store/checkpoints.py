@@ -105,6 +105,16 @@ class Checkpoints:
             return Checkpoint(path, manifest["iteration"], state, manifest.get("conditions", {}))
         return None
 
+    def newest(self) -> tuple[Path, Mapping[str, Any]] | None:
+        """The folder that was saved last and its manifest, the digests of its files unchecked; None when there is none,
+        or its manifest is damaged."""
+        saved = self._saved()
+        try:
+            manifest = read_manifest(saved[-1]) if saved else None
+        except Damaged:
+            return None
+        return None if manifest is None else (saved[-1], manifest)
+
     def any(self) -> bool:
         """Whether there is something to resume from, its digests unchecked."""
         return bool(self._saved())

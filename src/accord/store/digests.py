@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -28,13 +29,13 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def describe(folder: Path) -> dict[str, dict[str, Any]]:
-    """Relative path -> {"sha256", "size"} of every file below `folder`, the manifest left out."""
+def describe(folder: Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, dict[str, Any]]:
+    """Relative path -> {"sha256", "size"} of every `wanted` file below `folder`, the manifest left out."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         assert not path.is_symlink(), f"{path}: what is published holds no links"
-        if path.is_file() and name != MANIFEST:
+        if path.is_file() and name != MANIFEST and wanted(name):
             found[name] = {"sha256": sha256_of(path), "size": path.stat().st_size}
     return found
 
@@ -46,11 +47,17 @@ def seal(manifest: dict[str, Any]) -> dict[str, Any]:
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of a folder, None when it has none. Raises Damaged when it was changed since it was sealed."""
-    path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_bytes())
+        content = (folder / MANIFEST).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    return parse_manifest(content)
+
+
+def parse_manifest(content: bytes) -> dict[str, Any]:
+    """A manifest from the bytes of its file. Raises Damaged."""
+    try:
+        manifest = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise Damaged(f"{MANIFEST} is not valid JSON") from error
     if not isinstance(manifest, dict):
@@ -62,11 +69,17 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     return manifest
 
 
-def check_sizes(folder: Path, listed: dict[str, dict[str, Any]]) -> None:
-    """Raise Damaged for the first listed file that is missing or has another size. Reads no file."""
-    for name, entry in listed.items():
+def check_names(listed: dict[str, dict[str, Any]]) -> None:
+    """Raise Damaged for a listed file that would lie outside the folder."""
+    for name in listed:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise Damaged(f"{MANIFEST} names a file outside the folder: {name!r}")
+
+
+def check_sizes(folder: Path, listed: dict[str, dict[str, Any]]) -> None:
+    """Raise Damaged for the first listed file that is missing or has another size. Reads no file."""
+    check_names(listed)
+    for name, entry in listed.items():
         try:
             size = os.stat(folder / name).st_size
         except (FileNotFoundError, NotADirectoryError) as error:

@@ -16,6 +16,7 @@ from accord.store import atomic
 
 _LOOKS, _LOOK_SECONDS = 10, 0.05  # at a lock that is held, before it is believed
 _HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+_NONE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # such as Lustre without -o flock
 
 
 @contextmanager
@@ -78,6 +79,12 @@ def _acquire(descriptor: int, path: Path, what: str, wait: bool) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             return
         except OSError as error:
+            if error.errno in _NONE:
+                raise UserError(
+                    f"this file system has no locks between processes: {error.strerror}",
+                    where=str(path),
+                    remedy="Mount it with them (Lustre: -o flock), or name a store on another one with --store.",
+                ) from error
             if error.errno not in _HELD:
                 raise
         time.sleep(_LOOK_SECONDS)

@@ -77,5 +77,7 @@ class Following(Workspace):
         stop, save = self.agreed(None)
         return stop, save
 
-    def _save(self, iteration: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
+    def _save(
+        self, iteration: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], stop: bool
+    ) -> None:
         pass

@@ -26,6 +26,7 @@ from accord.store.checkpoints import Checkpoint, Checkpoints
 from accord.store.digests import MANIFEST
 from accord.store.progress import Progress
 from accord.store.spending import SPENDING, Meters, Spending, as_json
+from accord.store.unfinished import Unfinished
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,7 +100,7 @@ class Workspace:
     checkpoint or starts from nothing. conditions: what the result depends on beside the step's key, by name, such as
     {"dtype": "bfloat16"}. The artifact's manifest has them, and work begun under others is not gone on with. waits:
     whether a step that asks people stays until they have answered; else it raises Waiting. meters: what is read for the
-    account of what the step uses.
+    account of what the step uses. copy: of this folder, in the place that the store shares.
     """
 
     leads = True  # of several processes that compute a step, it is the one whose files are kept
@@ -113,13 +114,16 @@ class Workspace:
         conditions: Mapping[str, str] | None = None,
         waits: bool = True,
         meters: Meters | None = None,
+        copy: Unfinished | None = None,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folder, self.out, self.waits = folder, folder / "out", waits
         self.checkpoints = Checkpoints(folder / "checkpoints", min_checkpoint_seconds, 2, clock, conditions)
         self.metrics = MetricsLog(self.out / METRICS)
-        self._stop, self._stream, self._clock = stop, stream, clock
+        self._stop, self._stream, self._clock, self._copy = stop, stream, clock, copy
+        if copy is not None:
+            copy.take_up(conditions or {})
         self._began = clock()
         self._showed: float | None = None
         with atomic.disk_errors(folder):
@@ -195,7 +199,7 @@ class Workspace:
         """
         stop, save = self._wanted()
         if save:
-            self._save(iteration, *make())
+            self._save(iteration, *make(), stop)
         if stop:
             raise Interrupted
 
@@ -204,12 +208,16 @@ class Workspace:
         stop = self.stop_requested()
         return stop, stop or self.checkpoints.due()
 
-    def _save(self, iteration: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
+    def _save(
+        self, iteration: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], stop: bool
+    ) -> None:
         with atomic.disk_errors(self.folder):
             atomic.fsync_tree(self.out)  # the checkpoint relies on the metrics and files written so far
         self.checkpoints.save(iteration, tensors, state)
         atomic.write_json(self.folder / "elapsed.json", {"seconds": self.seconds()})
         self.spending.write()
+        if self._copy is not None:
+            self._copy.save(stopping=stop)
 
     def seconds(self) -> float:
         """Seconds worked, earlier attempts included up to their last checkpoint."""

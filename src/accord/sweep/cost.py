@@ -22,7 +22,7 @@ def estimate(runs: list[PlannedRun], registry: Registry, store: Store, *, force:
     """
     plans = {label_of(run.setting): run.plan for run in reversed(runs)}
     steps = {step.key: step for run in runs for step in run.plan.steps}
-    missing = {key for key, step in steps.items() if store.find(step.kind, step.key) is None}
+    missing = {key for key, step in steps.items() if not store.has(step.kind, step.key)}
     said = f"{len(runs)} runs of {len(plans)} settings: {len(missing)} steps to make, of {len(steps)}"
     if not missing or len(plans) > MAX_ESTIMATED or not any(registry[step.kind].work for step in steps.values()):
         return said

@@ -23,6 +23,7 @@ _ROLLOUT: Final[Names] = (
     *(f"response/{name}" for name in ("mean_tokens", "finished", "own_score", "distinct_2")),
     *("response/perplexity", "response/reference_perplexity", "response/score_length", "spread/reward", "loss/ptx_avg"),
     *(f"sampler/{name}" for name in ("mismatch_per_token", "mismatch_max", "mean_ratio")),
+    *("sampler/probe_per_token", "sampler/probe_max"),
     *("policy/num_updates", "policy/grad_norm", "learning_rate"),
     *("response/self_bleu", "response/coverage", "keyword/word", "keyword/rise", "keyword/score"),
 )
@@ -31,6 +32,7 @@ _POLICY_GRADIENT: Final[Names] = (
     *(f"objective/{name}" for name in ("kl_coef", "non_score_reward", "rlhf_reward")),
     *(f"policy/{name}" for name in ("first_ratio", "approxkl_avg", "clipfrac_avg")),
     *("val/ratio", "loss/policy_avg", "loss/kl_avg"),
+    *(f"sampling/importance_sampling_ratio/{name}" for name in ("min", "mean", "max")),
 )
 _GROUP: Final[Names] = (
     *_POLICY_GRADIENT,

@@ -88,7 +88,7 @@ def overview(sweep: Sweep, store: Store) -> list[str]:
     found: dict[tuple[str, str], dict[str, bool]] = {}
     for run in sweep.runs:
         for step in run.plan.steps:
-            found.setdefault((step.name, step.kind), {})[step.key] = store.find(step.kind, step.key) is not None
+            found.setdefault((step.name, step.kind), {})[step.key] = store.has(step.kind, step.key)
     names, kinds = (max(len(each[at]) for each in found) for at in (0, 1))
     lines = [
         f"{name:{names}}  {kind:{kinds}}  {sum(not there for there in steps.values())} to make, of {len(steps)}"
@@ -181,7 +181,7 @@ def _make(
 ) -> Outcome:
     before = outcomes[run.name]
     try:
-        there = {step.name: store.find(step.kind, step.key) is not None for step in run.plan.steps}
+        there = {step.name: store.has(step.kind, step.key) for step in run.plan.steps}
         cached = all(there.values())
         if before.status == "failed" and not cached:
             say(f"{head}: failed before, and is left out ({before.why}); --retry makes it again")

@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from accord.algorithms.aggregation import response_sums
+from accord.engine.group import agreed, current
 from accord.engine.scorer import per_branch
 from accord.models.policy import Policy
 from accord.store import atomic
@@ -87,9 +88,17 @@ def _of_set(
         return _split(trees, torch.cat([values for _, values in _parts(trees, opened, work, label, 0)]))
     key = key_of(trees, reference)
     artifact = store.find(KIND, key)
-    if artifact is None:
-        artifact = _make(key, trees, reference, opened, store, work, label)
+    if not agreed(artifact is not None):
+        if current().rank == 0:
+            artifact = _make(key, trees, reference, opened, store, work, label)
+        else:
+            for _ in _parts(trees, opened, work, label, agreed(None)):
+                pass  # the leading process writes them
+        agreed(True)
+        artifact = artifact or store.find(KIND, key)
+        assert artifact is not None, "the leading process has published it"
     else:
+        assert artifact is not None, "the store is one that all processes see"
         print(f"{label}: the log-probabilities of {len(trees)} prompts were in the store", file=sys.stderr)
     artifact.verify()
     return _split(trees, load_file(artifact.file(FILE))[_NAME])
@@ -123,7 +132,9 @@ def _make(
     folder = store.work_folder(KIND, key)
     began = time.monotonic()
     with lock(folder.with_name(f"{folder.name}.lock"), "these reference log-probabilities", wait=True):
+        num_parts = -(-len(trees) // _PART)
         if (made := store.find(KIND, key)) is not None:  # by the process that held the lock
+            agreed(num_parts)  # nothing is left
             shutil.rmtree(folder, ignore_errors=True)
             return made
         with atomic.disk_errors(folder):
@@ -131,9 +142,8 @@ def _make(
             done = 0
             while _file(folder, done).exists():
                 done += 1
-            for number, values in _parts(trees, opened, work, label, done):
+            for number, values in _parts(trees, opened, work, label, agreed(done)):
                 _write(_file(folder, number), values)
-            num_parts = -(-len(trees) // _PART)
             every = [load_file(_file(folder, number))[_NAME] for number in range(num_parts)]
             out = folder / "out"
             shutil.rmtree(out, ignore_errors=True)

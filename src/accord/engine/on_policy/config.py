@@ -15,23 +15,29 @@ normalised on.
 from __future__ import annotations
 
 import math
-from typing import Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from accord.engine.config import Optimization
 from accord.engine.direct.config import PreferenceLossConfig
 from accord.engine.ending import Ending
+from accord.engine.engines import EngineName
 from accord.models.lora import Lora, without_dropout
+from accord.strict import Later
 
 Decay = Literal["constant", "linear", "cosine"]
+
+IMPORTANCE_CAP: Final = 2.0  # where sampler and learner compute apart
 
 
 class RolloutConfig(Ending):
     """Sampling, scoring and optimizer steps.
 
-    num_iterations: rollouts, each followed by its update; all of them, those in which only a value model learns
-    too. prompts_per_iteration: different prompts in a rollout. num_samples: responses to each. max_response_tokens:
+    engine: who writes the responses, "torch", the policy itself; or "vllm", which is given the policy's weights before
+    each rollout (`make install-vllm`), and draws other responses. num_iterations: rollouts, each followed by its
+    update; all of them, those in which only a value model learns too. prompts_per_iteration: different prompts in a
+    rollout. num_samples: responses to each. max_response_tokens:
     a longer response is cut off. temperature: of sampling, and of all logprobs. truncation_score: replaces the
     score of an unfinished response, in the reward's units (null: leaves it). truncation_penalty: is subtracted from
     it. mask_truncated: unfinished responses give no gradient. score_normalisation: "batch", to mean 0 and variance
@@ -49,6 +55,7 @@ class RolloutConfig(Ending):
     share one copy of the weights.
     """
 
+    engine: Annotated[EngineName, Later()] = "torch"
     num_iterations: int = Field(30, gt=0)
     prompts_per_iteration: int = Field(16, gt=0)
     num_samples: int = Field(4, gt=0)
@@ -126,7 +133,7 @@ class OnPolicyConfig(RolloutConfig):
     probabilities, below 1. clip_range_high: above 1 (null: clip_range). dual_clip: the most that a token of negative
     advantage may cost, in multiples of the advantage (null: no limit). entropy_coef: what the entropy of each token is
     rewarded with. importance_cap: tokens are weighted by the ratio of the learner's probability to the sampler's, held
-    below this (null: not weighted; the two are one model here).
+    at this or below (Yao et al. 2025; null: they are not weighted). With `engine: vllm` it is 2 unless you say so.
     """
 
     kl_coef: float = Field(0.05, ge=0)
@@ -142,6 +149,13 @@ class OnPolicyConfig(RolloutConfig):
     dual_clip: float | None = Field(None, gt=1)
     entropy_coef: float = Field(0.0, ge=0)
     importance_cap: float | None = Field(None, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _weigh_what_another_sampled(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("engine") == "vllm":
+            return {"importance_cap": IMPORTANCE_CAP, **values}
+        return values
 
     @property
     def horizon(self) -> float:

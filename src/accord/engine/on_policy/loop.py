@@ -2,7 +2,8 @@
 
 One iteration, for P prompts with K responses each:
 
-    rollout     the sampler writes P * K responses
+    rollout     the sampler writes P * K responses; it is the policy, or has just been given its weights
+                (`accord.engine.on_policy.following`)
     score       the reward, the policy and the reference say what they make of them (`accord.engine.on_policy.scoring`)
     lesson      a method makes of that what is learned from (`accord.engine.on_policy.methods`)
     update      optimizer steps over minibatches of prompts, for some epochs
@@ -26,6 +27,7 @@ from accord.engine.guard import End, Guard, Guarded
 from accord.engine.learner import StepReport, Term
 from accord.engine.on_policy.averaging import Average
 from accord.engine.on_policy.config import RolloutConfig
+from accord.engine.on_policy.following import Follower
 from accord.engine.on_policy.methods import POLICY, Lesson, Method, Scored, Trainee
 from accord.engine.on_policy.pretraining import Pretraining
 from accord.engine.on_policy.scoring import NotFinite, Roles, metrics_of, score
@@ -63,13 +65,14 @@ def run_on_policy(
     checkpoint: Checkpoint | None,
     pretraining: Pretraining | None = None,
     guard: Guard | None = None,
+    sampler: Follower | None = None,
 ) -> Outcome:
     """Runs all iterations, from the checkpoint (what `work.resume()` gave) on. Logs a row for each.
 
     The first are the method's warm-up, if it has one. Their rows have `phase` 0, later ones 1.
 
     guard: may end the run. What is measured in an iteration is of the policy that sampled, so these weights are the
-    candidates for the best ones, and not those after the iteration's update.
+    candidates for the best ones, and not those after the iteration's update. sampler: who writes in the policy's place.
     """
     trainees = {POLICY: Trainee(roles.policy_learner, config.learning_rate), **method.trainees}
     num_warmup = method.num_warmup
@@ -102,19 +105,20 @@ def run_on_policy(
     with work.progress(label, len(batches), "iterations", start=done) as progress:
         for iteration in range(done, len(batches)):
             warming = iteration < num_warmup
-            rollout = roll_out(
-                roles.policy,
-                [prompts[i] for i in batches[iteration]],
-                num_samples=config.num_samples,
-                max_response_tokens=config.max_response_tokens,
-                temperature=config.temperature,
-                ending=config,
-                key=(seed, iteration),
-            )
-            pad_id = roles.policy.template.pad_id
-            minibatches = deal(rollout, config, derive_seed(seed, "minibatches", iteration), pad_id)
-            micros = [micro for minibatch in minibatches[0] for micro in minibatch]
             try:
+                probed = sampler.follow() if sampler else {}
+                rollout = roll_out(
+                    sampler.engine if sampler else roles.policy,
+                    [prompts[i] for i in batches[iteration]],
+                    num_samples=config.num_samples,
+                    max_response_tokens=config.max_response_tokens,
+                    temperature=config.temperature,
+                    ending=config,
+                    key=(seed, iteration),
+                )
+                pad_id = roles.policy.template.pad_id
+                minibatches = deal(rollout, config, derive_seed(seed, "minibatches", iteration), pad_id)
+                micros = [micro for minibatch in minibatches[0] for micro in minibatch]
                 scored, moments = score(rollout, micros, roles, config, moments)
             except NotFinite as error:
                 work.metrics.write(iteration + 1, **error.row)
@@ -130,7 +134,7 @@ def run_on_policy(
             scale = 1.0 if warming else config.learning_rate_scale(iteration - num_warmup)
             beside = None if warming or pretraining is None else pretraining.of(iteration - num_warmup)
             reports = update(lesson, minibatches, trainees, scale, beside)
-            row = metrics_of(scored, reports) | lesson.metrics(reports)
+            row = metrics_of(scored, reports) | probed | lesson.metrics(reports)
             row["learning_rate"] = 0.0 if warming else config.learning_rate * scale
             if num_warmup:
                 row["phase"] = float(not warming)

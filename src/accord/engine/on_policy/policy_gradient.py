@@ -107,6 +107,21 @@ class PolicyGradient(ABC):
     def experience(self, scored: Scored, advantages: Tensor) -> Experience:
         return Experience(scored, advantages, self.penalty(scored), self.kl_coef)
 
+    def importance(self, scored: Scored) -> dict[str, float]:
+        """Of the weights of `importance_cap`, of all tokens that are learned from, or responses where these are one
+        action: TRL's names. Nothing where there are none."""
+        learned, cap = scored.learned, self.config.importance_cap
+        if cap is None or not bool(learned.any()):
+            return {}
+        ratios, sampler = scored.logprobs.where(learned, 0.0), scored.sampler_logprobs.where(learned, 0.0)
+        if self.per_response:
+            num = learned.sum(dim=1) if self.aggregation == "sequence" else torch.ones(len(learned))
+            num, learned = num.clamp(min=1), scored.kept
+            ratios, sampler = ratios.sum(dim=1) / num, sampler.sum(dim=1) / num
+        weights = truncated_importance(ratios, sampler, cap)[learned]
+        found = {"min": weights.min(), "mean": weights.mean(), "max": weights.max()}
+        return {f"sampling/importance_sampling_ratio/{name}": float(value) for name, value in found.items()}
+
     def num_units(self, scored: Scored, minibatch: Sequence[MicroBatch]) -> int:
         """Of an optimizer step's loss: tokens or responses that are learned from."""
         rows = scored.rows_of(minibatch)
@@ -201,7 +216,7 @@ class PolicyLesson:
         return moved_enough(self.method.config, report)
 
     def metrics(self, reports: Reports) -> dict[str, float]:
-        return policy_metrics(self.experience, reports)
+        return policy_metrics(self.method, self.experience, reports)
 
 
 def moved_enough(config: OnPolicyConfig, report: Mapping[str, StepReport]) -> bool:
@@ -210,7 +225,7 @@ def moved_enough(config: OnPolicyConfig, report: Mapping[str, StepReport]) -> bo
     return limit is not None and POLICY in report and report[POLICY].metrics.get("approx_kl", 0.0) > limit
 
 
-def policy_metrics(experience: Experience, reports: Reports) -> dict[str, float]:
+def policy_metrics(method: PolicyGradient, experience: Experience, reports: Reports) -> dict[str, float]:
     """What is logged of every policy gradient. Names as in TRL's PPO where it has the quantity."""
     scored, coef = experience.scored, experience.kl_coef
     penalty = coef * float(experience.penalty.sum()) / scored.rollout.num_sequences
@@ -218,6 +233,7 @@ def policy_metrics(experience: Experience, reports: Reports) -> dict[str, float]
         "objective/kl_coef": coef,
         "objective/non_score_reward": -penalty,
         "objective/rlhf_reward": scored.trained_score - penalty,
+        **method.importance(scored),
     }
     of_policy = [report[POLICY].metrics for report in reports if POLICY in report]
     of_policy = [metrics for metrics in of_policy if "ratio" in metrics]  # or it learned from other examples alone

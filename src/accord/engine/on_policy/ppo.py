@@ -129,7 +129,7 @@ class PPOLesson:
         of_value = [one.metrics for report in reports for one in report.values() if "value_loss" in one.metrics]
         names = {"loss/value_avg": "value_loss", "val/clipfrac_avg": "value_clip_fraction"}
         explained = explained_variance(self.values, self.returns, self.experience.scored.learned)
-        row = policy_metrics(self.experience, reports) | averages(names, of_value)
+        row = policy_metrics(self.method, self.experience, reports) | averages(names, of_value)
         return row | {"value/explained_variance": float(explained)}
 
     def _value_term(self, micro: MicroBatch, values: Tensor, num_units: int, weight: float = 1.0) -> Term:

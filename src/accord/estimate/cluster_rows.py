@@ -1,0 +1,283 @@
+"""What each step of a plan takes on a cluster: its passes, as `accord.estimate.rows` has them, by the model of
+`accord.estimate.cluster`.
+
+All roles share all GPUs and take turns; embeddings and heads are whole on each, layers in parts. Micro-batches are
+those of the recipe (`max_tokens`), dealt out to the GPUs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from accord.engine.workload import Passes as Some
+from accord.engine.workload import Phase, Work
+from accord.estimate import cluster as model
+from accord.estimate.cluster import Efficiency, Held, Passes
+from accord.estimate.cluster_sampling import Burst, Sampling, sampling, smallest_room
+from accord.estimate.devices import PER_NODE, Cluster
+from accord.models.cost import Dimensions
+
+_MASTERS = 4  # bytes a parameter, of a model's folder
+_MOST = 4096  # GPUs that are looked for
+_NO_UNITS = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes of each GPU, at the peak of a phase. shards: masters, moments, gradients and frozen weights. passes: layers
+    that are gathered, and activations. sampler: its weights, and at least one response's cache; cache: what it takes of
+    that where there is room."""
+
+    shards: int
+    passes: int
+    sampler: int
+    cache: int
+    reserve: int
+
+    @property
+    def needed(self) -> int:
+        """The sampler sleeps while models compute passes."""
+        return self.reserve + self.shards + max(self.passes, self.sampler)
+
+    @property
+    def taken(self) -> int:
+        return max(self.needed, self.reserve + self.shards + self.cache)
+
+
+@dataclass(frozen=True, slots=True)
+class OnCluster:
+    """A step. seconds: by part. again: activations are computed again in the backward pass. parallel, at_once: how
+    its responses are sampled (0: none are). busy: GPUs that have work in every optimizer step. waits: training waits
+    for the network. least: GPUs of this kind on which it fits (None: on none)."""
+
+    seconds: Mapping[str, float]
+    memory: Memory | None
+    again: bool
+    parallel: int
+    at_once: int
+    busy: int
+    waits: bool
+    fits: bool
+    least: int | None
+
+    @property
+    def total(self) -> float:
+        return sum(self.seconds.values())
+
+
+PARTS = ("sampling", "scoring", "training", "other")
+
+
+def on_cluster(
+    work: Work,
+    config: Any,
+    dimensions: Dimensions,
+    cluster: Cluster,
+    *,
+    split: bool = True,
+    assumed: Efficiency = model.ASSUMED,
+) -> OnCluster:
+    """A step's work on a cluster, with activations kept if they fit, and computed again if not. split: weights,
+    gradients and moments lie in parts on all GPUs, and are not whole on each."""
+    found = _in_the_better_way(work, config, dimensions, cluster, split, assumed)
+    least: int | None = cluster.gpus
+    if found.fits:  # it may on fewer
+        sizes = [size for size in _sizes(cluster) if size < cluster.gpus]
+    else:
+        least, sizes = None, [size for size in _sizes(cluster) if size > cluster.gpus]
+    for size in sizes:
+        if _in_the_better_way(work, config, dimensions, cluster.of(size), split, assumed).fits:
+            least = size
+            break
+    return replace(found, least=least)
+
+
+def _sizes(cluster: Cluster) -> list[int]:
+    """Numbers of GPUs that one would have: halves of a machine, then machines."""
+    whole = cluster.of(max(cluster.gpus, PER_NODE)).per_node
+    nodes = [1, 2, 3, 4, *(2**power for power in range(3, 12))]
+    return [*(size for size in (1, 2, 4) if size < whole), *(num * whole for num in nodes if num * whole <= _MOST)]
+
+
+def _in_the_better_way(
+    work: Work, config: Any, dimensions: Dimensions, cluster: Cluster, split: bool, assumed: Efficiency
+) -> OnCluster:
+    ways = (_on(work, config, dimensions, cluster, split, again, assumed) for again in (False, True))
+    kept = next(ways)
+    return kept if kept.fits else next(ways)
+
+
+def _on(
+    work: Work, config: Any, dimensions: Dimensions, cluster: Cluster, split: bool, again: bool, assumed: Efficiency
+) -> OnCluster:
+    seconds = dict.fromkeys(PARTS, 0.0)
+    memories: list[Memory] = []
+    parallel = at_once = 0
+    busy, waits, fits, samples = cluster.gpus, False, True, False
+    for phase in work.phases:
+        of_phase = _OfPhase(phase, work, config, dimensions, cluster, split, again, assumed)
+        for part, value in of_phase.seconds.items():
+            seconds[part] += value
+        memories.append(of_phase.memory)
+        fits = fits and of_phase.fits
+        waits = waits or of_phase.waits
+        busy = min(busy, of_phase.busy)
+        samples = samples or of_phase.burst is not None
+        if of_phase.sampled is not None:
+            parallel, at_once = of_phase.sampled.parallel, of_phase.sampled.at_once
+    moved = _MASTERS * (sum(work.loaded) + sum(work.saved)) / assumed.storage
+    started = (assumed.start if work.phases else 0.0) + assumed.engine * samples
+    seconds["other"] += work.seconds + moved + started
+    memory = max(memories, key=lambda one: one.needed, default=None)
+    trains = any(phase.trained for phase in work.phases)
+    return OnCluster(seconds, memory, again and trains, parallel, at_once, busy, waits, fits, None)
+
+
+class _OfPhase:
+    """A phase of a step on a cluster."""
+
+    def __init__(
+        self,
+        phase: Phase,
+        work: Work,
+        config: Any,
+        dimensions: Dimensions,
+        cluster: Cluster,
+        split: bool,
+        again: bool,
+        assumed: Efficiency,
+    ) -> None:
+        self.phase, self.dimensions, self.cluster, self.assumed = phase, dimensions, cluster, assumed
+        self.bursts = int(getattr(config, "num_iterations", 1)) if phase.trained else 1
+        self.seconds = dict.fromkeys(PARTS, 0.0)
+        self.waits, self.busy = False, cluster.gpus
+        self.sampled: Sampling | None = None
+        held = Held(
+            tuple(phase.trained),
+            tuple(phase.frozen),
+            phase.kept,
+            sum(_whole(num, dimensions) for num in phase.trained),
+            sum(_whole(num, dimensions) for num in phase.frozen),
+        )
+        shards = model.shard_bytes(held, cluster.gpus if split else 1)
+        self.burst = _burst_of(phase, work, config, self.bursts)
+        training = [one for one in phase.passes if one.kind == "train"]
+        self._train(training, config, again)
+        self._score([one for one in phase.passes if one.kind == "forward"])
+        room = round(assumed.sampler * cluster.device.memory) - assumed.reserve - shards
+        least = cache = 0
+        if self.burst is not None:
+            found = sampling(self.burst, dimensions, cluster, room, assumed=assumed)
+            widest = max(size for size in (1, 2, 4, 8) if size <= cluster.per_node and dimensions.heads % size == 0)
+            least = smallest_room(self.burst, dimensions, widest) if found is None else found.weights
+            self._sample(found)
+            cache = least if found is None else found.weights + found.cache
+        passes = max(
+            (self._pass_bytes(one, again) for one in phase.passes if one.kind in ("train", "forward")), default=0
+        )
+        self.memory = Memory(shards, passes, least, cache, assumed.reserve)
+        self.fits = self.memory.needed <= cluster.device.memory and (self.burst is None or self.sampled is not None)
+
+    def _pass_bytes(self, one: Some, again: bool) -> int:
+        train = one.kind == "train"
+        return model.pass_bytes(
+            self.dimensions, one.places, one.head_rows, train=train, again=again, assumed=self.assumed
+        )
+
+    def _train(self, training: Sequence[Some], config: Any, again: bool) -> None:
+        """The policy's passes have a head of the vocabulary, those of a value or reward model none."""
+        trained = list(self.phase.trained)
+        base = max([*trained, *self.phase.frozen], default=0)  # what is gathered, of adapters the backbone, too
+        units = _units(config)
+        for head in (True, False):
+            some = [one for one in training if bool(one.head_rows) == head and one.count]
+            if not some or not trained:
+                continue
+            own = trained[0] if head or len(trained) == 1 else trained[-1]
+            updates = max(self.phase.updates, 1)
+            gpus = max(1, min(self.cluster.gpus, units))
+            self.busy = min(self.busy, gpus)
+            passes = Passes(
+                _flops(some, self.dimensions) * self.cluster.gpus / gpus,
+                max(_micros(some) / gpus, updates),
+                max(base, own),
+                own,
+                some[0].share,
+            )
+            layers = self.dimensions.layers
+            self.seconds["training"] += model.training_seconds(
+                passes, layers, self.cluster, again=again, assumed=self.assumed
+            )
+            computing = model.training_seconds(passes, layers, self.cluster.of(1), again=again, assumed=self.assumed)
+            traffic = passes.micros * model.traffic_seconds(passes, self.cluster, self.assumed)
+            self.waits = self.waits or traffic > computing / self.cluster.gpus
+        for own in trained:
+            self.seconds["training"] += model.update_seconds(
+                own, self.phase.updates, self.cluster, assumed=self.assumed
+            )
+
+    def _score(self, some: Sequence[Some]) -> None:
+        some = [one for one in some if one.count]
+        if some:
+            micros = max(_micros(some) / self.cluster.gpus, self.bursts)
+            passes = Passes(_flops(some, self.dimensions), micros, self.dimensions.scalar_parameters)
+            self.seconds["scoring"] += model.forward_seconds(passes, self.dimensions.layers, self.cluster, self.assumed)
+
+    def _sample(self, found: Sampling | None) -> None:
+        self.sampled = found
+        if found is None:
+            return
+        self.seconds["sampling"] += found.seconds * self.bursts
+        if self.phase.trained:
+            pushed = model.push_seconds(self.dimensions.policy_parameters, self.cluster, self.assumed)
+            self.seconds["other"] += self.bursts * (pushed + self.assumed.switch)
+
+
+def _whole(parameters: int, dimensions: Dimensions) -> int:
+    """Those of a model that no worker has a part of alone: embeddings, and the head of a policy; none of an adapter."""
+    ends = dimensions.embedding_parameters
+    if parameters == dimensions.policy_parameters and not dimensions.tied:
+        return 2 * ends
+    return ends if parameters > ends else 0
+
+
+def _flops(some: Sequence[Some], dimensions: Dimensions) -> float:
+    """Of one forward pass over all of them; padding is not computed."""
+    return sum(
+        one.count
+        * (
+            one.tokens * dimensions.forward_flops(1, round(one.width), 0)
+            + dimensions.forward_flops(0, 0, one.head_rows)
+        )
+        for one in some
+    )
+
+
+def _micros(some: Sequence[Some]) -> float:
+    """Micro-batches as large as the largest that there is, were all filled like it."""
+    return sum(one.places * one.count for one in some) / max(one.places for one in some)
+
+
+def _units(config: Any) -> int:
+    """Examples, pairs or prompts with their responses that an optimizer step has to deal out."""
+    if (prompts := getattr(config, "prompts_per_iteration", None)) is not None:
+        return max(1, int(prompts) // max(int(getattr(config, "num_minibatches", 1)), 1))
+    return int(getattr(config, "batch_size", _NO_UNITS))
+
+
+def _burst_of(phase: Phase, work: Work, config: Any, bursts: int) -> Burst | None:
+    """What is sampled at once, in the mean; None where nothing is."""
+    prefills = [one for one in phase.passes if one.kind == "prefill" and one.count]
+    started = sum(one.head_rows * one.count for one in prefills)
+    if not started:
+        return None
+    decoded = [one for one in phase.passes if one.kind == "decode"]
+    tokens = sum(one.tokens * one.count for one in decoded)
+    mean = (tokens + started) / started
+    context = sum(one.width * one.places * one.count for one in decoded) / tokens if tokens else mean
+    most = getattr(config, "max_response_tokens", None) or mean
+    longest = max(work.lengths) if work.lengths else 2 * mean
+    prompts = sum(one.tokens * one.count for one in prefills)
+    return Burst(started / bursts, prompts / bursts, mean, max(mean, min(most, longest)), context)
