@@ -164,10 +164,11 @@ def connected(cluster: Cluster) -> ModuleType:
     address = cluster.address or os.environ.get("RAY_ADDRESS")
     try:
         if address:
+            _reach(address)  # where nobody answers, Ray ends this process
             ray.init(address=address, log_to_driver=True)
         else:
             ray.init(address="local", include_dashboard=False, log_to_driver=True)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise UserError(
             f"the Ray cluster is not reached: {first_line(error)}",
             where="cluster.address",
@@ -175,6 +176,17 @@ def connected(cluster: Cluster) -> ModuleType:
             "token has to be in RAY_AUTH_TOKEN, or in the file that RAY_AUTH_TOKEN_PATH names.",
         ) from error
     return ray
+
+
+def _reach(address: str) -> None:
+    """Raises OSError where nobody answers, and ValueError for what is no address."""
+    host, _, port = address.rpartition(":")
+    if address == "auto":
+        return
+    if not host or not port.isdecimal():
+        raise ValueError(f"{address!r} is not HOST:PORT")
+    with closing(socket.create_connection((host.rpartition("/")[2], int(port)), timeout=10.0)):
+        pass
 
 
 def imported() -> ModuleType:
