@@ -31,6 +31,7 @@ EXTRAS = {
     "lora": "LoRA adapters",
     "pii": "personal data by presidio",
     "remote": "stores in S3",
+    "ray": "clusters of several machines",
 }
 _QUICKSTART_MEMORY = 8 << 30
 _QUICKSTART_DISK = 8 << 30

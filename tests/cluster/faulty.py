@@ -1,4 +1,5 @@
-"""A worker that something happens to, as ACCORD_TEST_FAULT says: PLACE:RANK:WHAT:CALL, `sampling:1:kill:2`."""
+"""A worker that something happens to, as ACCORD_TEST_FAULT says: PLACE:RANK:WHAT:CALL, `sampling:1:kill:2`. At the place
+`saving` it is that every save takes two seconds."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from unittest.mock import patch
 
 from accord.cluster import worker
 from accord.cluster.assignment import Assignment, Outcome
+from accord.store.workspace import Workspace
 
 PLACES = {"sampling": "roll_out", "scoring": "score", "learning": "update"}
 
@@ -20,6 +22,9 @@ def perform(assignment: Assignment) -> Outcome:
     place, rank, what, call = os.environ.get("ACCORD_TEST_FAULT", ":::").split(":")
     if assignment.kind != "rloo" or str(assignment.rank) != rank:
         return worker_perform(assignment)
+    if place == "saving":
+        with patch.object(Workspace, "_save", slow(Workspace._save)):
+            return worker_perform(assignment)
     from accord.engine.on_policy import loop
 
     name, calls = PLACES[place], 0
@@ -34,6 +39,14 @@ def perform(assignment: Assignment) -> Outcome:
     wrapped: Callable[..., Any] = getattr(loop, name)
     with patch.object(loop, name, faulty):
         return worker_perform(assignment)
+
+
+def slow(save: Callable[..., Any]) -> Callable[..., Any]:
+    def saved(*given: Any) -> None:
+        time.sleep(2)
+        save(*given)
+
+    return saved
 
 
 def happen(what: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -40,6 +41,7 @@ class Played:
 
     size = 2
     sharding: Sharding = "none"
+    patience = 0.02
 
     def __init__(self, rank: int, meeting: Meeting, in_step: bool) -> None:
         self.rank, self.in_step, self._meeting = rank, in_step, meeting
@@ -113,6 +115,29 @@ def test_sums_agreements_and_what_is_asked_once():
         return group.summed({"a": rank + 1.0, f"of_{rank}": 1.0}), group.agreed(f"by {rank}"), once.tolist()
 
     assert by_two(told) == [({"a": 3.0, "of_0": 1.0, "of_1": 1.0}, "by 0", [0.5])] * 2
+
+
+def test_the_others_wait_however_long_the_leading_one_takes():
+    """It says so: an exchange waits for twenty seconds at most."""
+    done = []
+
+    def slow() -> str:
+        time.sleep(0.2)
+        done.append(group.current().rank)
+        return "made"
+
+    assert by_two(lambda: group.lead(slow)) == ["made", None]
+    assert done == [0]
+
+
+def test_what_the_leading_one_raises_is_raised_there():
+    def work() -> None:
+        raise ZeroDivisionError
+
+    alone = Played(0, Meeting(), in_step=False)
+    alone.patience = 20
+    with group.joined(alone), pytest.raises(ZeroDivisionError):
+        group.lead(work)
 
 
 def test_samples_come_together_in_the_order_of_the_requests():

@@ -96,7 +96,8 @@ def _watch(step: PlannedStep, workers: Workers, stop: Callable[[], bool], file: 
             return
         if outcomes[0] is not None and outcomes[0].how == "interrupted":
             raise Interrupted
-        ended = {rank: one for rank, one in enumerate(outcomes) if one is not None and one.how != "done"}
+        others = ("done", "interrupted")  # those who follow are interrupted while the leading one still saves
+        ended = {rank: one for rank, one in enumerate(outcomes) if one is not None and one.how not in others}
         if ended and first is None:
             first = time.monotonic()
         cause = next((rank for rank, one in ended.items() if one.how in ("refused", "failed")), None)
@@ -121,12 +122,13 @@ def _error(step: PlannedStep, workers: Workers, rank: int, outcome: Outcome) -> 
 def _lost(step: PlannedStep, workers: Workers, outcomes: Sequence[Outcome | None], timeout: float) -> UserError:
     """Some gave up waiting for others."""
     silent = [f"{rank} ({workers.name(rank)})" for rank, outcome in enumerate(outcomes) if outcome is None]
-    told = next(outcome.what for outcome in outcomes if outcome is not None and outcome.how == "left")
+    rank, left = next((rank, one) for rank, one in enumerate(outcomes) if one is not None and one.how == "left")
+    told = f"worker {rank} says: {left.what}"
     if not silent:
-        what = f"the workers lost each other: {told}"
+        what = f"the workers lost each other; {told}"
     else:
         who = f"worker{'s' if len(silent) > 1 else ''} {', '.join(silent)}"
-        what = f"{who} did not answer within {timeout:g} s, while others waited"
+        what = f"{who} did not answer within {timeout:g} s, while others waited; {told}"
     return UserError(
         what,
         where=step.name,

@@ -35,7 +35,7 @@ class RayWorkers:
         self._actors: list[Any] = []
         self._running: list[Any] = []
         gpus = _gpus(ray, cluster)
-        self._threads = None if gpus else int(cluster.cpus_per_worker or 1)
+        self._threads = None if gpus else max(1, int(cluster.cpus_per_worker or 1))
         try:
             self._place(cluster, cluster.workers or _num_workers(ray, gpus), gpus)
             self._about = self._asked("about")
@@ -78,7 +78,7 @@ class RayWorkers:
                 remedy="Lower cluster.workers or cpus_per_worker, wait for other work to end, or add machines.",
             ) from None
         actor = ray.remote(Actor)
-        environment = {name: value for name, value in os.environ.items() if name.startswith("ACCORD_")}
+        environment = {name: value for name, value in os.environ.items() if _may_be_shown(name)}
         if gpus:
             environment["ACCORD_DEVICE"] = "cuda"
         for rank in range(size):
@@ -153,7 +153,25 @@ class Actor:
     def perform(self, assignment: str) -> str:
         from accord.cluster.worker import perform
 
+        meet_at(self.address()[0])
         return perform(Assignment.from_json(assignment)).to_json()
+
+
+def meet_at(host: str) -> None:
+    """Gloo and NCCL use the network that this machine's address in the cluster belongs to, and not whatever its name is
+    said to be."""
+    import psutil
+
+    for interface, addresses in psutil.net_if_addrs().items():
+        if any(one.address == host for one in addresses):
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+            os.environ.setdefault("NCCL_SOCKET_IFNAME", interface)
+
+
+def _may_be_shown(name: str) -> bool:
+    """Whether a variable may go to the workers: Ray shows to everybody in the cluster what they are started with."""
+    secret = ("KEY", "TOKEN", "SECRET", "PASSWORD", "LABELS")
+    return name.startswith("ACCORD_") and not any(word in name for word in secret)
 
 
 def connected(cluster: Cluster) -> ModuleType:

@@ -40,20 +40,31 @@ def perform(assignment: Assignment) -> Outcome:
     except Exception as error:
         what, trace = f"{type(error).__name__}: {first_line(error)}", traceback.format_exc()
         return Outcome("left" if _is_of_another(error) else "failed", what, trace=trace)
+    finally:
+        _let_go()
     return Outcome("done")
+
+
+def _let_go() -> None:
+    """Of the memory that the step had: the next one, or another process, wants it."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _run(assignment: Assignment, scratch: Path) -> None:
     import torch
     import torch.distributed as dist
 
-    from accord.engine.group import Ranks, agreed, joined
+    from accord.engine.group import Ranks, agreed, joined, lead
 
     if assignment.threads is not None:
         torch.set_num_threads(assignment.threads)
     kind = STEPS[assignment.kind]
     store = Store(Path(assignment.store))
-    folder, stop = Path(assignment.work), Path(assignment.stop)
+    folder = Path(assignment.work)
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
         init_method=assignment.rendezvous,
@@ -62,22 +73,11 @@ def _run(assignment: Assignment, scratch: Path) -> None:
         timeout=timedelta(seconds=assignment.timeout),
     )
     try:
-        with joined(Ranks(sharding=assignment.sharding)), atomic.disk_errors(folder):
+        with joined(Ranks(assignment.sharding, assignment.timeout)), atomic.disk_errors(folder):
             work: Leading | Following
-            if assignment.rank == 0:
-                meters = meters_for(kind)
-                if meters.device.kind == "cuda":
-                    meters = replace(meters, device=replace(meters.device, num=assignment.size))
-                work = Leading(
-                    folder,
-                    min_checkpoint_seconds=assignment.min_checkpoint_seconds,
-                    stop=stop.exists,
-                    conditions=conditions_of(kind),
-                    meters=meters,
-                )
-            else:
-                work = Following(folder, scratch)
-            work.agreed = agreed
+            opened = lead(lambda: _leading(assignment, store))
+            work = Following(folder, scratch) if opened is None else opened
+            work.agreed, work.leading = agreed, lead
             inputs = assignment.inputs_in(store)
             config = kind.config.model_validate(assignment.config)
             try:
@@ -85,24 +85,31 @@ def _run(assignment: Assignment, scratch: Path) -> None:
             except BaseException:
                 work.spending.write()
                 raise
-            if work.leads:
-                work.publish(store, assignment.provenance)
-            agreed(True)  # nobody goes while another still needs it
+            lead(lambda: work.publish(store, assignment.provenance))  # nobody goes while another still needs it
     finally:
         dist.destroy_process_group()
 
 
+def _leading(assignment: Assignment, store: Store) -> Leading:
+    """The workspace of the process that leads, brought up to what is known of unfinished work elsewhere."""
+    kind = STEPS[assignment.kind]
+    meters = meters_for(kind)
+    if meters.device.kind == "cuda":
+        meters = replace(meters, device=replace(meters.device, num=assignment.size))
+    return Leading(
+        Path(assignment.work),
+        min_checkpoint_seconds=assignment.min_checkpoint_seconds,
+        stop=Path(assignment.stop).exists,
+        conditions=conditions_of(kind),
+        meters=meters,
+        copy=store.unfinished(assignment.kind, assignment.key),
+    )
+
+
 def _is_of_another(error: Exception) -> bool:
     """Whether it is what torch.distributed raises when another process is gone, or late."""
-    import torch.distributed as dist
-
-    if isinstance(error, dist.DistError):
-        return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and any(
-        sign in text
-        for sign in ("Timed out waiting", "Connection closed by peer", "Connection reset", "gloo/transport")
-    )
+    signs = ("timed out", "timeout", "closed by peer", "connection reset", "gloo/transport")
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in signs)
 
 
 def main() -> None:
@@ -112,7 +119,6 @@ def main() -> None:
     threading.Thread(target=_listen, args=(lines,), daemon=True).start()
     for number in itertools.count():
         outcome = perform(Assignment.from_json(lines.get()))
-        gc.collect()
         atomic.write_text(folder / f"outcome-{rank}-{number}.json", outcome.to_json())
 
 

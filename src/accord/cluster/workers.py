@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from accord.cluster.assignment import Assignment, Outcome
+from accord.errors import UserError
 from accord.machine import usable_processors
 from accord.placement import Cluster
 from accord.steps.base import PlannedStep
@@ -50,6 +51,13 @@ class LocalWorkers:
         self._on_gpu = cluster.gpus_per_worker
         if self._on_gpu is None:
             self._on_gpu = int(os.environ.get("ACCORD_DEVICE", "").startswith("cuda"))
+        self._gpus = [one for one in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if one]
+        if self._on_gpu and self._gpus and len(self._gpus) < self._size:
+            raise UserError(
+                f"there are to be {self._size} workers, and CUDA_VISIBLE_DEVICES names {len(self._gpus)} GPUs",
+                where="cluster.workers",
+                remedy="Lower cluster.workers, or name as many GPUs.",
+            )
         self._number = -1  # of the assignment
         self._processes: list[subprocess.Popen[str]] = []
         try:
@@ -64,7 +72,10 @@ class LocalWorkers:
         if sys.platform == "linux":
             environment.setdefault("GLOO_SOCKET_IFNAME", "lo")  # nobody else is to connect
         if self._on_gpu:
-            environment |= {"ACCORD_DEVICE": "cuda", "CUDA_VISIBLE_DEVICES": str(rank)}
+            environment |= {
+                "ACCORD_DEVICE": "cuda",
+                "CUDA_VISIBLE_DEVICES": self._gpus[rank] if self._gpus else str(rank),
+            }
         with self._log(rank).open("w", encoding="utf-8") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", PROGRAM, str(self._path), str(rank)],

@@ -6,13 +6,15 @@ anything depends on it, so all know the same and decide the same, and what each 
 many there are. `accord.cluster` starts them. A process by itself is a group of one, which costs nothing.
 
 Which process computes what is a function of the work alone, so a result differs from that of a process by itself by
-the order of sums, and by nothing else.
+the order of sums alone (and the dropout of adapters, whose masks go by micro-batch, by what it drops).
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
@@ -32,12 +34,14 @@ _BUCKET = 1 << 24  # numbers that are summed over the processes in one call
 class Group(Protocol):
     """rank: this process, from 0; 0 leads: it alone writes files. size: how many there are. sharding: what was asked
     for. in_step: all have to make the same passes, because layers are gathered from all in each; so from the first
-    module on that is sharded (`accord.engine.sharding`)."""
+    module on that is sharded (`accord.engine.sharding`). patience: seconds after which one that is busy by itself says
+    so to the others."""
 
     rank: int
     size: int
     sharding: Sharding
     in_step: bool
+    patience: float
 
     def gather(self, values: Tensor) -> list[Tensor]:
         """values: [n] on the CPU, n may differ. Returns what each process gave."""
@@ -54,6 +58,7 @@ class Alone:
     rank, size = 0, 1
     sharding: Sharding = "none"
     in_step = False
+    patience = math.inf
 
     def gather(self, values: Tensor) -> list[Tensor]:
         return [values]
@@ -66,8 +71,10 @@ class Ranks:
     """The processes of torch.distributed, whose default group stands. A call raises RuntimeError when another process
     is gone, or has not come to the same call within the time that the group was made with."""
 
-    def __init__(self, sharding: Sharding = "none") -> None:
+    def __init__(self, sharding: Sharding = "none", timeout: float = 600.0) -> None:
+        """timeout: that the group was made with."""
         self.rank, self.size, self.sharding = dist.get_rank(), dist.get_world_size(), sharding
+        self.patience = timeout / 4
         self.in_step = False
 
     def gather(self, values: Tensor) -> list[Tensor]:
@@ -207,10 +214,31 @@ def agreed(value: Any) -> Any:
     return gather_json(value if current().rank == 0 else None)[0]
 
 
+def lead(work: Callable[[], Item]) -> Item | None:
+    """Done by the leading process, while the others wait, however long it takes: that it still works is told in time.
+    Returns what it gave; None in the others. The work itself exchanges nothing with them."""
+    group = current()
+    if group.size == 1:
+        return work()
+    if group.rank > 0:
+        while agreed(None):
+            pass
+        return None
+    with ThreadPoolExecutor(1) as thread:
+        doing = thread.submit(work)
+        while not wait([doing], timeout=group.patience).done:
+            agreed(True)
+    result = doing.result()  # raises what the work did, and whoever started the processes ends the others
+    agreed(False)
+    return result
+
+
 def once(compute: Callable[[], Tensor]) -> Tensor:
     """Computed by the leading process, for what asks others, or may answer otherwise the next time. [n] on the CPU."""
-    group = current()
-    return group.gather(compute().float() if group.rank == 0 else torch.empty(0))[0] if group.size > 1 else compute()
+    if current().size == 1:
+        return compute()
+    found = lead(compute)
+    return current().gather(torch.empty(0) if found is None else found.float())[0]
 
 
 def summed(numbers: Mapping[str, float]) -> dict[str, float]:

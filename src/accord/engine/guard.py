@@ -62,12 +62,12 @@ class Guarded:
         if guard is not None and guard.quality is not None:
             self._best = Best(work.folder, state)
 
-    def measured(self, at: int, row: Row, weights: Mapping[str, Tensor]) -> None:
+    def measured(self, at: int, row: Row, weights: Callable[[], Mapping[str, Tensor]]) -> None:
         """Of the weights after `at` iterations, or optimizer steps, something was measured."""
         if self._guard is None or self._best is None or self._guard.quality is None:
             return
-        if (value := self._guard.quality.of(row)) is not None:
-            self._best.offer(at, value, weights)
+        if (value := self._guard.quality.of(row)) is not None and self._best.is_better(value):
+            self._best.offer(at, value, weights())
 
     def look(self, row: Row, *, due: bool = True) -> End | None:
         """After a row was written: why the training ends here. due: something was measured that may be cause for it.

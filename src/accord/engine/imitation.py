@@ -115,8 +115,7 @@ def imitate(
         },
     )
     masters = learner.masters
-    if work.leads:
-        policy.save(work.out / MODEL, masters)
+    work.lead(lambda: policy.save(work.out / MODEL, masters))
     return counts
 
 

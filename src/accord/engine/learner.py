@@ -173,7 +173,9 @@ class Learner:
         kept = [grad for name, grad in grads.items() if name not in self._split]
         norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(kept)))) if kept else 0.0
         if self._split:
-            norm = math.hypot(norm, math.sqrt(_sharding().squared_norm(grads[name] for name in self._split)))
+            norm = math.hypot(
+                norm, math.sqrt(_sharding().squared_norm(grads[name] for name in self._split if name in grads))
+            )
         return list(grads.values()), norm
 
     def _whole(self, name: str, rows: Tensor) -> Tensor:

@@ -81,7 +81,7 @@ def train(
             settings = {"grad_norm": report.grad_norm, "learning_rate": learning_rate}
             work.metrics.write(done, **report.metrics, **settings, **counted, **measured)
             values = {**report.metrics, **measured}
-            guarded.measured(done, measured, learner.masters)
+            guarded.measured(done, measured, lambda: learner.masters)
             keep = values if shown is None else [name for name in values if name.removeprefix("eval_") in shown]
             progress.advance(1, **{name: values[name] for name in keep})
             end = guarded.look(values, due=bool(measured))

@@ -29,13 +29,20 @@ class Checked:
     free_disk: int
     store: str
     timed: bool
+    elsewhere: frozenset[str]  # steps that the workers of a cluster compute
 
     def lines(self) -> list[str]:
         """The table, and what is below it."""
         compute = describe_compute()
         if self.timed and self.estimate.rates is None:
             compute += "; the model is too large for its speed to be measured here"
-        return [*lines(self.estimate, compute, self.memory, self.free_disk), *self._energy()]
+        return [*lines(self.estimate, compute, self.memory, self.free_disk), *self._cluster(), *self._energy()]
+
+    def _cluster(self) -> list[str]:
+        """What is said of steps that are computed elsewhere."""
+        if not self.elsewhere:
+            return []
+        return [f"cluster: {len(self.elsewhere)} steps are its workers', and not held against this machine's memory"]
 
     def _energy(self) -> list[str]:
         """Of what is left to run, where its time is known."""
@@ -50,7 +57,7 @@ class Checked:
 
     def refuse(self) -> None:
         """Raises UserError when a step cannot fit."""
-        refuse_what_cannot_fit(self.estimate, self.plan, self.memory, self.free_disk, self.store)
+        refuse_what_cannot_fit(self.estimate, self.plan, self.memory, self.free_disk, self.store, self.elsewhere)
 
 
 def check(plan: Plan, registry: Registry, store: Store, *, timed: bool = True, anew: bool = False) -> Checked:
@@ -63,7 +70,10 @@ def check(plan: Plan, registry: Registry, store: Store, *, timed: bool = True, a
     estimator = Estimator(plan, registry, store)
     rates = rates_of(estimator.model, dtype, store.root, anew=anew) if timed else None
     estimate = estimator.estimate(rates, dtype.itemsize)
-    return Checked(plan, estimate, available, free_disk(store.root), str(store.root), timed)
+    cluster = plan.recipe.cluster
+    elsewhere = [step.name for step in plan.steps if registry[step.kind].shares(step.config)]
+    on_ray = frozenset(elsewhere if cluster is not None and cluster.kind == "ray" else ())
+    return Checked(plan, estimate, available, free_disk(store.root), str(store.root), timed, on_ray)
 
 
 def _memory() -> Memory:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from accord.errors import UserError
 from accord.estimate.rows import Estimate, MemoryUse, Row
 from accord.machine import Memory
@@ -10,10 +12,15 @@ from accord.plan import Plan
 FORCE = "To run it all the same, use --force."
 
 
-def refuse_what_cannot_fit(estimate: Estimate, plan: Plan, memory: Memory, free_disk: int, store: str) -> None:
-    """Raises UserError for the first step that needs more memory than can be had, or when the disk is too small."""
+def refuse_what_cannot_fit(
+    estimate: Estimate, plan: Plan, memory: Memory, free_disk: int, store: str, elsewhere: Collection[str] = ()
+) -> None:
+    """Raises UserError for the first step that needs more memory than can be had, or when the disk is too small.
+
+    elsewhere: steps that are not computed with this memory.
+    """
     for row in estimate.to_run:
-        if row.memory is not None and row.memory.total > memory.available:
+        if row.step.name not in elsewhere and row.memory is not None and row.memory.total > memory.available:
             raise UserError(
                 f"the step {row.step.name!r} needs about {gib(row.memory.total)} of memory, and "
                 f"{gib(memory.available)} of {gib(memory.limit)} can be had",

@@ -202,8 +202,9 @@ class StepKind:
 
     def shares(self, config: StepConfig) -> bool:
         """Whether several processes run a step with this config as one: it is of a kind that they can run `together`,
-        and samples with no engine that is one process's alone."""
-        return self.together and getattr(config, "engine", "torch") == "torch"
+        samples with no engine that is one process's alone, and trains no ensemble, whose members come one by one."""
+        alone = getattr(config, "engine", "torch") != "torch" or getattr(config, "members", 1) > 1
+        return self.together and not alone
 
 
 Registry = Mapping[str, StepKind]

@@ -115,6 +115,5 @@ def learn(
         guard=guard(config, Quality(best_by) if validation is not None else None),
     )
     masters = models.learner.masters
-    if job.work.leads:
-        models.policy.save(job.work.out / MODEL, masters)
+    job.work.lead(lambda: models.policy.save(job.work.out / MODEL, masters))
     return done | {"alarms": as_json(alarms(job.work.metrics.read()))}

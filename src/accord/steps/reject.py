@@ -99,7 +99,7 @@ def _leave_as_it_is(job: Job) -> None:
     from accord.models.policy import Policy
 
     policy = Policy.load(job.input("start").model)
-    policy.save(job.work.out / MODEL, policy.trained)
+    job.work.lead(lambda: policy.save(job.work.out / MODEL, policy.trained))
 
 
 def _choose(job: Job) -> bool:

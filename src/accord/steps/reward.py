@@ -91,8 +91,7 @@ def run(job: Job) -> None:
     )
     normalisation = normalisation_of(model, normalised_on, config.normalise)
     masters = learner.masters
-    if job.work.leads:
-        model.save(job.work.out / MODEL, masters, normalisation)
+    job.work.lead(lambda: model.save(job.work.out / MODEL, masters, normalisation))
     seen = order_of_training(len(examples.trees), config, job.seed, counts["num_optimizer_steps"])
     summary: dict[str, Any] = {
         "num_comparisons": len(set(seen)),

@@ -45,10 +45,14 @@ class Best:
         self.value = -math.inf if state["value"] is None else state["value"]
         self._pinned.extend([*state["before"], self.at])
 
+    def is_better(self, value: float) -> bool:
+        """Than all before."""
+        return math.isfinite(value) and value > self.value
+
     def offer(self, at: int, value: float, weights: Mapping[str, Tensor]) -> None:
         """Keeps weights that are better than all before; of equal ones the first. at: counted as in `at`. Two tensors
         may not share memory. Raises UserError when the disk is full; what was kept before stays."""
-        if not (math.isfinite(value) and value > self.value):
+        if not self.is_better(value):
             return
         from safetensors.torch import save_file
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 STATE = "state.json"
+_SHARE = 9  # times as long as the last save took there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +61,13 @@ class Checkpoints:
         assert keep >= 1
         self.folder, self.min_seconds, self.keep, self._clock = folder, min_seconds, keep, clock
         self.conditions = dict(conditions or {})
-        self._last_saved = clock()
+        self._last_saved, self._took = clock(), 0.0
 
     def due(self) -> bool:
-        """Whether `min_seconds` have passed since the last save, or since the work was taken up."""
-        return self._clock() - self._last_saved >= self.min_seconds
+        """Whether `min_seconds` have passed since the last save, or since the work was taken up, and saving takes no
+        more than a tenth of the time."""
+        least = max(self.min_seconds, _SHARE * self._took) if self.min_seconds else 0.0
+        return self._clock() - self._last_saved >= least
 
     def save(self, iteration: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
         """Publish a checkpoint and drop all but the last `keep`.
@@ -73,7 +76,7 @@ class Checkpoints:
         keys come back as strings and its tuples as lists. Raises UserError when the disk is full; the checkpoints
         that are there stay.
         """
-        saved = self._saved()
+        began, saved = self._clock(), self._saved()
         final = self.folder / f"{int(saved[-1].name) + 1 if saved else 1:06d}"
         temp = self.folder / f".{final.name}.tmp"
         with atomic.disk_errors(final):
@@ -88,6 +91,7 @@ class Checkpoints:
             for old in self._saved()[: -self.keep]:
                 atomic.files.remove_tree(old)
         self._last_saved = self._clock()
+        self._took = self._last_saved - began
 
     def latest(self) -> Checkpoint | None:
         """The newest checkpoint whose digests hold, or None. A damaged one is reported, removed and passed over."""
@@ -114,6 +118,15 @@ class Checkpoints:
         except Damaged:
             return None
         return None if manifest is None else (saved[-1], manifest)
+
+    def named(self, name: str) -> Checkpoint | None:
+        """One that another process has found whole, as it is; None where it is not seen."""
+        path = self.folder / name
+        manifest = read_manifest(path)
+        if manifest is None:
+            return None
+        state = json.loads((path / STATE).read_bytes())
+        return Checkpoint(path, manifest["iteration"], state, manifest.get("conditions", {}))
 
     def any(self) -> bool:
         """Whether there is something to resume from, its digests unchecked."""

@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Agreed = Callable[[Any], Any]
+Lead = Callable[[Callable[[], object]], object]
 
 
 class Leading(Workspace):
-    """Of the process that leads. `agreed` is to be given: it tells the others a value, and returns it."""
+    """Of the process that leads. To be given: `agreed`, which tells the others a value, and returns it; `leading`,
+    which does a work while the others wait."""
 
     agreed: Agreed
+    leading: Lead
 
     def resume(self) -> Checkpoint | None:
         checkpoint = super().resume()
@@ -37,13 +40,21 @@ class Leading(Workspace):
         stop, save = self.agreed(super()._wanted())
         return stop, save
 
+    def _save(
+        self, iteration: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], stop: bool
+    ) -> None:
+        self.leading(lambda: super(Leading, self)._save(iteration, tensors, state, stop))
+
+    def lead(self, work: Callable[[], object]) -> None:
+        self.leading(work)
+
 
 class Following(Workspace):
-    """Of a process that follows. `agreed` is to be given: it returns what the leader says. leader: its folder. folder:
-    where this one works, and finds nothing of before."""
+    """Of a process that follows. To be given: `agreed`, which returns what the leader says; `leading`, which waits
+    until it has done a work. leader: its folder. folder: where this one works, and finds nothing of before."""
 
     agreed: Agreed
-    leads = False
+    leading: Lead
 
     def __init__(self, leader: Path, folder: Path) -> None:
         # What a process shows that nobody looks at.
@@ -55,8 +66,8 @@ class Following(Workspace):
         name = self.agreed(None)
         if name is None:
             return None
-        checkpoint = Checkpoints(self._leader / "checkpoints").latest()
-        if checkpoint is None or checkpoint.path.name != name:
+        checkpoint = Checkpoints(self._leader / "checkpoints").named(name)
+        if checkpoint is None:
             raise UserError(
                 f"the checkpoint {name} is not seen by all processes",
                 where=str(self._leader),
@@ -80,4 +91,7 @@ class Following(Workspace):
     def _save(
         self, iteration: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], stop: bool
     ) -> None:
-        pass
+        self.leading(lambda: None)
+
+    def lead(self, work: Callable[[], object]) -> None:
+        self.leading(work)

@@ -20,7 +20,7 @@ from typing import Any, Final
 from accord.errors import UserError
 from accord.store import atomic
 from accord.store.checkpoints import Checkpoints
-from accord.store.digests import FORMAT, Damaged, describe, seal
+from accord.store.digests import FORMAT, MANIFEST, Damaged, describe, seal
 from accord.store.remote import Remote
 
 MIN_SECONDS: Final = 600.0
@@ -60,6 +60,7 @@ class Unfinished:
                     f"going on from iteration {manifest['iteration']} of {manifest['host']}:", self._at, manifest
                 )
                 self._remote.fetch(self._at, manifest, self._incoming)
+                _remove_others(self._incoming, manifest["files"])
             except Damaged as damage:
                 if not again:  # the first time it may have been replaced by a later one meanwhile
                     self._warn(f"{self._remote.url}/{self._at} is damaged: {damage}; it is not gone on with")
@@ -82,7 +83,9 @@ class Unfinished:
                 before = self._remote.read(self._at)
             except Damaged:
                 before = None
-            if before is not None and before["iteration"] >= of_checkpoint["iteration"]:
+            conditions = of_checkpoint.get("conditions", {})
+            further = before is not None and before["iteration"] >= of_checkpoint["iteration"]
+            if before is not None and further and not _other(before["conditions"], conditions):
                 return  # another machine is as far
             files = describe(self._folder, lambda name: _is_kept(name, path.name))
             manifest = seal(
@@ -126,6 +129,13 @@ class Unfinished:
         if text not in self._warned:
             self._warned.add(text)
             self._remote.warn(text)
+
+
+def _remove_others(folder: Path, listed: Mapping[str, Any]) -> None:
+    """What an earlier copy, which was not fetched to its end, has left."""
+    for path in folder.rglob("*"):
+        if path.is_file() and path.relative_to(folder).as_posix() not in (*listed, MANIFEST):
+            path.unlink()
 
 
 def _is_kept(name: str, checkpoint: str) -> bool:

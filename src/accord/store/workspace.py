@@ -103,8 +103,6 @@ class Workspace:
     account of what the step uses. copy: of this folder, in the place that the store shares.
     """
 
-    leads = True  # of several processes that compute a step, it is the one whose files are kept
-
     def __init__(
         self,
         folder: Path,
@@ -218,6 +216,10 @@ class Workspace:
         self.spending.write()
         if self._copy is not None:
             self._copy.save(stopping=stop)
+
+    def lead(self, work: Callable[[], object]) -> None:
+        """Done once, however many processes compute the step, by the one whose files are kept."""
+        work()
 
     def seconds(self) -> float:
         """Seconds worked, earlier attempts included up to their last checkpoint."""

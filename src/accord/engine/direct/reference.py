@@ -69,7 +69,7 @@ def reference_logprobs(
 
     store: where they are kept and looked for (None: nowhere). work: shows the progress, and says when to stop; raises
     Interrupted then. label: of the step. names: what the progress line calls each set. Batches are those of trees and
-    nothing else, so that what is kept does not depend on who asked.
+    of how many processes compute them, so that what is kept hardly depends on who asked.
     """
     opened = cache(reference.open)
     assert len(sets) <= len(names), "each set is called something"

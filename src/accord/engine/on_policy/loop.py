@@ -129,7 +129,7 @@ def run_on_policy(
             seen: dict[str, float] = {}
             if iteration % config.watch_every == 0 or iteration + 1 == len(batches):
                 seen = watched_by(roles, scored)
-                guarded.measured(iteration, seen, roles.policy_learner.masters)
+                guarded.measured(iteration, seen, lambda: roles.policy_learner.masters)
             lesson = method.prepare(scored, micros, warming=warming)
             scale = 1.0 if warming else config.learning_rate_scale(iteration - num_warmup)
             beside = None if warming or pretraining is None else pretraining.of(iteration - num_warmup)
