@@ -149,7 +149,7 @@ def test_overrides():
     ("override", "remedy"),
     [
         ("prxy.data=x", "Did you mean 'proxy'?"),
-        ("reward.data=x", "Known: evaluate, model, more, proxy"),  # a kind is no name
+        ("reward.data=x", "Known: cluster, evaluate, model, more, proxy"),  # a kind is no name
         ("proxy", "NAME.KEY=VALUE"),
         ("proxy=3", "proxy.KEY=VALUE"),
         ("proxy..data=3", "NAME.KEY=VALUE"),

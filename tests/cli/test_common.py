@@ -41,8 +41,8 @@ def test_neither_a_file_nor_a_shipped_recipe(elsewhere: Path, monkeypatch: pytes
         recipe_file(Path("dop"))
     assert str(caught.value) == (
         "there is no file 'dop', and no recipe of that name comes with Accord\n"
-        "  Name a YAML file, or one of dpo, goodhart, instructgpt, llama2, llama2-mini, lora, online-dpo, quickstart, "
-        "safety-data, ziegler."
+        "  Name a YAML file, or one of dpo, goodhart, instructgpt, llama2, llama2-70b, llama2-7b, "
+        "llama2-mini, lora, online-dpo, quickstart, safety-data, ziegler."
     )
     monkeypatch.setattr(common, "_shipped", dict)
     for look in (lambda: recipe_file(Path("dpo")), lambda: shipped_recipe("dpo")):

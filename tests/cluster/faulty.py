@@ -1,5 +1,5 @@
-"""A worker that something happens to, as ACCORD_TEST_FAULT says: PLACE:RANK:WHAT:CALL, `sampling:1:kill:2`. At the place
-`saving` it is that every save takes two seconds."""
+"""A worker that something happens to, as ACCORD_TEST_FAULT says: PLACE:RANK:WHAT:CALL, `sampling:1:kill:2`. At the
+place `saving` it is that every save takes two seconds."""
 
 from __future__ import annotations
 

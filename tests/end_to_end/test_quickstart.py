@@ -105,13 +105,9 @@ def _digests(store: Path) -> dict[str, str]:
 
 def test_killed_and_run_again_the_weights_are_the_same(tiny_model: Path, tmp_path: Path, warm_python: Warm) -> None:
     """SIGKILL in supervised fine-tuning, in the reward model, and twice in PPO, once right after a resume."""
-    command = [warm_python.python, "-m", "tests.fixtures.tiny_run", str(tiny_model), str(tmp_path / "killed"), "ppo"]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as there
-    try:
-        run_tiny(tiny_model, tmp_path / "whole", until="ppo", dtype=torch.bfloat16)
-    finally:
-        torch.set_num_threads(threads)
+    program = [warm_python.python, "-m", "tests.fixtures.tiny_run", str(tiny_model)]
+    subprocess.run([*program, str(tmp_path / "whole"), "ppo"], cwd=REPOSITORY, check=True)
+    command = [*program, str(tmp_path / "killed"), "ppo"]
     for kind, num_lines in (("sft", "2"), ("reward", "1"), ("ppo", "2"), ("ppo", "3")):
         done = subprocess.run([*command, kind, num_lines], cwd=REPOSITORY, capture_output=True, text=True)
         assert done.returncode == -signal.SIGKILL, f"{kind}: {done.stderr}"

@@ -11,6 +11,7 @@ import pytest
 import vl_convert
 
 from accord.monitor.report import NUM_SAMPLES, build_report
+from accord.monitor.svg import Picture
 from accord.monitor.views import RunView, StepView
 
 VOID = {"meta", "link", "br", "img", "hr", "input", "wbr"}
@@ -112,9 +113,15 @@ def make_run() -> RunView:
     )  # fmt: skip
 
 
+FOR_PHONES = Picture._narrow
+
+
 @pytest.fixture(scope="module")
 def html() -> str:
-    return build_report(make_run())
+    """With pictures for phones, which other tests do without (tests.fixtures.hurry)."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Picture, "_narrow", FOR_PHONES)
+        return build_report(make_run())
 
 
 def test_the_page_says_what_happened(html: str) -> None:
