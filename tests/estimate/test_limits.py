@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from accord.engine.workload import Work
 from accord.errors import UserError
+from accord.estimate.check import Checked, computed_elsewhere
 from accord.estimate.limits import refuse_what_cannot_fit
 from accord.estimate.rows import Estimate, Estimator, MemoryUse, Row
 from accord.machine import Memory
@@ -48,6 +50,19 @@ def test_what_does_not_fit_into_memory_is_refused(tiny_model: Path, name: str, p
     assert caught.value.where.endswith(f":{name}")
     assert help in caught.value.remedy
     assert "--force" in caught.value.remedy
+
+
+@pytest.mark.parametrize(("cluster", "refused"), [("ray", ["evaluate"]), ("local", ["sft", "evaluate"])])
+def test_what_a_ray_cluster_computes_is_not_held_against_this_machine(
+    tiny_model: Path, cluster: str, refused: list[str]
+):
+    plan = plan_of(tiny_model, f"cluster={cluster}")
+    elsewhere = computed_elsewhere(plan, STEPS)
+    for name in ("sft", "evaluate"):
+        found = Estimate((row_of(plan, name, weights=9 << 30),), {}, {})
+        small = Memory(16 << 30, 8 << 30, 7 << 30)
+        with pytest.raises(UserError) if name in refused else nullcontext():
+            Checked(plan, found, small, 1 << 40, "s", timed=False, elsewhere=elsewhere).refuse()
 
 
 def test_what_does_not_fit_on_the_disk_is_refused(tiny_model: Path):

@@ -29,7 +29,7 @@ class Checked:
     free_disk: int
     store: str
     timed: bool
-    elsewhere: frozenset[str]  # steps that the workers of a cluster compute
+    elsewhere: frozenset[str] = frozenset()  # steps that the workers of a cluster compute
 
     def lines(self) -> list[str]:
         """The table, and what is below it."""
@@ -70,10 +70,16 @@ def check(plan: Plan, registry: Registry, store: Store, *, timed: bool = True, a
     estimator = Estimator(plan, registry, store)
     rates = rates_of(estimator.model, dtype, store.root, anew=anew) if timed else None
     estimate = estimator.estimate(rates, dtype.itemsize)
+    disk, elsewhere = free_disk(store.root), computed_elsewhere(plan, registry)
+    return Checked(plan, estimate, available, disk, str(store.root), timed, elsewhere)
+
+
+def computed_elsewhere(plan: Plan, registry: Registry) -> frozenset[str]:
+    """The steps that the workers of a Ray cluster compute. Those of a local one share this machine's memory."""
     cluster = plan.recipe.cluster
-    elsewhere = [step.name for step in plan.steps if registry[step.kind].shares(step.config)]
-    on_ray = frozenset(elsewhere if cluster is not None and cluster.kind == "ray" else ())
-    return Checked(plan, estimate, available, free_disk(store.root), str(store.root), timed, on_ray)
+    if cluster is None or cluster.kind == "local":
+        return frozenset()
+    return frozenset(step.name for step in plan.steps if registry[step.kind].shares(step.config))
 
 
 def _memory() -> Memory:
