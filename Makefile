@@ -44,7 +44,7 @@ test-postgres: install
 # Stores that share a bucket, on a server of S3 in the test's own process.
 test-s3: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --constraint constraints.txt --editable '.[remote]' 'moto[server,s3]>=5,<6'
-	ACCORD_REQUIRE_S3=1 $(BIN)/python -m pytest tests/store/test_remote.py tests/test_run_shared.py -k s3
+	ACCORD_REQUIRE_S3=1 $(BIN)/python -m pytest tests/store/test_remote.py tests/store/test_remote_faults.py tests/test_run_shared.py -k s3
 
 # Clients of `accord serve`, each in an environment of its own: a file in tests/clients/requirements is one more.
 # `make test-clients CLIENTS="lm-eval openai"` installs some, and skips the others' tests; garak's is 2 GB.

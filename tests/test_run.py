@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from accord.counts import counts_of
 from accord.errors import UserError
 from accord.steps.base import Job, StepKind
 from accord.store.artifacts import Artifact, Store
-from tests.fixtures.counting import TEXT, CountConfig, World, contents, run, store, world
+from tests.fixtures.counting import TEXT, CountConfig, World, contents, killed_at, run, store, world
 
 __all__ = ["store", "world"]
 
@@ -97,14 +96,7 @@ def test_an_error_in_a_step_then_the_same_bytes(world: World, store: Store, tmp_
 @pytest.mark.parametrize(("name", "at"), [("first", 1), ("first", 4), ("first", 6), ("second", 2)])
 def test_a_kill_then_the_same_bytes(world: World, store: Store, tmp_path: Path, name: str, at: int):
     expected = contents(run(World(), Store(tmp_path / "whole"))[0])
-    child = os.fork()
-    if child == 0:
-        world.hook = lambda *place: os.kill(os.getpid(), signal.SIGKILL) if place == (name, at) else None
-        try:
-            run(world, store)
-        finally:
-            os._exit(1)  # not reached
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    killed_at(world, store, name, at)
     assert contents(run(world, store)[0]) == expected
 
 

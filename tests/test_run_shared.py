@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from accord.errors import Interrupted, UserError
 from accord.store import unfinished
 from accord.store.artifacts import Store
 from accord.store.workspace import Workspace
-from tests.fixtures.counting import World, contents, run, world
+from tests.fixtures.counting import World, contents, killed_at, run, world
 from tests.fixtures.remotes import Killed, break_, files_at, machine, put_at, remote, the_one, url
 
 __all__ = ["url", "world"]
@@ -25,18 +24,6 @@ __all__ = ["url", "world"]
 def after_each_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unfinished, "MIN_SECONDS", 0.0)
     monkeypatch.setattr(unfinished, "_SHARE", 0)
-
-
-def killed_at(world: World, store: Store, name: str, at: int) -> None:
-    """Runs in a process of its own, which is killed in the middle of an iteration. The place is of files."""
-    child = os.fork()
-    if child == 0:
-        world.hook = lambda *place: os.kill(os.getpid(), signal.SIGKILL) if place == (name, at) else None
-        try:
-            run(world, store)
-        finally:
-            os._exit(1)  # not reached
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
 def stopped_at(world: World, store: Store, name: str, at: int, fault: BaseException | None = None) -> None:

@@ -23,7 +23,7 @@ class Cluster(StrictModel):
     gpus_per_worker: 0 or 1 (null: 1 where the cluster has GPUs). cpus_per_worker: cores that are kept free for each
     (null: 1). timeout: seconds after which a worker that does not answer is given up, and the step with it. sharding:
     `full` splits weights, gradients and moments of what is trained over the workers (FSDP2); `none` keeps all of it
-    on each; `auto` splits what has more parameters than 2 billion.
+    on each; `auto` splits what has more than 2 billion in its layers.
     """
 
     kind: Literal["local", "ray"]

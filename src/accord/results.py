@@ -23,7 +23,6 @@ from accord.monitor.cost import Assumptions, as_json, cost_table
 from accord.monitor.red_team_panel import NUM_SHOWN
 from accord.monitor.report import build_report, report_pictures
 from accord.monitor.views import RunView, StepView
-from accord.run import link
 from accord.store import atomic
 from accord.store.artifacts import MODEL, Store
 from accord.store.workspace import METRICS, MetricsLog
@@ -155,12 +154,12 @@ def _link_models(run_dir: Path, done: list[dict[str, Any]], folders: Mapping[str
         row for row in done if row["kind"] not in ("reward", "model") and (folders[row["name"]] / MODEL).is_dir()
     ]
     if policies:
-        link(run_dir / "policy", folders[policies[-1]["name"]] / MODEL)
+        atomic.link(run_dir / "policy", folders[policies[-1]["name"]] / MODEL)
     if rewards:
         optimised = [row["config"]["reward"] for row in policies if row["config"].get("reward") in rewards]
         model = folders[optimised[-1] if optimised else list(rewards)[-1]] / MODEL
         if model.is_dir():  # an ensemble is more than one
-            link(run_dir / "reward-model", model)
+            atomic.link(run_dir / "reward-model", model)
 
 
 def _read_json(path: Path) -> Any:

@@ -13,7 +13,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -252,7 +252,7 @@ def _write_run(run_dir: Path, store: Store, plan: Plan, records: list[StepRecord
     with atomic.disk_errors(run_dir):
         links.mkdir(parents=True, exist_ok=True)
         for record in records:
-            link(links / record.name, record.artifact.path)
+            atomic.link(links / record.name, record.artifact.path)
         names = {record.name for record in records}
         for stale in links.iterdir():
             if stale.is_symlink() and stale.name not in names:
@@ -278,18 +278,6 @@ def _plan_row(step: PlannedStep, of: Round | None, record: StepRecord | None, st
         "cached": record.cached if record else None,
         "artifact": record.artifact.path.relative_to(store.root).as_posix() if record else None,
     }
-
-
-def link(link: Path, target: Path) -> None:
-    """Make `link` a relative symbolic link to `target`, in place of another link, in one rename."""
-    relative = os.path.relpath(target, link.parent)  # relative: a store can be moved
-    if link.is_symlink() and os.readlink(link) == relative:
-        return
-    temp = link.with_name(f".{link.name}.tmp")
-    with suppress(FileNotFoundError):
-        temp.unlink()
-    temp.symlink_to(relative, target_is_directory=True)
-    os.replace(temp, link)
 
 
 def _check_disk(store: Store, min_free_bytes: int) -> None:

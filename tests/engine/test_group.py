@@ -111,7 +111,7 @@ def test_what_was_computed_by_one_is_known_to_all():
 def test_sums_agreements_and_what_is_asked_once():
     def told() -> tuple[Any, ...]:
         rank = group.current().rank
-        once = group.once(lambda: torch.tensor([rank + 0.5]))
+        once = group.once(lambda added: torch.tensor([rank + added]))(0.5)
         return group.summed({"a": rank + 1.0, f"of_{rank}": 1.0}), group.agreed(f"by {rank}"), once.tolist()
 
     assert by_two(told) == [({"a": 3.0, "of_0": 1.0, "of_1": 1.0}, "by 0", [0.5])] * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +21,23 @@ class Clock:
 
 def save(checkpoints: Checkpoints, iteration: int) -> None:
     checkpoints.save(iteration, {"policy": {"w": torch.full((4,), float(iteration))}}, {"at": iteration})
+
+
+def test_saving_takes_no_more_than_a_tenth_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    clock = Clock()
+    checkpoints = Checkpoints(tmp_path, min_seconds=10.0, clock=clock)
+    write = Checkpoints._write
+
+    def slow(*given: Any) -> None:
+        clock.now += 5.0
+        write(*given)
+
+    monkeypatch.setattr(Checkpoints, "_write", slow)
+    checkpoints.save(1, {}, {})
+    clock.now = 5.0 + 44.9
+    assert not checkpoints.due()
+    clock.now = 5.0 + 45.0
+    assert checkpoints.due()
 
 
 def test_due(tmp_path: Path):

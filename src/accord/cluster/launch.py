@@ -86,7 +86,7 @@ class Team:
 
 
 def _watch(step: PlannedStep, workers: Workers, stop: Callable[[], bool], file: Path, timeout: float) -> None:
-    """Until all are done. Raises what `run_together` does."""
+    """Until all are done. Raises what `Team.run` does."""
     first: float | None = None  # when one ended otherwise
     while True:
         if stop() and not file.exists():

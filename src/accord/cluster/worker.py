@@ -76,8 +76,7 @@ def _run(assignment: Assignment, scratch: Path) -> None:
         with joined(Ranks(assignment.sharding, assignment.timeout)), atomic.disk_errors(folder):
             work: Leading | Following
             opened = lead(lambda: _leading(assignment, store))
-            work = Following(folder, scratch) if opened is None else opened
-            work.agreed, work.leading = agreed, lead
+            work = opened or Following(folder, scratch, agreed=agreed, leading=lead)
             inputs = assignment.inputs_in(store)
             config = kind.config.model_validate(assignment.config)
             try:
@@ -92,12 +91,16 @@ def _run(assignment: Assignment, scratch: Path) -> None:
 
 def _leading(assignment: Assignment, store: Store) -> Leading:
     """The workspace of the process that leads, brought up to what is known of unfinished work elsewhere."""
+    from accord.engine.group import agreed, lead
+
     kind = STEPS[assignment.kind]
     meters = meters_for(kind)
     if meters.device.kind == "cuda":
         meters = replace(meters, device=replace(meters.device, num=assignment.size))
     return Leading(
         Path(assignment.work),
+        agreed=agreed,
+        leading=lead,
         min_checkpoint_seconds=assignment.min_checkpoint_seconds,
         stop=Path(assignment.stop).exists,
         conditions=conditions_of(kind),

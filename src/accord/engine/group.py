@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Protocol, TypeVar
+from functools import wraps
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -28,6 +29,7 @@ from accord.text.batching import MicroBatch, balanced, iterate_micro_batches, mi
 from accord.text.tree import Tree, num_places
 
 Item = TypeVar("Item")
+Given = ParamSpec("Given")
 _BUCKET = 1 << 24  # numbers that are summed over the processes in one call
 
 
@@ -233,12 +235,18 @@ def lead(work: Callable[[], Item]) -> Item | None:
     return result
 
 
-def once(compute: Callable[[], Tensor]) -> Tensor:
-    """Computed by the leading process, for what asks others, or may answer otherwise the next time. [n] on the CPU."""
-    if current().size == 1:
-        return compute()
-    found = lead(compute)
-    return current().gather(torch.empty(0) if found is None else found.float())[0]
+def once(compute: Callable[Given, Tensor]) -> Callable[Given, Tensor]:
+    """A function [n], on the CPU, that the leading process alone calls, and all know what it gave: for what asks
+    others, or may answer otherwise the next time."""
+
+    @wraps(compute)
+    def asked(*args: Given.args, **named: Given.kwargs) -> Tensor:
+        if current().size == 1:
+            return compute(*args, **named)
+        found = lead(lambda: compute(*args, **named))
+        return current().gather(torch.empty(0) if found is None else found.float())[0]
+
+    return asked
 
 
 def summed(numbers: Mapping[str, float]) -> dict[str, float]:

@@ -55,6 +55,7 @@ class EndpointReward:
             server.check_key()
         return cls(server, Normalisation(**row["normalisation"]), row["batch_size"], row["concurrent"])
 
+    @once
     def score(
         self,
         prompts: Sequence[Prompt],
@@ -62,14 +63,6 @@ class EndpointReward:
         advance: Callable[[int], None] | None = None,
     ) -> Tensor:
         """[P * K]. Raises UserError for an answer that is not n finite numbers, and when there is none."""
-        return once(lambda: self._scored(prompts, responses, advance))
-
-    def _scored(
-        self,
-        prompts: Sequence[Prompt],
-        responses: Sequence[Sequence[Response]],
-        advance: Callable[[int], None] | None,
-    ) -> Tensor:
         pairs = list(zip(prompts, responses, strict=True))
         flat = [(prompt, response) for prompt, of_prompt in pairs for response in of_prompt]
         ends = list(accumulate(len(of_prompt) for _, of_prompt in pairs))  # of each prompt, in `flat`

@@ -60,6 +60,7 @@ class FunctionReward:
         """As the function gives it."""
         return cls(function, Normalisation())
 
+    @once
     def score(
         self,
         prompts: Sequence[Prompt],
@@ -67,14 +68,6 @@ class FunctionReward:
         advance: Callable[[int], None] | None = None,
     ) -> Tensor:
         """[P * K], normalised. Raises UserError for what the function raises, and for what is not n finite numbers."""
-        return once(lambda: self._scored(prompts, responses, advance))
-
-    def _scored(
-        self,
-        prompts: Sequence[Prompt],
-        responses: Sequence[Sequence[Response]],
-        advance: Callable[[int], None] | None,
-    ) -> Tensor:
         scores: list[float] = []
         pairs = list(zip(prompts, responses, strict=True))
         for at in range(0, len(pairs), GROUP_SIZE):

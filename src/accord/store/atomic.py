@@ -116,3 +116,15 @@ def _says_full(error: Exception) -> bool:
     if isinstance(error, OSError):
         return error.errno in full
     return type(error).__name__ == "SafetensorError" and any(f"(os error {code})" in str(error) for code in full)
+
+
+def link(link: Path, target: Path) -> None:
+    """Make `link` a relative symbolic link to `target`, in place of another link, in one rename."""
+    relative = os.path.relpath(target, link.parent)  # relative: a store can be moved
+    if link.is_symlink() and os.readlink(link) == relative:
+        return
+    temp = link.with_name(f".{link.name}.tmp")
+    with suppress(FileNotFoundError):
+        temp.unlink()
+    temp.symlink_to(relative, target_is_directory=True)
+    os.replace(temp, link)

@@ -24,46 +24,50 @@ Agreed = Callable[[Any], Any]
 Lead = Callable[[Callable[[], object]], object]
 
 
-class Leading(Workspace):
-    """Of the process that leads. To be given: `agreed`, which tells the others a value, and returns it; `leading`,
-    which does a work while the others wait."""
+class Shared(Workspace):
+    """agreed: called by all processes, it returns what the leading one gave. leading: called by all, the leading one
+    does a work while the others wait."""
 
-    agreed: Agreed
-    leading: Lead
+    def __init__(self, folder: Path, *, agreed: Agreed, leading: Lead, **settings: Any) -> None:
+        """settings: as `Workspace` has them."""
+        super().__init__(folder, **settings)
+        self._agreed, self._leading = agreed, leading
+
+    def lead(self, work: Callable[[], object]) -> None:
+        self._leading(work)
+
+
+class Leading(Shared):
+    """Of the process that leads."""
 
     def resume(self) -> Checkpoint | None:
         checkpoint = super().resume()
-        self.agreed(None if checkpoint is None else checkpoint.path.name)
+        self._agreed(None if checkpoint is None else checkpoint.path.name)
         return checkpoint
 
     def _wanted(self) -> tuple[bool, bool]:
-        stop, save = self.agreed(super()._wanted())
+        stop, save = self._agreed(super()._wanted())
         return stop, save
 
     def _save(
         self, iteration: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], stop: bool
     ) -> None:
-        self.leading(lambda: super(Leading, self)._save(iteration, tensors, state, stop))
-
-    def lead(self, work: Callable[[], object]) -> None:
-        self.leading(work)
+        self._leading(lambda: super(Leading, self)._save(iteration, tensors, state, stop))
 
 
-class Following(Workspace):
-    """Of a process that follows. To be given: `agreed`, which returns what the leader says; `leading`, which waits
-    until it has done a work. leader: its folder. folder: where this one works, and finds nothing of before."""
+class Following(Shared):
+    """Of a process that follows. leader: the leading one's folder. folder: where this one works, and finds nothing of
+    before."""
 
-    agreed: Agreed
-    leading: Lead
-
-    def __init__(self, leader: Path, folder: Path) -> None:
+    def __init__(self, leader: Path, folder: Path, *, agreed: Agreed, leading: Lead) -> None:
         # What a process shows that nobody looks at.
-        super().__init__(folder, waits=False, stream=open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        super().__init__(folder, agreed=agreed, leading=leading, waits=False, stream=nowhere)
         self._leader = leader
 
     def resume(self) -> Checkpoint | None:
         super().resume()
-        name = self.agreed(None)
+        name = self._agreed(None)
         if name is None:
             return None
         checkpoint = Checkpoints(self._leader / "checkpoints").named(name)
@@ -85,13 +89,10 @@ class Following(Workspace):
         pass
 
     def _wanted(self) -> tuple[bool, bool]:
-        stop, save = self.agreed(None)
+        stop, save = self._agreed(None)
         return stop, save
 
     def _save(
         self, iteration: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], stop: bool
     ) -> None:
-        self.leading(lambda: None)
-
-    def lead(self, work: Callable[[], object]) -> None:
-        self.leading(work)
+        self._leading(lambda: None)
