@@ -48,9 +48,9 @@ steps:
   - ppo: {{prompts: asked.train, reward: taste, num_iterations: 2, prompts_per_iteration: 4, num_samples: 2, start: sft,
           max_response_tokens: 6, truncation_score: null, learning_rate: 1.0e-3, ptx_data: asked.train, ptx_coef: 0.1}}
   - grpo: {{prompts: asked.train, reward: taste, num_iterations: 2, prompts_per_iteration: 4, num_samples: 3,
-           start: sft, max_response_tokens: 6, truncation_score: null, learning_rate: 1.0e-3}}
+           start: sft, max_response_tokens: 6, truncation_score: null, learning_rate: 1.0e-3, ema: 0.5}}
   - online_dpo: {{prompts: asked.train, reward: taste, num_iterations: 2, prompts_per_iteration: 4, start: sft,
-                 max_response_tokens: 6, truncation_score: null, learning_rate: 1.0e-3}}
+                 max_response_tokens: 6, truncation_score: null, learning_rate: 1.0e-3, reference_every: 1}}
 """
 TRAINED = ("sft", "taste", "dpo", "kto", "reject", "ppo", "grpo", "online_dpo")
 TIMEOUT = 20
