@@ -73,7 +73,7 @@ def _run(assignment: Assignment, scratch: Path) -> None:
         timeout=timedelta(seconds=assignment.timeout),
     )
     try:
-        with joined(Ranks(assignment.sharding, assignment.timeout)), atomic.disk_errors(folder):
+        with joined(Ranks(assignment.sharding, assignment.timeout, assignment.recompute)), atomic.disk_errors(folder):
             work: Leading | Following
             opened = lead(lambda: _leading(assignment, store))
             work = opened or Following(folder, scratch, agreed=agreed, leading=lead)

@@ -18,6 +18,7 @@ from accord.errors import UserError
 from accord.steps.base import Job
 from accord.steps.chosen import Chosen, add
 from accord.steps.guarded import guards_nothing
+from accord.steps.too_long import too_long
 from accord.store.rows import Rows
 from accord.types import Demonstration, Prompt, Response
 
@@ -48,6 +49,7 @@ def choose(job: Job, checkpoint: Checkpoint | None) -> bool:
     folders = list(dict.fromkeys([sampler, job.input("start").model]))
     folders += learned_folders(job.input("reward").artifact)
     prompts, left_out = answerable(_wanted(job), folders, config.max_response_tokens, job.name)
+    lost = too_long(job.name, left_out, len(prompts), "prompts")
     begun = {} if checkpoint is None else checkpoint.state
     drawn, judged = (Rows(job.work, name, begun.get(name)) for name in ("responses", "scores"))
 
@@ -62,7 +64,7 @@ def choose(job: Job, checkpoint: Checkpoint | None) -> bool:
     del reward
 
     def chosen() -> bool:
-        return _write(job, _Selection.of(prompts, drawn, judged), earlier, left_out, raised)
+        return _write(job, _Selection.of(prompts, drawn, judged), earlier, left_out, raised, lost)
 
     return bool(agreed(lead(chosen)))
 
@@ -194,8 +196,16 @@ class _Selection:
         return cls(prompts, np.stack(scores), np.stack(passed), np.stack(finished), np.array(best), chosen)
 
 
-def _write(job: Job, found: _Selection, earlier: Scored, left_out: dict[str, int], raised: Sequence[Alarm]) -> bool:
-    """best.jsonl, selection.json and summary.json. raised: alarms beside those of what was chosen."""
+def _write(
+    job: Job,
+    found: _Selection,
+    earlier: Scored,
+    left_out: dict[str, int],
+    raised: Sequence[Alarm],
+    lost: Sequence[Alarm],
+) -> bool:
+    """best.jsonl, selection.json and summary.json. raised: alarms beside those of what was chosen. lost: those that end
+    nothing."""
     import numpy as np
 
     from accord.data.derive import own_names
@@ -243,7 +253,7 @@ def _write(job: Job, found: _Selection, earlier: Scored, left_out: dict[str, int
     every = [*alarms([{"iteration": 1, "chosen/finished": ended}]), *raised]
     ending = next((one.name for one in every if action_of(config.alarms, one.name) == "stop"), None)
     told = {} if ending is None else {"ended_by_alarm": {"alarm": ending, "action": "stop", "after": 0}}
-    job.write_json("summary.json", {**counts, **told, "alarms": as_json(every)})
+    job.write_json("summary.json", {**counts, **told, "alarms": as_json([*every, *lost])})
     return ending is not None
 
 

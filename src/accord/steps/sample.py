@@ -26,6 +26,7 @@ from accord.seeds import derive_seed
 from accord.steps.base import LATEST, Caution, Job, PlannedStep, PolicyRef, PromptsRef, StepConfig, StepKind
 from accord.steps.ending import check_ending
 from accord.steps.sampled import check_engine
+from accord.steps.too_long import too_long
 from accord.store.rows import Rows
 from accord.strict import Later
 from accord.types import Comparison, Prompt, Response
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from accord.engine.sizes import Sizes
     from accord.engine.workload import Work
     from accord.models.policy import Policy
+    from accord.monitor.alarm import Alarm
 
 PART = "train"
 ORIGINS = "origins.jsonl"
@@ -91,6 +93,7 @@ def run(job: Job) -> None:
         )
     folders = [policy.model for policy in policies]
     prompts, left_out = answerable(wanted_prompts, folders, config.max_response_tokens, job.name)
+    lost = too_long(job.name, left_out, len(prompts), "prompts")
     origins = list(product(range(len(policies)), config.temperatures))
     dealt = [deal(len(origins), config.num_responses, derive_seed(job.seed, prompt.id)) for prompt in prompts]
     streams = _streams(job, len(origins), dealt, checkpoint.state.get("streams", []) if checkpoint else [])
@@ -130,7 +133,8 @@ def run(job: Job) -> None:
                 del rollout  # one in memory at a time
                 job.work.checkpoint_or_stop(num_written, state)
     names = [{"policy": policies[which].name, "temperature": temperature} for which, temperature in origins]
-    job.work.lead(lambda: _write(job, prompts, streams, [[names[o] for o in of_one] for of_one in dealt], left_out))
+    who = [[names[o] for o in of_one] for of_one in dealt]
+    job.work.lead(lambda: _write(job, prompts, streams, who, left_out, lost))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +179,11 @@ def _write(
     streams: Sequence[_Stream],
     origins: Sequence[Sequence[Mapping[str, Any]]],
     left_out: Mapping[str, int],
+    lost: Sequence[Alarm],
 ) -> None:
     """The step's files, a prompt at a time. origins: [P][K]"""
+    from accord.monitor.alarms import as_json
+
     num_kept = num_finished = 0
 
     def unequal(file: TextIO) -> Iterator[JudgedComparison]:
@@ -202,6 +209,7 @@ def _write(
         "num_equal": len(prompts) - num_kept,
         **left_out,
         "finished": num_finished / (len(prompts) * job.config.num_responses),
+        "alarms": as_json(lost),
     }
     job.write_json("summary.json", summary)
 
