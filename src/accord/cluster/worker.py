@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import traceback
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -60,6 +61,8 @@ def _run(assignment: Assignment, scratch: Path) -> None:
 
     from accord.engine.group import Ranks, agreed, joined, lead
 
+    with suppress(OSError):  # where it is not, only whole paths lead to a file
+        os.chdir(assignment.directory)
     if assignment.threads is not None:
         torch.set_num_threads(assignment.threads)
     kind = STEPS[assignment.kind]
