@@ -11,6 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from accord.cli import app
+from accord.monitor import report
 from accord.results import write_report
 from accord.store.artifacts import Store
 from tests.fixtures.made_up_data import made_up
@@ -100,8 +101,11 @@ def test_a_card_is_not_written_over(place: Path) -> None:
     accord(place, "card", "few", "--out", "there", "--force")
 
 
-def test_pictures_are_files(place: Path) -> None:
+def test_pictures_are_files_and_drawn_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, content = list[str](), report.report_content
+    monkeypatch.setattr(report, "report_content", lambda run: drawn.append(run.name) or content(run))
     accord(place, "report", "few", "--export", "pictures")
+    assert drawn == ["few"]
     names = sorted(path.name for path in (place / "pictures").iterdir())
     for name in ("lineage-of-the-models", "training-curves-of-dpo", "training-curves-of-sft", "win-rate-over-sft"):
         assert [one for one in names if one.startswith(name)] == [f"{name}.{end}" for end in ("csv", "png", "svg")]

@@ -143,6 +143,21 @@ def test_mistakes_have_a_place_and_a_remedy(old: str, new: str, message: str):
     assert caught.value.remedy
 
 
+def test_all_mistakes_in_the_keys_of_a_step_are_told_at_once():
+    """The typos first; that a key is missing may come of one, and is not said beside them."""
+    wrong = GOOD.replace("data: reviews.sft", "dta: reviews.sft, optimizer: {rate: -1}, strt: model")
+    with pytest.raises(UserError) as caught:
+        plan_of(wrong)
+    assert str(caught.value).splitlines() == [
+        "r.yaml:4:sft.dta: unknown key 'dta'",
+        "  Did you mean 'data'?",
+        "r.yaml:4:sft.strt: unknown key 'strt'",
+        "  Did you mean 'start'?",
+        "r.yaml:4:sft.optimizer.rate: it should be greater than 0",
+        "  It is -1.",
+    ]
+
+
 def test_an_override_is_named_as_the_place():
     with pytest.raises(UserError, match=r"--set ppo.kl_traget: unknown key") as caught:
         plan_of(overrides=("ppo.kl_traget=3",))

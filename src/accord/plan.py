@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ from accord.trackers.known import check_trackers
 from accord.yaml_lines import KeyPath
 
 INTERNAL = (MODEL, DATA)
+_MOST_WRONG = 9  # keys of a step that are told of beside the first
 _ROUND = re.compile(r"(?<=\w)-\d+\b")
 
 
@@ -194,15 +195,25 @@ class _Planner:
         except Contradiction as error:
             raise UserError(error.what, where=nearest(self.recipe, spec, (error.key,)), remedy=error.remedy) from error
         except ValidationError as error:
-            # A mistyped key is also a missing one: the typo is the better message.
-            problems = error.errors(include_url=False)
-            problem = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
-        path = problem["loc"]
-        what, remedy = explain(problem, _fields_at(row.config, path))
-        if problem["type"] not in ("extra_forbidden", "missing"):
-            while spec and len(path) > 1 and path not in spec.key_lines:
-                path = path[:-1]  # pydantic appends the tags of unions
-        raise UserError(what, where=self.where(spec, path), remedy=remedy)
+            found = self._wrong(row, error.errors(include_url=False), spec)
+        first, *others = found
+        more = [str(one) for one in others[:_MOST_WRONG]]
+        raise UserError(first.what, where=first.where, remedy="\n".join([first.remedy, *more]))
+
+    def _wrong(self, row: StepKind, problems: Sequence[Any], spec: StepSpec | DataSpec | None) -> list[UserError]:
+        """What pydantic finds wrong with the keys of a step, mistyped ones first, each once."""
+        typos = [one for one in problems if one["type"] == "extra_forbidden"]
+        # A mistyped key is also a missing one: the typo is the better message.
+        others = [one for one in problems if one not in typos and not (typos and one["type"] == "missing")]
+        found: dict[KeyPath, UserError] = {}
+        for problem in (*typos, *others):
+            path = problem["loc"]
+            what, remedy = explain(problem, _fields_at(row.config, path))
+            if problem["type"] not in ("extra_forbidden", "missing"):
+                while spec and len(path) > 1 and path not in spec.key_lines:
+                    path = path[:-1]  # pydantic appends the tags of unions
+            found.setdefault(path, UserError(what, where=self.where(spec, path), remedy=remedy))
+        return list(found.values())
 
 
 def _fields_at(config: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:

@@ -18,32 +18,35 @@ from typing import Any
 
 from accord.costs import step_costs
 from accord.errors import UserError
-from accord.monitor.comparison_page import comparison_page, comparison_pictures
+from accord.monitor.comparison_page import comparison_page
 from accord.monitor.cost import Assumptions, as_json, cost_table
+from accord.monitor.page import Page
 from accord.monitor.red_team_panel import NUM_SHOWN
-from accord.monitor.report import build_report, report_pictures
+from accord.monitor.report import report_page
 from accord.monitor.views import RunView, StepView
+from accord.run_folder import REPORT
 from accord.store import atomic
 from accord.store.artifacts import MODEL, Store
 from accord.store.workspace import METRICS, MetricsLog
 
-RESULTS, SAMPLES, MACHINE, REPORT = "results.json", "samples.json", "machine.json", "report.html"
+RESULTS, SAMPLES, MACHINE = "results.json", "samples.json", "machine.json"
 COST, SELECTION = "cost.json", "selection.json"  # the latter of rejection sampling
 EVALUATION = "evaluation.json"  # of a reward step with a validation
 SUMMARY, ANSWERS = "summary.json", "answers"  # of a step; of one that puts attacks to policies
 _AGAIN = "Run the recipe again: what is in the store is kept."
 
 
-def write_report(run_dir: Path, store: Store) -> RunView:
-    """Brings results, links and report of a run's folder up to date with its artifacts; gives what the report shows."""
+def write_report(run_dir: Path, store: Store) -> Page:
+    """Brings results, links and report of a run's folder up to date with its artifacts; gives the report."""
     view, plan = read_run(run_dir, store)
     atomic.write_json(run_dir / RESULTS, view.results)
     assumed = Assumptions.of()
     atomic.write_json(run_dir / COST, as_json(step_costs(plan, store, assumed), assumed))
     done = [row for row in plan["steps"] if row["artifact"]]
     _link_models(run_dir, done, {row["name"]: store.root / row["artifact"] for row in done})
-    atomic.write_text(run_dir / REPORT, build_report(view))
-    return view
+    page = report_page(view)
+    atomic.write_text(run_dir / REPORT, page.html)
+    return page
 
 
 def read_run(run_dir: Path, store: Store) -> tuple[RunView, dict[str, Any]]:
@@ -75,23 +78,23 @@ def read_run(run_dir: Path, store: Store) -> tuple[RunView, dict[str, Any]]:
     return view, plan
 
 
-def write_comparison(run_dirs: Sequence[Path], out: Path) -> list[RunView]:
-    """Writes the page of several runs to the file `out`; gives what it shows. Raises UserError."""
+def write_comparison(run_dirs: Sequence[Path], out: Path) -> Page:
+    """Writes the page of several runs to the file `out`, and gives it. Raises UserError."""
     views = [read_run(run_dir, Store(run_dir.resolve().parents[1]))[0] for run_dir in run_dirs]
+    page = comparison_page(views, datetime.now(UTC).isoformat(timespec="seconds"))
     with atomic.disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_text(out, comparison_page(views, datetime.now(UTC).isoformat(timespec="seconds")))
-    return views
+        atomic.write_text(out, page.html)
+    return page
 
 
-def export_pictures(views: Sequence[RunView], out: Path) -> list[Path]:
-    """Writes the data (.csv), an .svg and a .png of each picture of the page of one run, or of several, into the folder
-    `out`, in place of files of the same names. Raises UserError."""
-    pictures = report_pictures(views[0]) if len(views) == 1 else comparison_pictures(views)
+def export_pictures(page: Page, out: Path) -> list[Path]:
+    """Writes the data (.csv), an .svg and a .png of each picture of a page into the folder `out`, in place of files of
+    the same names. Raises UserError."""
     written = []
     with atomic.disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-        for name, picture in pictures.items():
+        for name, picture in page.pictures.items():
             for end, content in picture.files().items():
                 written.append(out / f"{name}.{end}")
                 atomic.write_bytes(written[-1], content)

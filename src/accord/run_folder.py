@@ -2,6 +2,7 @@
 
 store/runs/<run>/plan.json     its steps, and where it was started
                  recipe.yaml   as run, with the overrides named on top
+                 report.html   what came out, as one page
                  log.txt       what its process said, where it was started from a page
            .<run>.lock         held by the process that works on it
            .<run>.stopping     the number of a process that was asked to stop
@@ -14,7 +15,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-PLAN, RECIPE, LOG = "plan.json", "recipe.yaml", "log.txt"
+PLAN, RECIPE, LOG, REPORT = "plan.json", "recipe.yaml", "log.txt", "report.html"
 
 
 def run_name(recipe: Path) -> str:

@@ -152,3 +152,27 @@ def test_an_answer_that_is_none(events: str, why: str) -> None:
 def test_a_server_that_lists_no_models(models: Any) -> None:
     with live(stranger(models)) as url, pytest.raises(UserError):
         RemotePolicy.at(f"{url}/v1")
+
+
+def test_a_server_that_wants_the_newer_limit() -> None:
+    """Refuses the older one once, and is asked no more for it."""
+    bodies: list[Any] = []
+    app = FastAPI()
+
+    @app.get("/v1/models")
+    def listed() -> Response:
+        return JSONResponse({"data": [{"id": "new"}]})
+
+    @app.post("/v1/chat/completions")
+    async def chat(request: Request) -> Response:
+        bodies.append(await request.json())
+        if "max_tokens" in bodies[-1]:
+            return JSONResponse({"error": {"message": "max_tokens: use max_completion_tokens"}}, 400)
+        event = {"choices": [{"delta": {"content": "yes"}, "finish_reason": "stop"}]}
+        return Response(f"data: {json.dumps(event)}\n\ndata: [DONE]\n\n", media_type="text/event-stream")
+
+    with live(app) as url:
+        policy = RemotePolicy.at(f"{url}/v1")
+        for _ in range(2):
+            assert "".join(policy.stream(HELLO, max_response_tokens=7, temperature=0, seed=1)) == "yes"
+    assert [body.get("max_completion_tokens") for body in bodies] == [None, 7, 7]

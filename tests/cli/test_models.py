@@ -89,3 +89,17 @@ def test_names_that_would_steer_the_terminal(store: Path, tmp_path: Path, monkey
     status, text = _run("models", "--store", store)
     assert status == 0, text
     assert str(store / "runs" / "a[2Jb c" / "steps" / "sft" / "model") in text
+
+
+def test_a_run_without_a_policy_of_its_own_is_not_exported_as_one(store: Path, tmp_path: Path) -> None:
+    plan = store / "runs" / "first" / "plan.json"
+    content = json.loads(plan.read_text())
+    content["steps"][2]["artifact"] = None  # it has not come to its `sft`
+    plan.write_text(json.dumps(content))
+    for named in ("first", store / "runs" / "first"):
+        status, text = _run("export", named, tmp_path / "out", "--store", store)
+        assert (status, (tmp_path / "out").exists()) == (2, False)
+        assert "no step of the run 'first' has made a policy" in text
+        assert f"name what it starts from: {named}:start." in text
+    status, text = _run("export", "first:start", tmp_path / "out", "--store", store)
+    assert status == 0, text

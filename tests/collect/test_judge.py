@@ -109,6 +109,21 @@ def test_an_endpoint_that_refuses_logprobs_is_asked_without(tmp_path: Path) -> N
     assert ["logprobs" in body for body in asked.bodies] == [True, False, False]
 
 
+def test_a_model_that_wants_the_newer_limit_keeps_its_logprobs(tmp_path: Path) -> None:
+    def newer(body: Any, before: int) -> Answer:
+        if "max_tokens" in body:
+            return 400, {"error": {"message": "Use 'max_completion_tokens' instead of 'max_tokens'."}}, {}
+        return prefers_longer(body, before)
+
+    with serving(newer) as newly:
+        log = AnswerLog(tmp_path / "log.jsonl")
+        judge = JudgeAnnotator(EndpointAsker(Server(newly.url, retries=0), "newly", log, 1), PAIRWISE)
+        assert [one.grades for one in judge.judge([comparison(i, "x", "yy" * i) for i in (1, 2)])] == [(0.0, 1.0)] * 2
+        judge.judge([comparison(1, "x", "yy")])
+    assert ["max_tokens" in body for body in newly.bodies] == [True, False, False, False, False]
+    assert all(body["logprobs"] for body in newly.bodies)
+
+
 def test_a_judge_that_died_is_not_paid_twice(tmp_path: Path) -> None:
     comparisons = [comparison(i, f"a{i}", f"bb{i}") for i in range(4)]
 

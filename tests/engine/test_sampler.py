@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from accord.engine.sampler import Request, Sampler, sample_all
+from accord.engine import blocks
+from accord.engine.sampler import Request, Sample, Sampler, sample_all
 from accord.models.policy import Policy
 from accord.text.tree import Branch, Tree, TreeBatch
 
@@ -138,7 +139,7 @@ def test_a_cancelled_request_ends_and_leaves_the_others_whole(policy: Policy) ->
 
 
 def test_prompts_are_read_in_parts_while_others_are_written(policy: Policy) -> None:
-    """The shortest first, at most four tokens a step or one prompt; who comes meanwhile is read when all have been."""
+    """The shortest first, at most four tokens a step; who comes meanwhile is read when all have been."""
     sampler = Sampler(policy, num_slots=16, max_response_tokens=9, max_read_tokens=4)
     for number, request in enumerate(REQUESTS):  # of 3, 2, 6 and 1 tokens
         sampler.submit(request, number)
@@ -147,7 +148,7 @@ def test_prompts_are_read_in_parts_while_others_are_written(policy: Policy) -> N
     while sampler.busy:
         begun.append(sorted({s.request for s in (*sampler.active, *ended)}))
         ended += sampler.step()
-    assert begun[:4] == [[1, 3], [0, 1, 3], [0, 1, 2, 3], [0, 1, 2, 3, 4]]
+    assert begun[:5] == [[1, 3], [0, 1, 3], [0, 1, 3], [0, 1, 2, 3], [0, 1, 2, 3, 4]]
     expected = sample_all(policy, REQUESTS, max_response_tokens=9)
     found = [sorted((s.k, s.ids) for s in ended if s.request == number) for number in range(len(REQUESTS))]
     assert found == [[(s.k, s.ids) for s in of_request] for of_request in expected]
@@ -162,3 +163,42 @@ def test_a_request_that_is_cancelled_before_its_prompt_is_read_never_begins(poli
     while sampler.busy:
         ended += sampler.step()
     assert sorted({s.request for s in ended}) == [0, 1, 3]
+
+
+@pytest.mark.parametrize("cost", [0, 10**9])
+@pytest.mark.parametrize("num_samples", [1, 3])
+def test_a_long_prompt_is_read_in_pieces_and_gives_the_same(
+    policy: Policy, monkeypatch: pytest.MonkeyPatch, num_samples: int, cost: int
+) -> None:
+    """Its samples share its places, or each has its own; others are written between two pieces."""
+    monkeypatch.setattr(blocks, "BLOCK_COST", cost)
+    requests = [Request((5, 6), 2, (1, "short")), Request(tuple(range(3, 103)), num_samples, (1, "long"), num_top=2)]
+    expected = [sample_all(policy, [request], max_response_tokens=9)[0] for request in requests]
+    sampler = Sampler(policy, num_slots=8, max_response_tokens=9, max_read_tokens=16)
+    for number, request in enumerate(requests):
+        sampler.submit(request, number)
+    ended, before = list[Sample](), 0
+    while sampler.busy:
+        ended += sampler.step()
+        before += not any(s.request for s in (*sampler.active, *ended))
+    assert before == 7, "a step for the short one, and six of seven pieces of the long one"
+    for number, of_request in enumerate(expected):
+        found = sorted((s for s in ended if s.request == number), key=lambda s: s.k)
+        assert [s.ids for s in found] == [s.ids for s in of_request]
+        for one, other in zip(found, of_request, strict=True):
+            assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+            assert [r.top[0][0] for r in one.readings] == [r.top[0][0] for r in other.readings]
+
+
+def test_a_prompt_of_which_a_piece_is_read_can_be_cancelled(policy: Policy) -> None:
+    """And the next one is read from its beginning."""
+    sampler = Sampler(policy, num_slots=8, max_response_tokens=5, max_read_tokens=8)
+    requests = [Request(tuple(range(3, 3 + n)), 1, (1, n)) for n in (20, 21)]
+    for number, request in enumerate(requests):
+        sampler.submit(request, number)
+    ended = sampler.step()
+    sampler.cancel(0)
+    while sampler.busy:
+        ended += sampler.step()
+    expected = sample_all(policy, [requests[1]], max_response_tokens=5)[0]
+    assert [(s.request, s.ids) for s in ended] == [(1, s.ids) for s in expected]

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from accord.monitor.comparison import cautions, differences, evaluations, labels_of
-from accord.monitor.comparison_page import comparison_page, comparison_pictures
+from accord.monitor.comparison_page import comparison_page
 from accord.monitor.views import RunView, StepView
 
 HOSTILE = "<script>alert(1)</script>"
@@ -72,7 +72,7 @@ def test_runs_that_are_called_alike_are_numbered() -> None:
 
 
 def test_the_same_metric_is_one_panel_with_a_line_for_each_run() -> None:
-    found = comparison_pictures([run("a", rate=0.6), run("b", rate=0.7)])
+    found = comparison_page([run("a", rate=0.6), run("b", rate=0.7)], "2026").pictures
     assert list(found) == ["win-rates-of-each-run", "ppo-of-each-run"]
     rows = list(csv.DictReader(io.StringIO(found["ppo-of-each-run"].csv)))
     assert {(row["curve"], row["line"]) for row in rows} >= {("score", "a"), ("score", "b")}
@@ -83,13 +83,13 @@ def test_a_run_has_its_colour_where_it_alone_has_a_metric() -> None:
     b = run("b")
     for row in b.steps[1].metrics:
         row["response/distinct_2"] = 0.5
-    svg = comparison_pictures([run("a"), b])["ppo-of-each-run"]
+    svg = comparison_page([run("a"), b], "2026").pictures["ppo-of-each-run"]
     alone = re.findall(r'<path [^>]*stroke="(#[0-9a-f]{6})"[^>]*stroke-width="1.8"', svg)
     assert alone.count("#0072b2") == alone.count("#6e6e6e") + 1
 
 
 def test_the_page_needs_nothing_from_outside_and_shows_text_as_text() -> None:
-    html = comparison_page([run(HOSTILE), run("b", config={"a": HOSTILE})], "2026")
+    html = comparison_page([run(HOSTILE), run("b", config={"a": HOSTILE})], "2026").html
     assert "<script" not in html
     assert "What differs between the recipes" in html
     assert not re.search(r'(?:src|href)="(?!data:text/csv)', html)

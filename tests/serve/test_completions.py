@@ -53,6 +53,11 @@ def test_all_kinds_of_prompt(client: TestClient, policy: Policy) -> None:
     assert len(ask(client, prompt=["one", TEXT]).json()["choices"]) == 2
 
 
+def test_both_names_of_the_limit(client: TestClient) -> None:
+    for more in ({"max_completion_tokens": 3}, {"max_completion_tokens": 3, "max_tokens": 9}):
+        assert ask(client, temperature=0, **more).json()["usage"]["completion_tokens"] <= 3
+
+
 def test_log_likelihood_of_a_text_as_evaluations_ask_for_it(client: TestClient, policy: Policy) -> None:
     """The prompt's tokens, the first without a number, and exactly one more; no token is added to ids."""
     ids = encoded(policy, "A dull plot, a worse ending")

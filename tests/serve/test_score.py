@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -15,10 +18,13 @@ import accord
 from accord.errors import UserError
 from accord.models.policy import Policy
 from accord.models.scalar import Normalisation, ScalarModel
+from accord.serve import asking, reward_worker
 from accord.serve.app import create_app
+from accord.serve.errors import Refusal
 from accord.serve.reward_worker import RewardWorker
 from accord.serve.serving import check_best_of
 from accord.serve.worker import Worker
+from accord.types import Message, Prompt, Response
 
 HELLO = {"role": "user", "content": "Hello."}
 LENGTH = """
@@ -45,13 +51,19 @@ def length(tmp_path_factory: pytest.TempPathFactory) -> accord.Reward:
 
 
 @pytest.fixture(scope="module")
-def client(policy: Policy, learned: accord.Reward, length: accord.Reward) -> Iterator[TestClient]:
+def rewards(learned: accord.Reward, length: accord.Reward) -> Iterator[dict[str, RewardWorker]]:
+    workers = {"rm": RewardWorker("rm", learned), "length": RewardWorker("length", length)}
+    yield workers
+    for one in workers.values():
+        one.close()
+
+
+@pytest.fixture(scope="module")
+def client(policy: Policy, rewards: dict[str, RewardWorker]) -> Iterator[TestClient]:
     worker = Worker(policy)
-    rewards = {"rm": RewardWorker("rm", learned), "length": RewardWorker("length", length)}
     with TestClient(create_app({"one": worker}, rewards), base_url="http://127.0.0.1") as client:
         yield client
-    for one in (worker, *rewards.values()):
-        one.close()
+    worker.close()
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +178,48 @@ def test_a_best_of_n_that_cannot_be_is_refused_at_the_start() -> None:
             check_best_of(*arguments)
     with pytest.raises(UserError, match="--best-of 65 is more than can be written at once"):
         check_best_of(65, 1, 1)
+
+
+def test_nobody_scores_for_a_client_that_has_left(
+    client: TestClient, rewards: dict[str, RewardWorker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is being scored is ended, what is not begun is dropped, and the next one is answered."""
+    from starlette.requests import Request
+
+    sizes, go_on = list[int](), Event()
+
+    def slowly(self: accord.Reward, prompts: list[Any], responses: list[Any]) -> list[list[float]]:
+        sizes.append(len(prompts))
+        assert go_on.wait(10)
+        return [[0.0] for _ in prompts]
+
+    async def gone(self: Request) -> bool:
+        return True
+
+    with monkeypatch.context() as patch:
+        patch.setattr(asking, "_LOOK", 0.01)
+        patch.setattr(reward_worker, "_MOST", 4)
+        patch.setattr(accord.Reward, "score", slowly)
+        patch.setattr(Request, "is_disconnected", gone)
+        assert score(client, "length", *["x"] * 40).status_code == 499
+        go_on.set()
+        assert rewards["length"].score(Prompt("p", (Message("user", "Hi"),)), Response("x")).result(10) == 0.0
+    assert sum(sizes) <= 5, "of forty, four had been begun"
+
+
+def test_when_one_fails_no_others_are_begun(length: accord.Reward, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reward_worker, "_MOST", 1)
+    worker, scored = RewardWorker("length", length), list[str]()
+    of_length = accord.Reward.score
+
+    def slowly(self: accord.Reward, prompts: list[Any], responses: list[Any]) -> list[list[float]]:
+        scored.append(responses[0][0].text)
+        time.sleep(0.02)
+        return of_length(self, prompts, responses)
+
+    monkeypatch.setattr(accord.Reward, "score", slowly)
+    pairs = [(Prompt("p", (Message("user", "Hi"),)), Response(text)) for text in ["bad", *["x"] * 40]]
+    with pytest.raises(Refusal, match="it is bad"):
+        asyncio.run(asking.scores(worker, pairs))
+    worker.close()
+    assert len(scored) < 20

@@ -181,6 +181,8 @@ def test_labels_that_do_not_do(tmp_path: Path, tiny_model: Path, more: str, rows
     ("config", "message"),
     [
         ("rewards: [safety, helpful]", "a threshold of 0.15 is a probability, and the score of 'safety' is none"),
+        ("rewards: [safety, helpful]", "or name comparisons with safety labels as `validation`"),
+        ("rewards: [safety, third, helpful], validation: mine.pairs", "a `validation` calibrates the first alone"),
         ("rewards: [safety]", "both.rewards"),
         ("rewards: [safety, safety], calibration: given", "'safety' is among the rewards twice"),
         ("rewards: [safety, helpful], thresholds: [1.5]", "a threshold is a probability between 0 and 1"),
@@ -194,7 +196,9 @@ def test_labels_that_do_not_do(tmp_path: Path, tiny_model: Path, more: str, rows
     ],
 )
 def test_what_does_not_go_together(config: str, message: str):
-    text = f"model: {MODEL}\ndata: {{mine: builtin:made-up}}\nsteps:{RULES}  - piecewise: {{name: both, {config}}}\n"
+    third = "  - reward_rule: {name: third, rule: json}\n"
+    text = f"model: {MODEL}\ndata: {{mine: builtin:made-up}}\nsteps:{RULES}{third}"
+    text += f"  - piecewise: {{name: both, {config}}}\n"
     with pytest.raises(UserError) as caught:
         make_plan(parse_recipe(text, Path("r.yaml")), STEPS)
     assert message in str(caught.value)

@@ -45,6 +45,24 @@ def test_metrics_rewind_to_the_same_bytes(tmp_path: Path):
     assert log.path.read_bytes() == whole
 
 
+def test_a_line_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Alarms that may end a training ask for all rows after each of them."""
+    log, parsed, loads = MetricsLog(tmp_path / "metrics.jsonl"), list[str](), json.loads
+    monkeypatch.setattr(json, "loads", lambda line: parsed.append(line) or loads(line))
+    for iteration in range(4):
+        log.write(iteration, loss=1.0)
+        assert [row["iteration"] for row in log.read()] == list(range(iteration + 1))
+    assert len(parsed) == 4
+    log.read().clear()
+    with log.path.open("a") as file:
+        file.write('{"iteration": 4, "lo')
+    assert len(log.read()) == 4
+    log.write(4, loss=2.0)
+    assert [row["loss"] for row in log.read()] == [1.0, 1.0, 1.0, 1.0, 2.0]
+    log.path.unlink()
+    assert log.read() == []
+
+
 def test_a_torn_last_line_is_dropped_before_the_next(tmp_path: Path):
     log = MetricsLog(tmp_path / "metrics.jsonl")
     log.write(1, loss=1.0)

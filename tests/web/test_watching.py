@@ -21,6 +21,7 @@ import uvicorn
 from accord import control, watch
 from accord.labels import users
 from accord.labels.database import Database
+from accord.labels.refusals import Conflict
 from accord.ports import listen
 from accord.run_folder import lock_of
 from accord.store.artifacts import Store
@@ -125,7 +126,7 @@ def until(true: Callable[[], object]) -> None:
 @pytest.mark.parametrize("role", ["annotator", "reviewer", "red-teamer"])
 def test_runs_are_for_owners(role: str, visit: Visit, run: Watched) -> None:
     browser = with_store(visit("ana", role), run)
-    for path in ("/runs", "/runs/mine", "/api/runs/events", "/api/runs/mine/events"):
+    for path in ("/runs", "/runs/mine", "/runs/mine/report", "/api/runs/events", "/api/runs/mine/events"):
         assert browser.get(path).status_code == 403
     for path in ("/api/runs/mine/stop", "/api/runs/mine/resume"):
         assert browser.ask("POST", path, {"pid": 1, "host": "a"}).status_code == 403
@@ -334,3 +335,48 @@ def test_what_nobody_looks_at_is_forgotten(run: Watched, monkeypatch: pytest.Mon
     monkeypatch.setattr(watches, "FORGET_SECONDS", -1.0)
     looked.overview()
     assert list(looked._watched) == [("", "")]
+
+
+def test_the_report_is_linked_once_it_is_there_and_can_ask_for_nothing(
+    served: tuple[Any, httpx.Client], run: Watched
+) -> None:
+    _, client = served
+    page = client.get("/runs/mine")
+    assert 'href="/runs/mine/report"' in page.text
+    assert "sandbox" not in page.headers["content-security-policy"]
+    missing = client.get("/runs/mine/report")
+    assert (missing.status_code, "`accord report`" in missing.text) == (404, True)
+    assert client.get("/runs/..%2Fmine/report").status_code == 404
+    with Stream(client, "/api/runs/mine/events") as stream:
+        assert stream.until(lambda parts: "run" in parts)["run"]["report"] is False
+        (run.folder / "report.html").write_text("<h1>What came out</h1>")
+        stream.until(lambda parts: parts["run"]["report"])
+    found = client.get("/runs/mine/report")
+    assert (found.text, found.headers["content-type"]) == ("<h1>What came out</h1>", "text/html; charset=utf-8")
+    policy = found.headers["content-security-policy"]
+    assert policy.startswith("sandbox allow-scripts allow-downloads; default-src 'none'")
+    assert "allow-same-origin" not in policy
+    assert found.headers["cross-origin-opener-policy"] == "unsafe-none"
+    assert found.headers["x-frame-options"] == "DENY"
+
+
+def test_many_that_come_at_once_pass_no_limit(run: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them may have been let in before the first was counted."""
+    monkeypatch.setattr(watches, "MOST_STREAMS", 1)
+    found = Watches(run.store)
+    for _ in range(3):
+        found.refuse_more()
+    with found.stream():
+        with pytest.raises(Conflict), found.stream():
+            pass
+        assert found.num_streams == 1
+    assert found.num_streams == 0
+
+
+def test_samples_of_long_characters_are_sent_in_short(run: Watched) -> None:
+    text = "\N{PILE OF POO}" * 5000
+    with run.held():
+        run.samples(1, *({"prompt": text, "response": text} for _ in range(6)))
+        sent = Watches(run.store).run("mine", "")["samples"]
+    assert len(sent) <= watches.MOST_SENT
+    assert len(json.loads(sent)["samples"]) == 1

@@ -9,8 +9,9 @@ import tempfile
 from hashlib import sha256
 from pathlib import Path
 
+from accord.api.named import is_function, locate_policy, no_reward
 from accord.api.runs import DEFAULT_STORE, Run, load_run, open_run
-from accord.errors import UserError, did_you_mean
+from accord.errors import UserError
 from accord.paths import user_path
 from accord.printable import printable
 from accord.rewards.functions import MARK
@@ -30,14 +31,7 @@ def find_policy(source: str, store: Path) -> str | Path:
         return found.step(found.last("policy")).folder / MODEL
     if found is not None:
         return _model_in(found, source)
-    from accord.models.sources import BUILTIN, locate
-
-    try:
-        locate(source)
-    except UserError as error:
-        runs = [path.parent.name for path in (store / "runs").glob("*/plan.json")]
-        remedy = f"A model here is also a run, or RUN:STEP. {did_you_mean(source, [*runs, *BUILTIN])}"
-        raise UserError(error.what, where=error.where, remedy=remedy) from error
+    locate_policy(source, store)
     return source
 
 
@@ -46,8 +40,8 @@ def find_reward(source: str, store: Path) -> Artifact | Path | tuple[str, str]:
 
     Raises UserError when it is none of these.
     """
-    file, colon, function = source.rpartition(":")
-    if colon and file.endswith(".py"):
+    if is_function(source):
+        file, _, function = source.rpartition(":")
         return file, function
     found = _folder_or_run(source, store)
     if isinstance(found, Run):
@@ -56,16 +50,13 @@ def find_reward(source: str, store: Path) -> Artifact | Path | tuple[str, str]:
         return artifact
     if found is not None and any((found / name).is_file() for name in (MARK, f"{MODEL}/config.json", "config.json")):
         return found
-    runs = [path.parent.name for path in (store / "runs").glob("*/plan.json")]
-    hint = f" {did_you_mean(source, runs)}" if runs else ""
-    remedy = f"A reward is a run, RUN:STEP, a folder of a reward model, or FILE.py:FUNCTION.{hint}"
-    raise UserError(f"there is no reward {source!r}", remedy=remedy)
+    raise no_reward(source, store)
 
 
 def is_reward(source: str, store: Path) -> bool:
     """Whether a source, which may be a policy's, names a reward: a step's, a folder of a model with one score, or a
     function. A run counts as its policy."""
-    if source.rpartition(":")[0].endswith(".py"):
+    if is_function(source):
         return True
     found = _folder_or_run(source, store)
     if not isinstance(found, Path):

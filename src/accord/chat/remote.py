@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from accord.errors import UserError, did_you_mean
 from accord.printable import printable
+from accord.rewards.chat_json import LIMIT, refuses, with_newer_limit
 from accord.rewards.http_json import check_url, opener, reason_in
 from accord.types import Prompt
 
@@ -36,6 +37,7 @@ class RemotePolicy:
 
     def __init__(self, endpoint: _Endpoint, name: str, context: int | None) -> None:
         self._endpoint, self.name, self.context = endpoint, name, context
+        self._wants_newer = False  # it refuses `max_tokens`
 
     @classmethod
     def at(cls, url: str, name: str | None = None) -> RemotePolicy:
@@ -64,12 +66,20 @@ class RemotePolicy:
         asked = {
             "model": self.name,
             "messages": _messages(prompt),
-            "max_tokens": max_response_tokens,
+            LIMIT: max_response_tokens,
             "temperature": temperature,
             "seed": seed,
             "stream": True,
         }
-        return RemoteAnswer(self._endpoint.events("/chat/completions", asked))
+        if not self._wants_newer:
+            try:
+                return RemoteAnswer(self._endpoint.events("/chat/completions", asked))
+            except UserError as error:
+                if not refuses(error.what, LIMIT):
+                    raise
+        answer = RemoteAnswer(self._endpoint.events("/chat/completions", with_newer_limit(asked)))
+        self._wants_newer = True
+        return answer
 
 
 class RemoteAnswer:

@@ -42,6 +42,8 @@ def chat(
     """Talk to a policy in the terminal, or to two side by side: in this process, or over HTTP. /help says what else can
     be typed. A server that wants a key gets that of the environment variable ACCORD_API_KEY."""
     with user_errors():
+        _check([model] if other is None else [model, other], reward, store)
+
         import shutil
 
         from accord.chat.conversation import Conversation
@@ -75,6 +77,18 @@ def chat(
 
             write("/help says what can be typed; Ctrl-D leaves\n")
         session.run(_read)
+
+
+def _check(models: list[str], reward: str | None, store: Path) -> None:
+    """Raises UserError for what names nothing."""
+    from accord.api.named import check_policy, check_reward
+    from accord.chat.remote import is_address
+
+    for model in models:
+        if not is_address(model):
+            check_policy(model, store)
+    if reward is not None:
+        check_reward(reward, store)
 
 
 def _reward(source: str, store: Path) -> Reward:

@@ -52,6 +52,7 @@ def export(
 
         if gguf and out.suffix != ".gguf":
             raise UserError(f"{str(out)!r} is no name of a GGUF file", remedy=f"Write {out.name}.gguf.")
+        _refuse_untrained(model, store)
         found = find_policy(model, store)
         from accord.models.export import export as write
 
@@ -91,6 +92,20 @@ def card(
             out.mkdir(parents=True, exist_ok=True)
             atomic.write_text(place, text)
         say(f"the card is {place}: it names the run's recipe and data, so read it before you publish")
+
+
+def _refuse_untrained(model: str, store: Path) -> None:
+    """Raises UserError for a run, named without a step, that has no policy but the model that it starts from."""
+    from accord.api.runs import open_run
+    from accord.errors import UserError
+
+    for folder in (Path(model), store / "runs" / model):
+        if (folder / "plan.json").is_file():
+            found = open_run(folder, store)
+            if found.step(found.last("policy")).kind == "model":
+                what = f"no step of the run {found.name!r} has made a policy"
+                raise UserError(what, remedy=f"Finish it: `accord run`; or name what it starts from: {model}:start.")
+            return
 
 
 def _card_of(model: str, store: Path) -> str | None:

@@ -135,19 +135,19 @@ def report(
             if out is not None:
                 what = "--out is for the page of several runs; the report of one is in its folder"
                 raise UserError(what, remedy="Name another run, or leave --out out.")
-            views = [write_report(run_dirs[0], Store(run_dirs[0].resolve().parents[1]))]
+            written = write_report(run_dirs[0], Store(run_dirs[0].resolve().parents[1]))
             say(f"the report is {run_dirs[0] / 'report.html'}")
         else:
             from accord.results import write_comparison
 
             names = "-against-".join(run_dir.resolve().name for run_dir in run_dirs)
             page = out or store / "comparisons" / f"{names[:100]}.html"
-            views = write_comparison(run_dirs, page)
+            written = write_comparison(run_dirs, page)
             say(f"the comparison is {page}")
         if export is not None:
             from accord.results import export_pictures
 
-            say(f"{len(export_pictures(views, export))} files of pictures are in {export}")
+            say(f"{len(export_pictures(written, export))} files of pictures are in {export}")
 
 
 def cost(

@@ -36,15 +36,22 @@ def serve(
     The environment variable ACCORD_API_KEY, if it is set, is the key that clients have to send.
     """
     with user_errors(goes_on=False):
-        from accord.api.models import load_reward
-        from accord.api.sources import is_reward
+        from accord.api.named import check_policy, check_reward, is_function
         from accord.ports import refuse_unnamed
-        from accord.serve.serving import check_best_of, check_engine, open_policy
-        from accord.serve.serving import serve as run
 
         refuse_unnamed(host, names or [])
         given, scoring = [_named(model) for model in models], [_named(reward) for reward in rewards or []]
         _refuse_twice([*given, *scoring])
+        for _, source in given:
+            (check_reward if is_function(source) else check_policy)(source, store)
+        for _, source in scoring:
+            check_reward(source, store)
+
+        from accord.api.models import load_reward
+        from accord.api.sources import is_reward
+        from accord.serve.serving import check_best_of, check_engine, open_policy
+        from accord.serve.serving import serve as run
+
         writing = [one for one in given if not is_reward(one[1], store)]
         scoring += [one for one in given if one not in writing]
         check_best_of(best_of, len(writing), len(scoring))

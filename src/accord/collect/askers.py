@@ -14,11 +14,13 @@ from typing import Any, Final, Protocol
 
 from accord.collect.answer_log import AnswerLog, Reply
 from accord.collect.reading import found_last
+from accord.rewards.chat_json import ask_chat
 from accord.rewards.http_json import Declined, Server
 from accord.types import Message
 
 ANSWERS: Final = "judge-answers"  # in the store
 _SKIP: Final = "Shorten what it declines or leave it out; or set `skip_declined: true`, and it counts as unanswered."
+_OPTIONAL: Final = ("temperature",)  # models that think first have but one
 _TOP = 20  # tokens whose logprobs are asked for: as many as OpenAI gives
 
 
@@ -103,10 +105,10 @@ class EndpointAsker:
     def _answer(self, body: dict[str, Any], logprobs: bool, stop: Event) -> Any:
         if logprobs and not self._without_logprobs:
             try:
-                return self.server.ask({**body, "logprobs": True, "top_logprobs": _TOP}, stop)
+                return ask_chat(self.server, {**body, "logprobs": True, "top_logprobs": _TOP}, stop, _OPTIONAL)
             except Declined:
                 pass
-        answer = self.server.ask(body, stop)
+        answer = ask_chat(self.server, body, stop, _OPTIONAL)
         if logprobs:
             self._without_logprobs = True  # it takes the question, and not their being asked for
         return answer

@@ -21,8 +21,8 @@ class SlotCache:
 
     Attention looks at all places that a block of rows has, used or not: a part of each row's would have to be copied
     for the product. So rows of like lengths share a block, which has no more places than the longest of them needs, in
-    multiples of 32 (`accord.engine.blocks`). A pass is announced first (`begin_prefill` or `begin_decode`), then each
-    layer attends.
+    multiples of 32 (`accord.engine.blocks`). A pass is announced first (`begin_prefill`, `begin_piece` or
+    `begin_decode`), then each layer attends.
     """
 
     def __init__(self, module: PreTrainedModel) -> None:
@@ -51,6 +51,27 @@ class SlotCache:
         for num in blocks_of([batch.lengths[i] for i in prompt_of_row], self._numbers):
             self._blocks.append(_Block(self._filled(batch, prompt_of_row[first : first + num]), num))
             first += num
+
+    def new_prompt(self, num_tokens: int) -> Vectors:
+        """Room for a prompt that is read in pieces, before it is any row's."""
+        return Vectors.empty(self._size, 1, places_for(num_tokens))
+
+    def begin_piece(self, prompt: Vectors, start: int, end: int) -> None:
+        """The next pass computes the tokens of one prompt from `start` up to `end`, which see those before them."""
+        places = torch.arange(start, end)
+        index = prompt.index(torch.zeros_like(places), places)
+        self._parts = [_Part(prompt, index, slice(None))]
+        earlier = (torch.arange(end) <= places[:, None]).to(self._size.device)
+        self._prompts = _Piece(prompt, bias_of(earlier, self._size.dtype))
+
+    def add_prompt(self, prompt: Vectors, num_tokens: int, num_rows: int) -> None:
+        """Adds rows that begin with a prompt all of which has been read in pieces."""
+        if are_better_shared([num_tokens], num_rows, self._numbers):
+            every = torch.zeros(num_rows, dtype=torch.int64)
+            shared = _Prompts(prompt, torch.tensor([num_tokens]), every)
+            self._blocks.append(_Block(Vectors.empty(self._size, num_rows, 0), num_rows, shared))
+        else:
+            self._blocks.append(_Block(prompt.repeated(num_rows), num_rows))
 
     def _filled(self, batch: PromptBatch, prompts: Sequence[int]) -> Vectors:
         """Rows that get these prompts in the pass that is announced."""
@@ -104,6 +125,19 @@ class SlotCache:
             first += num
         self._blocks = [block for block in self._blocks if block.num_rows]
         return order
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """How some tokens of a prompt attend to its places up to themselves. bias: [tokens, places]."""
+
+    prompt: Vectors
+    bias: Tensor
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """As `Layout` has it; of one row. Key and value stand in the prompt's places already."""
+        keys, values = self.prompt.layers[layer][..., : self.bias.shape[1], :]
+        return grouped_attention(query, keys, values, scaling, self.bias)
 
 
 @dataclass(slots=True)

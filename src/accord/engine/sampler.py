@@ -11,6 +11,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from accord.engine.cache import SlotCache
 from accord.engine.group import current
 from accord.engine.readings import Reading, Text, read, readings_of
 from accord.engine.sampling import COLDEST, Engine, Request, Sample, drain, together
+from accord.engine.vectors import Vectors
 from accord.models.compute import device_of
 from accord.models.folders import context_of
 from accord.models.packed import PackedLinears
@@ -48,8 +50,8 @@ class Sampler:
         temperature: float = 1.0,
         max_read_tokens: int | None = None,
     ) -> None:
-        """max_read_tokens: of prompts that a step reads, if there is more than one, so that responses are written on in
-        between; None: as many as there is room for."""
+        """max_read_tokens: of prompts that a step reads, so that responses are written on in between; a longer prompt
+        is read in pieces. None: as many as there is room for."""
         self._policy, self._temperature, self._max_tokens = policy, temperature, max_response_tokens
         self._max_read_tokens = max_read_tokens
         self._device = device_of(policy.module)
@@ -58,6 +60,7 @@ class Sampler:
         self._num_slots = num_slots
         self._waiting: deque[tuple[int, Request]] = deque()
         self._unread: deque[tuple[int, Request]] = deque()  # for whose samples slots are kept free, the shortest first
+        self._reading: _Reading | None = None  # the first of the unread
         self._active: list[Sample] = []
         self._cancelled: set[int] = set()
         self._last_ids = torch.zeros(num_slots, dtype=torch.int64)
@@ -103,28 +106,53 @@ class Sampler:
             self._unread = self._next_requests()
         if not self._unread:
             return []
-        admitted: list[tuple[int, Request]] = []
         left = math.inf if self._max_read_tokens is None else self._max_read_tokens
+        if len(self._unread[0][1].prompt_ids) > left:
+            return self._read_piece(int(left))
+        admitted: list[tuple[int, Request]] = []
         while self._unread and (not admitted or len(self._unread[0][1].prompt_ids) <= left):
             admitted.append(self._unread.popleft())
             left -= len(admitted[-1][1].prompt_ids)
         first = len(self._active)
         prompt_of_slot: list[int] = []
         for at, (number, request) in enumerate(admitted):
-            for k in range(request.num_samples):
-                self._lengths[first + len(prompt_of_slot)] = len(request.prompt_ids)
-                prompt_of_slot.append(at)
-                generator = np.random.Generator(np.random.Philox(key=derive_seed(*request.key, k)))
-                uniforms = generator.random(request.max_response_tokens or self._max_tokens)
-                temperature = self._temperature if request.temperature is None else request.temperature
-                sample = Sample(number, k, uniforms, temperature, top_p=request.top_p, num_top=request.num_top)
-                self._active.append(sample)
+            self._begin(number, request)
+            prompt_of_slot += [at] * request.num_samples
         batch = PromptBatch.of([request.prompt_ids for _, request in admitted], self._policy.template.pad_id)
         self._cache.begin_prefill(batch, prompt_of_slot)
         hidden = self._hidden(batch.ids[None], batch.positions[None])
         last = torch.tensor([batch.starts[i] + batch.lengths[i] - 1 for i in prompt_of_slot])
         self._draw(hidden[last.to(self._device)], range(first, len(self._active)))
         return self._release()
+
+    def _read_piece(self, num: int) -> list[Sample]:
+        """Reads the next `num` tokens of the first unread prompt; with its last ones, its samples begin."""
+        number, request = self._unread[0]
+        ids = request.prompt_ids
+        if self._reading is None or self._reading.request is not request:  # another one may have been cancelled
+            self._reading = _Reading(request, self._cache.new_prompt(len(ids)))
+        start, end = self._reading.done, min(self._reading.done + num, len(ids))
+        self._cache.begin_piece(self._reading.prompt, start, end)
+        hidden = self._hidden(torch.tensor([ids[start:end]]), torch.arange(start, end)[None])
+        self._reading.done = end
+        if end < len(ids):
+            return []
+        self._unread.popleft()
+        self._cache.add_prompt(self._reading.prompt, len(ids), request.num_samples)
+        self._reading, first = None, len(self._active)
+        self._begin(number, request)
+        self._draw(hidden[[-1] * request.num_samples], range(first, len(self._active)))
+        return self._release()
+
+    def _begin(self, number: int, request: Request) -> None:
+        """Gives a request's samples the next slots."""
+        for k in range(request.num_samples):
+            self._lengths[len(self._active)] = len(request.prompt_ids)
+            generator = np.random.Generator(np.random.Philox(key=derive_seed(*request.key, k)))
+            uniforms = generator.random(request.max_response_tokens or self._max_tokens)
+            temperature = self._temperature if request.temperature is None else request.temperature
+            sample = Sample(number, k, uniforms, temperature, top_p=request.top_p, num_top=request.num_top)
+            self._active.append(sample)
 
     def _next_requests(self) -> deque[tuple[int, Request]]:
         """Those that have waited longest, as many as fit, the shortest first, when enough slots are free to make
@@ -195,6 +223,15 @@ class Sampler:
         self._last_ids[: len(left)] = self._last_ids[left]
         self._lengths[: len(left)] = self._lengths[left]
         return ended
+
+
+@dataclass(slots=True)
+class _Reading:
+    """A prompt that is read in pieces. done: tokens so far."""
+
+    request: Request
+    prompt: Vectors
+    done: int = 0
 
 
 class PolicyEngine:

@@ -19,6 +19,7 @@ class Records:
     """A sample of the records of a data set's part, how many there are in all, and the few longest of all.
 
     complete: the sample is all of them, as they are; else it is a part of them, or what is expected of a step to come.
+    ordinary: that none of all their prompts is a safety prompt is known.
     """
 
     kind: RecordKind
@@ -26,6 +27,7 @@ class Records:
     total: int
     longest: Sequence[Any] = ()
     complete: bool = False
+    ordinary: bool = False
 
     def read(self, kind: RecordKind) -> Any:
         """The sample, viewed as `kind`; as `accord.steps.base.Input` reads all of them."""
@@ -35,7 +37,7 @@ class Records:
         """As records of another kind; the total keeps its proportion."""
         seen = self.read(kind)
         total = round(self.total * len(seen) / max(len(self.sample), 1))
-        return Records(kind, seen, total, view(self.longest, self.kind, kind), self.complete)
+        return Records(kind, seen, total, view(self.longest, self.kind, kind), self.complete, self.ordinary)
 
     @property
     def extremes(self) -> Records:
@@ -46,7 +48,9 @@ class Records:
         """The first `num` of them (None: all)."""
         if num is None:
             return self
-        return Records(self.kind, self.sample[:num], min(num, self.total), complete=self.complete)
+        return Records(
+            self.kind, self.sample[:num], min(num, self.total), complete=self.complete, ordinary=self.ordinary
+        )
 
     @property
     def scale(self) -> float:
@@ -94,7 +98,8 @@ class Sizes:
         every = [record for part in parts for record in part.sample]
         longest = [one for part in parts for one in part.longest]
         complete = self.complete(name)
-        return Records(kind, every, sum(part.total for part in parts), longest, complete)
+        ordinary = all(part.ordinary for part in parts)
+        return Records(kind, every, sum(part.total for part in parts), longest, complete, ordinary)
 
     def responses(self, name: str, cap: int, at: int = 0) -> tuple[int, ...]:
         """Tokens of responses, at most `cap`, as the policy number `at` of a field writes them."""

@@ -76,6 +76,11 @@ class Vectors:
             for i, layer in enumerate(self.layers):
                 self.layers[i] = functional.pad(layer, (0, 0, 0, missing))
 
+    def repeated(self, num_rows: int) -> Vectors:
+        """So many copies of the only row."""
+        assert self.num_rows == 1
+        return self if num_rows == 1 else Vectors([layer[:, [0] * num_rows] for layer in self.layers])
+
     def move(self, sources: Sequence[int], targets: Sequence[int]) -> None:
         """Copies rows."""
         if sources:

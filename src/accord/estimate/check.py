@@ -36,7 +36,8 @@ class Checked:
         compute = describe_compute()
         if self.timed and self.estimate.rates is None:
             compute += "; the model is too large for its speed to be measured here"
-        return [*lines(self.estimate, compute, self.memory, self.free_disk), *self._cluster(), *self._energy()]
+        table = lines(self.estimate, compute, self.memory, self.free_disk)
+        return [*table, *self._cluster(), *self._energy(), *self.estimate.cautions]
 
     def _cluster(self) -> list[str]:
         """What is said of steps that are computed elsewhere."""

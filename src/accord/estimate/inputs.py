@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from accord.data.records import RecordKind, read_records
+from accord.data.splits import prompt_of
 from accord.engine.sizes import Records
 from accord.models.cost import Dimensions, dimensions_of
 from accord.plan import Plan
@@ -91,10 +92,11 @@ def made_by(step: PlannedStep, store: Store, expected: Mapping[str, Records]) ->
 def sample(records: list[Any], kind: RecordKind, num: int = NUM_SAMPLED) -> Records:
     """`num` of the records, drawn from all over the data and left in its order, and the longest of all."""
     longest = sorted(records, key=lambda record: -len(repr(record)))[:NUM_LONGEST]
+    ordinary = not any(prompt.is_safety for record in records if (prompt := prompt_of(record, kind)) is not None)
     if len(records) <= num:
-        return Records(kind, records, len(records), longest, complete=True)
+        return Records(kind, records, len(records), longest, complete=True, ordinary=ordinary)
     drawn = np.random.Generator(np.random.Philox(key=0)).permutation(len(records))[:num]
-    return Records(kind, [records[i] for i in sorted(drawn)], len(records), longest)
+    return Records(kind, [records[i] for i in sorted(drawn)], len(records), longest, ordinary=ordinary)
 
 
 def _kinds(step: PlannedStep) -> Mapping[str, RecordKind]:

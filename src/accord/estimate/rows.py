@@ -13,6 +13,7 @@ from accord.engine.workload import Passes, Phase, Work
 from accord.errors import UserError
 from accord.estimate.inputs import Data, Model, data_of, made_by, model_of
 from accord.estimate.room import PROMPTS, TOKENS, with_room
+from accord.estimate.unguarded import unguarded
 from accord.models.adapters import check_lora
 from accord.models.cost import Dimensions, trained_bytes
 from accord.models.lora import Lora
@@ -65,12 +66,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """All steps of a plan, and what was taken for granted. data: what the steps of the data sets say of them."""
+    """All steps of a plan, and what was taken for granted. data: what the steps of the data sets say of them. cautions:
+    what of them may be run, and is hardly meant."""
 
     rows: tuple[Row, ...]
     data: Mapping[str, Data]
     responses: Mapping[str, tuple[float, int]]  # step -> mean and most tokens of the responses that it samples
     rates: Rates | None = None
+    cautions: tuple[str, ...] = ()
 
     @property
     def to_run(self) -> list[Row]:
@@ -104,6 +107,7 @@ class Estimator:
         self.data: dict[str, Data] = {}
         self.works: dict[str, Work] = {}
         self.bases: dict[str, str] = {}
+        self.cautions: dict[str, None] = {}  # in order; what holds of a step in every round is said once
         wanted = {link.step.name for step in plan.steps for links in step.parents.values() for link in links}
         for step in plan.steps:
             if step.kind == DATA and step.name in wanted:
@@ -116,7 +120,7 @@ class Estimator:
     def estimate(self, rates: Rates | None, number: int) -> Estimate:
         """number: bytes of a number in the compute dtype. Without rates no seconds."""
         rows = tuple(self._row(step, rates, number) for step in self.plan.steps)
-        return Estimate(rows, self.data, self.responses(), rates)
+        return Estimate(rows, self.data, self.responses(), rates, tuple(self.cautions))
 
     def _prepare(self) -> Work:
         """What the model's own step does: its weights twice, as they are read and as they will be."""
@@ -140,6 +144,8 @@ class Estimator:
         if describe is None:
             return Work()
         inputs = {field: tuple(self._known(link) for link in links) for field, links in step.parents.items()}
+        if (said := unguarded(step, inputs)) is not None:
+            self.cautions[f"{self.plan.where(step.name, 'prompts')}: {said}"] = None
         sizes = Sizes(self.model.dimensions, self.model.template, inputs, step.seed, step.name)
         tokens, context = getattr(step.config, TOKENS, None), context_of(self.model.config)
         try:
@@ -229,7 +235,7 @@ def memory_of(phase: Phase, work: Work, dimensions: Dimensions, number: int) -> 
     weights = sum(trained_bytes(num, number) for num in phase.trained) + number * sum(phase.frozen) + 4 * phase.kept
     if not phase.trained and phase.frozen:
         weights += 8 * max(phase.frozen)  # while it is opened: the file, and the weights in fp32
-    if phase.cache and number == 2:
+    if phase.cache:
         weights += number * dimensions.policy_parameters  # `accord.models.packed`
     passing = max((_pass_bytes(one, dimensions, number) for one in phase.passes), default=0)
     if phase.trained:

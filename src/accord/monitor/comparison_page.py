@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from accord.monitor.comparison import MOST_DIFFERENCES, cautions, differences, evaluations, labels_of
-from accord.monitor.page import pictures_by_name, render_page
+from accord.monitor.page import Page, pictures_by_name, render_page
 from accord.monitor.pictures import dot_plot, policy_colours
 from accord.monitor.rounds import base_name
 from accord.monitor.svg import NOTHING, Datum, Picture, render
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from accord.monitor.views import RunView
 
 
-def comparison_page(runs: Sequence[RunView], created: str) -> str:
-    """The page as HTML text that encodes as UTF-8."""
-    return render_page("comparison.html.j2", created=created, **comparison_content(runs))
+def comparison_page(runs: Sequence[RunView], created: str) -> Page:
+    content = comparison_content(runs)
+    return Page(render_page("comparison.html.j2", created=created, **content), pictures_by_name(content))
 
 
 def comparison_content(runs: Sequence[RunView]) -> dict[str, Any]:
@@ -52,11 +52,6 @@ def _cost(run: RunView) -> list[tuple[str, str]]:
     if run.cost is None or not run.cost.totals:
         return []
     return [one for one in zip(run.cost.headings, run.cost.totals[-1], strict=True) if one[1]][1:]
-
-
-def comparison_pictures(runs: Sequence[RunView]) -> dict[str, Picture]:
-    """By names for files."""
-    return pictures_by_name(comparison_content(runs))
 
 
 def _win_rates(runs: Sequence[RunView], colours: dict[str, str]) -> Picture:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,14 @@ from accord.monitor.values import clean, duration, fixed, percent
 
 _TEMPLATES: Final = Path(__file__).with_name("templates")
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """html: text that encodes as UTF-8. pictures: those of the page in their order, by names for files."""
+
+    html: str
+    pictures: Mapping[str, Picture]
 
 
 def render_page(template: str, *, script: str = "", **values: Any) -> str:

@@ -24,7 +24,7 @@ from accord.monitor.judges_panel import judge_panels
 from accord.monitor.lineage_picture import legend, lineage_panel
 from accord.monitor.orders_picture import orders_picture
 from accord.monitor.overoptimization_panel import overoptimization_panel
-from accord.monitor.page import pictures_by_name, render_page
+from accord.monitor.page import Page, pictures_by_name, render_page
 from accord.monitor.panels import CLIPPING, ON_POLICY, PANELS
 from accord.monitor.policy_table import policy_table
 from accord.monitor.red_team_panel import red_team_panel
@@ -44,15 +44,16 @@ TONES: Final = {"good": "It worked", "mixed": "Look closer", "bad": "It did not 
 
 
 def build_report(run: RunView) -> str:
-    """The page as HTML text that encodes as UTF-8. Numbers that the run does not have are shown as missing."""
+    """The page's HTML alone."""
+    return report_page(run).html
+
+
+def report_page(run: RunView) -> Page:
+    """Numbers that the run does not have are shown as missing."""
     content = report_content(run)
     script = "samples.js" if content["browser"].rows else ""
-    return render_page("report.html.j2", script=script, **content)
-
-
-def report_pictures(run: RunView) -> dict[str, Picture]:
-    """The pictures of a run's page in their order, by names for files."""
-    return pictures_by_name(report_content(run), besides=(RunView, StepView))
+    html = render_page("report.html.j2", script=script, **content)
+    return Page(html, pictures_by_name(content, besides=(RunView, StepView)))
 
 
 def report_content(run: RunView) -> dict[str, Any]:

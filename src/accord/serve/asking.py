@@ -11,7 +11,10 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from accord.serve.errors import Refusal, body_of
+from accord.serve.reward_worker import RewardWorker
 from accord.serve.worker import Failed, Piece, PromptRead, Question, Worker
+from accord.types import Prompt
+from accord.types import Response as Answered
 
 _LOOK = 1.0  # seconds between looks at whether the client is still there
 
@@ -39,6 +42,17 @@ async def answers(worker: Worker, questions: Sequence[Question]) -> AsyncIterato
     finally:
         for number in numbers:
             worker.cancel(number)
+
+
+async def scores(reward: RewardWorker, pairs: Sequence[tuple[Prompt, Answered]]) -> list[float]:
+    """Of each pair, in order. Of one who leaves early, or of whose pairs one fails, no more are begun. Raises Refusal
+    when the reward fails."""
+    asked = [reward.score(*pair) for pair in pairs]
+    try:
+        return await asyncio.gather(*(asyncio.wrap_future(one) for one in asked))
+    finally:
+        for one in asked:
+            one.cancel()
 
 
 async def unless_gone(request: Request, whole: Coroutine[Any, Any, dict[str, Any]]) -> Response:

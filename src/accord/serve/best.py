@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from accord.engine.readings import Reading
-from accord.serve.asking import answers
+from accord.serve.asking import answers, scores
 from accord.serve.errors import Refusal
 from accord.serve.reward_worker import RewardWorker
 from accord.serve.worker import NUM_SLOTS, Finish, Piece, Question, Worker
@@ -38,9 +37,9 @@ async def best_answers(
     responses = [Response(text, finished=end == "stop") for text, end in zip(texts, finish, strict=True)]
     for response in responses:
         reward.num_tokens(prompt, response, "messages")
-    scores = await asyncio.gather(*(asyncio.wrap_future(reward.score(prompt, one)) for one in responses))
+    found = await scores(reward, [(prompt, one) for one in responses])
     for k in range(question.num_samples):
         draws = range(k * num_draws, (k + 1) * num_draws)
-        best = max(draws, key=lambda draw: scores[draw])
+        best = max(draws, key=lambda draw: found[draw])
         spent = sum(num_tokens[draw] for draw in draws)
         yield 0, Piece(k, texts[best], finish[best], spent, tuple(readings[best]))

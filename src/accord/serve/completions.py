@@ -31,6 +31,7 @@ class CompletionRequest(SamplingRequest):
 
     prompt: list[Given]
     max_tokens: int | None = Field(default=None, ge=0)
+    max_completion_tokens: int | None = Field(default=None, ge=0)
     logprobs: int | None = Field(default=None, ge=0, le=MOST_TOP)
     echo: bool | None = None
     add_special_tokens: bool = True
@@ -48,7 +49,8 @@ class CompletionRequest(SamplingRequest):
 
     @property
     def limit(self) -> int:
-        return 16 if self.max_tokens is None else self.max_tokens
+        wanted = self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+        return 16 if wanted is None else wanted
 
     def check(self) -> None:
         super().check()

@@ -16,7 +16,7 @@ from accord.rewards.learned import LearnedReward
 from accord.serve.errors import Refusal
 from accord.types import Prompt, Response
 
-_MOST = 256  # responses that are scored in one call
+_MOST = 128  # responses that are scored in one call, which goes on when nobody waits any more
 
 _Asked = tuple[Prompt, Response, "Future[float]"]
 

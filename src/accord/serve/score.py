@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
+from fastapi.responses import Response as HttpResponse
 from pydantic import Field
 
+from accord.serve.asking import scores, unless_gone
 from accord.serve.errors import Refusal
 from accord.serve.requests import ChatMessage, Lenient, prompt_of
 from accord.serve.reward_worker import RewardWorker
@@ -30,13 +32,17 @@ def score_routes(served: Served) -> APIRouter:
     router = APIRouter()
 
     @router.post("/v1/score")
-    async def score(asked: ScoreRequest) -> dict[str, Any]:
+    async def score(asked: ScoreRequest, request: Request) -> HttpResponse:
         reward = served.reward(asked.model)
         pairs, num_tokens = await asyncio.to_thread(_pairs, reward, asked)
-        scores = await asyncio.gather(*(asyncio.wrap_future(reward.score(*pair)) for pair in pairs))
-        data = [{"object": "score", "index": i, "score": value} for i, value in enumerate(scores)]
-        usage = {"prompt_tokens": num_tokens, "total_tokens": num_tokens}
-        return {"object": "list", "model": asked.model, "data": data, "usage": usage}
+
+        async def whole() -> dict[str, Any]:
+            found = await scores(reward, pairs)
+            data = [{"object": "score", "index": i, "score": value} for i, value in enumerate(found)]
+            usage = {"prompt_tokens": num_tokens, "total_tokens": num_tokens}
+            return {"object": "list", "model": asked.model, "data": data, "usage": usage}
+
+        return await unless_gone(request, whole())
 
     return router
 

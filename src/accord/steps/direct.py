@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from accord.algorithms.loss import Loss
     from accord.engine.direct.preference import Limits
     from accord.engine.direct.trainee import Trainee
+    from accord.monitor.alarm import Alarm
     from accord.store.checkpoints import Checkpoint
     from accord.text.tree import Tree
 
@@ -80,13 +81,15 @@ def learn(
     held_out: Callable[[], Iterable[Loss]] | None,
     shown: Collection[str],
     best_by: str,
+    raised: Sequence[Alarm] = (),
 ) -> dict[str, Any]:
     """Trains from the checkpoint on, and saves the policy. Returns what the summary says of it, the alarms that the
     metrics give cause for among it.
 
     trees: the examples. losses_of: of the micro-batches of an optimizer step, given the indices of its examples.
     held_out: of all micro-batches of the validation (None: there is none). shown: metrics on the progress line.
-    best_by: what of the validation tells the best weights, where an alarm goes back to them.
+    best_by: what of the validation tells the best weights, where an alarm goes back to them. raised: alarms that the
+    data gives cause for.
     """
     from accord.engine.direct.preference import mean_metrics
     from accord.engine.guard import Quality
@@ -116,4 +119,4 @@ def learn(
     )
     masters = models.learner.masters
     job.work.lead(lambda: models.policy.save(job.work.out / MODEL, masters))
-    return done | {"alarms": as_json(alarms(job.work.metrics.read()))}
+    return done | {"alarms": as_json([*raised, *alarms(job.work.metrics.read())])}

@@ -15,6 +15,7 @@ from accord.errors import UserError
 from accord.steps.base import Caution, ComparisonsRef, Contradiction, Job, PlannedStep, StepKind
 from accord.steps.direct import DirectConfig, cautions, learn
 from accord.steps.judged import slow_orpo
+from accord.steps.too_long import too_long
 from accord.types import Ranking
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def run(job: Job) -> None:
     start = job.input("start")
     template, context = Template(load_tokenizer(start.model)), context_of(load_config(start.model))
     ranked, counts = _examples(template, _read(job, "data"), config, context, f"{job.name}.data")
+    raised = too_long(job.name, counts, len(ranked), "comparisons")
     if config.keep_ches is not None:
         ranked, of_ches = of_lowest_ches(start.model, ranked, config.keep_ches, work=job.work, label=job.name)
         counts |= of_ches
@@ -103,7 +105,7 @@ def run(job: Job) -> None:
         return losses_of(range(len(sets[1])), data[1])
 
     measured = held_out if held_counts else None
-    done = learn(job, checkpoint, models, trees[0], losses_of, measured, SHOWN, "eval_rewards/accuracies")
+    done = learn(job, checkpoint, models, trees[0], losses_of, measured, SHOWN, "eval_rewards/accuracies", raised)
     summary = {**counts, **done, "loss": config.loss, "parameters": config.parameters()}
     job.write_json("summary.json", summary | ({"validation": held_counts} if held_counts else {}))
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from accord.errors import UserError
 from accord.steps.base import Caution, Job, LabelledRef, PlannedStep, StepKind
 from accord.steps.direct import DirectConfig, cautions, learn
+from accord.steps.too_long import too_long
 from accord.types import LabelledResponse
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def run(job: Job) -> None:
     start = job.input("start")
     template, context = Template(load_tokenizer(start.model)), context_of(load_config(start.model))
     labelled, counts = _examples(template, _read(job, "data"), config, context, f"{job.name}.data")
+    raised = too_long(job.name, counts, len(labelled.good), "responses")
     parts, held_counts = [labelled], None
     if config.validation is not None:
         held, held_counts = _examples(template, _read(job, "validation"), config, context, f"{job.name}.validation")
@@ -112,7 +114,7 @@ def run(job: Job) -> None:
         return losses_of(range(len(parts[1].trees)), data[1])
 
     measured = held_out if held_counts else None
-    done = learn(job, checkpoint, models, labelled.trees, losses_of, measured, SHOWN, "eval_rewards/margins")
+    done = learn(job, checkpoint, models, labelled.trees, losses_of, measured, SHOWN, "eval_rewards/margins", raised)
     summary = {**counts, **done, "parameters": parameters, "weight_ratio": ratio}
     job.write_json("summary.json", summary | ({"validation": held_counts} if held_counts else {}))
 

@@ -171,9 +171,10 @@ def work(config: Config, sizes: Sizes) -> Work:
     taken = min(num_wanted(num_main, there, share=config.share, fraction=config.fraction), there)
     beside = others.sample[: round(len(main.sample) * taken / max(num_main, 1))]
     longest = [*main.longest, *others.longest] if taken else main.longest
-    makes = {TRAIN: Records(config.kind, [*main.sample, *beside], num_main + taken, longest)}
+    ordinary = main.ordinary and (others.ordinary or not taken)
+    makes = {TRAIN: Records(config.kind, [*main.sample, *beside], num_main + taken, longest, ordinary=ordinary)}
     if config.validation:
-        makes[HELD_OUT] = Records(config.kind, main.sample, main.total - num_main, main.longest)
+        makes[HELD_OUT] = Records(config.kind, main.sample, main.total - num_main, main.longest, ordinary=main.ordinary)
     return Work(makes=makes)
 
 

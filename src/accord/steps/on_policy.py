@@ -18,6 +18,7 @@ from accord.steps.alarmed import Alarmed, guard
 from accord.steps.base import LATEST, ExamplesRef, Input, Job, PolicyRef, PromptsRef, RewardRef, StepConfig
 from accord.steps.guarded import guards_nothing
 from accord.steps.sampled import without_nucleus
+from accord.steps.too_long import too_long
 from accord.store.artifacts import MODEL
 from accord.types import Demonstration, PlainText
 
@@ -99,7 +100,7 @@ def train(job: Job, set_up: Callable[[Job, torch.dtype], Setup]) -> None:
     prompts, left_out = answerable(wanted, folders, config.max_response_tokens, job.name)
     setup = set_up(job, dtype)
     models, policy = setup.models, setup.models.policy
-    unguarded = guards_nothing(models.reward, prompts)
+    lost, unguarded = too_long(job.name, left_out, len(prompts), "prompts"), guards_nothing(models.reward, prompts)
     for alarm in unguarded:
         print(f"warning: {job.name}: {alarm.what}", file=sys.stderr)
     pretraining, counts = _pretraining(job, policy)
@@ -129,7 +130,7 @@ def train(job: Job, set_up: Callable[[Job, torch.dtype], Setup]) -> None:
     rows = job.work.metrics.read()
     totals = {name: round(sum(row[key] for row in rows)) for name, key in setup.totals.items()}
     counts = {"num_prompts": len(prompts), **left_out, **counts, **outcome.summary, **totals}
-    job.write_json("summary.json", {**counts, "alarms": as_json([*alarms(rows), *unguarded])})
+    job.write_json("summary.json", {**counts, "alarms": as_json([*alarms(rows), *unguarded, *lost])})
 
 
 def load_models(job: Job, dtype: torch.dtype) -> Models:

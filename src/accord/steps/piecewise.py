@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from accord.types import Comparison
 
 THRESHOLD = 0.15
+_LABELS = "name comparisons with safety labels as `validation`"
 _SHOWN = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)  # thresholds in the table
 
 
@@ -106,11 +107,12 @@ def check(step: PlannedStep) -> Iterator[Caution]:
         if config.calibration == "given":
             yield from taken_for_logit(guard, "calibration")
         elif not says_safety(guard.kind, guard.config_json()):
-            limit = config.limits[guards.index(guard)]
+            at = guards.index(guard)
+            other = "name it first, as a `validation` calibrates the first alone" if at else _LABELS
             raise Contradiction(
                 "thresholds",
-                f"a threshold of {limit:g} is a probability, and the score of {guard.name!r} is none",
-                "Train it with `safety_coef`, or name comparisons with safety labels as `validation`.",
+                f"a threshold of {config.limits[at]:g} is a probability, and the score of {guard.name!r} is none",
+                f"Train it with `safety_coef`, or {other}.",
             )
     if config.fits and (guards[0].kind in ("combine", "piecewise") or guards[0].config_json().get("members", 1) > 1):
         what = f"{guards[0].name!r} is made of several, and has no raw score that could be a probability"

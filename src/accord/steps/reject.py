@@ -31,6 +31,7 @@ from accord.steps.ending import check_ending
 from accord.steps.guarded import guards_nothing
 from accord.steps.judged import learning, slow_adapters
 from accord.steps.sampled import check_engine
+from accord.steps.too_long import too_long
 from accord.store.artifacts import MODEL
 from accord.strict import Later
 from accord.types import Demonstration, Prompt, Response
@@ -125,6 +126,7 @@ def _choose(job: Job) -> bool:
     folders = list(dict.fromkeys([sampler, job.input("start").model]))
     folders += learned_folders(job.input("reward").artifact)
     prompts, left_out = answerable(wanted, folders, config.max_response_tokens, job.name)
+    lost = too_long(job.name, left_out, len(prompts), "prompts")
     num = len(prompts) * config.num_samples
     with (
         written_by(config.engine, sampler) as policy,
@@ -188,7 +190,7 @@ def _choose(job: Job) -> bool:
     raised = [*alarms([{"iteration": 1, "chosen/finished": ended}]), *guards_nothing(reward, rollout.prompts)]
     ending = next((one.name for one in raised if action_of(config.alarms, one.name) == "stop"), None)
     told = {} if ending is None else {"ended_by_alarm": {"alarm": ending, "action": "stop", "after": 0}}
-    job.write_json("summary.json", {**counts, **told, "alarms": as_json(raised)})
+    job.write_json("summary.json", {**counts, **told, "alarms": as_json([*raised, *lost])})
     return ending is not None
 
 

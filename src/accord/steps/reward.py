@@ -29,6 +29,7 @@ from accord.steps.ending import check_ending
 from accord.steps.judged import check_judged, learning, slow_adapters
 from accord.steps.reward_data import Judged, examples
 from accord.steps.reward_members import MembersConfig, check_members, run_members, told, work_of_members
+from accord.steps.too_long import too_long
 from accord.store.artifacts import MODEL
 from accord.types import Prompt
 
@@ -73,6 +74,7 @@ def run(job: Job) -> None:
     if config.lora is not None:
         model.adapt(config.lora, job.input("start").model, derive_seed(job.seed, "adapter"))
     examples, left_out = _examples(job, "data", model)
+    raised = too_long(job.name, left_out, len(examples.trees), "comparisons")
     held_out, held_left_out = _examples(job, "validation", model) if config.validation else (None, {})
     order = order_of_training(len(examples.trees), config, job.seed)
     normalised_on = normalised_on or [examples.trees[i] for i in order[: config.num_normalise]]
@@ -99,7 +101,7 @@ def run(job: Job) -> None:
         **counts,
         "score_offset": normalisation.offset,
         "score_gain": normalisation.gain,
-        "alarms": as_json(alarms(job.work.metrics.read())),
+        "alarms": as_json([*raised, *alarms(job.work.metrics.read())]),
     }
     if held_out is not None:
         epoch = -(-len(examples.trees) // config.batch_size)  # optimizer steps

@@ -11,6 +11,7 @@ from pydantic import Field
 from accord.models.lora import Lora
 from accord.steps.base import Caution, Contradiction, Job
 from accord.steps.reward_data import Judged
+from accord.steps.too_long import too_long
 from accord.strict import StrictModel
 
 if TYPE_CHECKING:
@@ -64,12 +65,14 @@ def run_members(
     member.json; reward.json, how they are combined; summary.json; with a validation evaluation.json, of the combined
     score in the unit of raw ones."""
     from accord.engine.ranking.members import BASE, new_members, train_members
+    from accord.monitor.alarms import as_json
     from accord.rewards.combination import Combination
     from accord.rewards.ensembles import save_ensemble
 
     config = job.config
     models = new_members(job.input("start").model, config.lora, config.members, job.seed, job.work.out / BASE)
     examples, left_out = examples_of(job, "data", models[0])
+    raised = too_long(job.name, left_out, len(examples.trees), "comparisons")
     held_out, held_left_out = examples_of(job, "validation", models[0]) if config.validation else (None, {})
     records = train_members(
         models,
@@ -92,6 +95,7 @@ def run_members(
         "num_members": config.members,
         "combine": config.combine,
         "members": records,
+        "alarms": as_json(raised),
     }
     if held_out is not None:
         epochs = (config.validate_every or -(-one["num_comparisons"] // config.batch_size) for one in records)

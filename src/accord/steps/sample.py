@@ -23,6 +23,7 @@ from accord.seeds import derive_seed
 from accord.steps.base import LATEST, Caution, Job, PlannedStep, PolicyRef, PromptsRef, StepConfig, StepKind
 from accord.steps.ending import check_ending
 from accord.steps.sampled import check_engine
+from accord.steps.too_long import too_long
 from accord.strict import Later
 from accord.types import Comparison, Response
 
@@ -72,6 +73,7 @@ def run(job: Job) -> None:
     room for a response."""
     from accord.engine.rollout import answerable, roll_out, shown_samples
     from accord.engine.writing import written_by
+    from accord.monitor.alarms import as_json
 
     config: Config = job.config
     checkpoint = job.work.resume()
@@ -86,6 +88,7 @@ def run(job: Job) -> None:
         )
     folders = [policy.model for policy in policies]
     prompts, left_out = answerable(wanted_prompts, folders, config.max_response_tokens, job.name)
+    lost = too_long(job.name, left_out, len(prompts), "prompts")
     origins = list(product(range(len(policies)), config.temperatures))
     dealt = [deal(len(origins), config.num_responses, derive_seed(job.seed, prompt.id)) for prompt in prompts]
     units = list(_units(len(origins), dealt))
@@ -143,6 +146,7 @@ def run(job: Job) -> None:
         "num_equal": len(comparisons) - len(kept),
         **left_out,
         "finished": sum(response.finished for response in made.values()) / len(made),
+        "alarms": as_json(lost),
     }
     job.write_json("summary.json", summary)
 

@@ -14,6 +14,7 @@ from accord.errors import UserError
 from accord.steps.alarmed import Alarmed, check_alarms, guard
 from accord.steps.base import LATEST, Caution, ExamplesRef, Input, Job, PlannedStep, PolicyRef, StepConfig, StepKind
 from accord.steps.judged import learning, slow_adapters
+from accord.steps.too_long import too_long
 from accord.types import Demonstration, PlainText
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ def run(job: Job) -> None:
         checkpoint=job.work.resume(),
         guard=guard(config, Quality("eval_loss", lower_is_better=True) if held_out else None),
     )
-    job.write_json("summary.json", summary | {"alarms": as_json(alarms(job.work.metrics.read()))})
+    lost = too_long(job.name, summary, summary["num_demonstrations"], "demonstrations")
+    job.write_json("summary.json", summary | {"alarms": as_json([*lost, *alarms(job.work.metrics.read())])})
 
 
 def _examples(parts: Sequence[Input | Records], last_turn_only: bool) -> list[Demonstration | PlainText]:

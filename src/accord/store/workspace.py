@@ -47,6 +47,7 @@ class MetricsLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._forget()
 
     def write(self, iteration: int, **values: float | str) -> None:
         """Append a line. A name may hold any characters: write(3, **{"objective/kl": 1.2}). NaN is kept as NaN. A text
@@ -58,9 +59,11 @@ class MetricsLog:
             self.report(iteration, values)
 
     def read(self) -> list[dict[str, Any]]:
-        """The lines written so far. A torn last line is left out. Raises UserError for any other that is not JSON."""
+        """The lines written so far; of these, only those that the last reading had not are parsed. A torn last line is
+        left out. Raises UserError for any other that is not JSON."""
+        whole = self._unread()
         rows = []
-        for number, line in enumerate(self._complete().splitlines(), start=1):
+        for number, line in enumerate(whole.decode(errors="replace").splitlines(), start=len(self._rows) + 1):
             try:
                 rows.append(json.loads(line))
             except ValueError as error:
@@ -69,19 +72,31 @@ class MetricsLog:
                     where=f"{self.path}:{number}",
                     remedy="The file was damaged: delete the work folder that holds it and run the recipe again.",
                 ) from error
-        return rows
+        self._rows += rows
+        self._num_read += len(whole)
+        return list(self._rows)
 
     def rewind(self, iteration: int) -> None:
         """Drop the lines of later iterations: the work goes on after `iteration`."""
         if self.path.exists():
             kept = [row for row in self.read() if row["iteration"] <= iteration]
             atomic.write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+            self._forget()
 
-    def _complete(self) -> str:
+    def _forget(self) -> None:
+        self._rows, self._num_read = list[dict[str, Any]](), 0
+
+    def _unread(self) -> bytes:
+        """The whole lines behind those that were read; all of them, where the file is another one."""
         if not self.path.exists():
-            return ""
-        text = self.path.read_text(encoding="utf-8", errors="replace")
-        return text[: text.rfind("\n") + 1]
+            self._forget()
+            return b""
+        with self.path.open("rb") as file:
+            if file.seek(0, 2) < self._num_read:
+                self._forget()
+            file.seek(self._num_read)
+            text = file.read()
+        return text[: text.rfind(b"\n") + 1]
 
     def _drop_torn_line(self) -> None:
         if not self.path.exists() or self.path.stat().st_size == 0:
@@ -90,7 +105,8 @@ class MetricsLog:
             file.seek(-1, 2)
             whole = file.read(1) == b"\n"
         if not whole:
-            atomic.write_text(self.path, self._complete())
+            self._forget()
+            atomic.write_bytes(self.path, self._unread())
 
 
 class Workspace:

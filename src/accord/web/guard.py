@@ -26,7 +26,7 @@ T = TypeVar("T")
 COOKIE: Final = "accord_session"
 _MOST_WAITING: Final = 64  # people, for policies at once
 
-_HEADERS: Final = {
+_HEADERS: Final = {  # of every answer that has not its own
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -127,7 +127,7 @@ class Shield:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
-                    headers[name] = value
+                    headers.setdefault(name, value)
                 if not scope["path"].startswith("/static/"):
                     headers["Cache-Control"] = "no-store"
             await send(message)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from accord.errors import UserError
+from accord.rewards.chat_json import ask_chat
 from accord.rewards.http_json import Server
 from accord.types import Message
 
@@ -74,7 +75,7 @@ class Policies:
             "max_tokens": self.most_tokens,
             "seed": seed,
         }
-        text = _text_of(server.ask(asked))
+        text = _text_of(ask_chat(server, asked))
         if text is None:
             raise server.wrong("answered with what is no chat completion")
         return Written(text, f"{name} at {temperature:g}")

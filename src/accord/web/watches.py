@@ -16,6 +16,7 @@ from accord.errors import UserError
 from accord.labels.refusals import Conflict
 from accord.monitor.curves import Panel, panels_of, unit_of
 from accord.monitor.values import clean, number
+from accord.run_folder import REPORT
 from accord.status import Doing, StepStatus
 from accord.store.artifacts import Store
 from accord.watch import REST_FACTOR, Look, Overview, Watch, running_step
@@ -25,6 +26,7 @@ Parts = Mapping[str, str]  # name -> JSON
 MOST_STREAMS: Final = 48  # pages that are kept up to date at once
 MOST_STEPS: Final = 300  # of a run, in its table
 MOST_ALARMS: Final = 40
+MOST_SENT: Final = 64 << 10  # bytes of samples in an event
 LOOK_SECONDS: Final = 1.0  # between two looks at a run, whoever asks
 CURVES_SECONDS: Final = 3.0  # between two drawings
 FORGET_SECONDS: Final = 60.0  # after which what nobody looked at is forgotten
@@ -46,8 +48,9 @@ class Watches:
 
     @contextmanager
     def stream(self) -> Iterator[None]:
-        """Counts those who look."""
+        """Counts those who look. Raises Conflict when too many do, as some may have come since it was asked."""
         with self._lock:
+            self.refuse_more()
             self._num_streams += 1
         try:
             yield
@@ -128,10 +131,10 @@ class _Run:
         if look is None:
             return {"run": _json({"name": self._name, "state": "gone"})}
         return {
-            "run": _json(_run(look, control)),
+            "run": _json({**_run(look, control), "report": (Path(look.run.folder) / REPORT).is_file()}),
             "steps": _json([_step(step, look) for step in look.run.steps[:MOST_STEPS]]),
             "curves": self._curves_of(look),
-            "samples": _json({"at": look.samples_at, "samples": [asdict(one) for one in look.samples]}),
+            "samples": _samples(look),
             "log": _json(log_of(Path(look.run.folder))),
         }
 
@@ -173,6 +176,14 @@ def _step(step: StepStatus, look: Look) -> dict[str, Any]:
     detail = step.detail if step.state == "interrupted" else ""
     told = {"name": step.name, "kind": step.kind, "state": step.state, "seconds": step.seconds, "detail": detail}
     return {**told, "alarms": num, "shown": shown}
+
+
+def _samples(look: Look) -> str:
+    """As many as may be sent at once: what is no ASCII is up to twelve times as long as JSON."""
+    samples = [asdict(one) for one in look.samples]
+    while len(told := _json({"at": look.samples_at, "samples": samples})) > MOST_SENT and samples:
+        samples.pop()
+    return told
 
 
 def _now(step: StepStatus | None) -> dict[str, Any] | None:

@@ -6,18 +6,21 @@ What changes is sent as server-sent events, each a part of a page as JSON, when 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Final
 
 import anyio
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import Field
 
 from accord.errors import UserError
 from accord.labels import events
 from accord.labels.refusals import Conflict, Missing
 from accord.labels.users import User
+from accord.run_folder import REPORT
 from accord.status import RunStatus, run_status
 from accord.stopping import Process
 from accord.strict import StrictModel
@@ -28,6 +31,12 @@ from accord.web.watches import LOOK_SECONDS, Parts, Watches
 router = APIRouter()
 BEAT_SECONDS: Final = 15.0  # between two signs of life, at which it is seen, too, whether who looks still may
 RETRY_MILLISECONDS: Final = 3000  # after which a browser that was cut off asks again
+_SANDBOX: Final = {  # a report is one page with its styles, pictures and script, and has a stricter policy in it
+    "Content-Security-Policy": "sandbox allow-scripts allow-downloads; default-src 'none'; img-src data:; "
+    "style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "unsafe-none",  # with another, browsers refuse what is in a sandbox
+}
 
 
 class StopAsked(StrictModel):
@@ -45,6 +54,15 @@ def runs_page(request: Request, session: Signed, user: Owner) -> Response:
 @router.get("/runs/{name}", include_in_schema=False)
 def run_page(request: Request, name: str, session: Signed, user: Owner) -> Response:
     return page("run", session, run=_status(request, name).name)
+
+
+@router.get("/runs/{name}/report", include_in_schema=False)
+def report(request: Request, name: str, user: Owner) -> Response:
+    """The page that the run left, as it is: in a sandbox, so that nothing in it can ask this server for anything."""
+    path = Path(_status(request, name).folder) / REPORT
+    if not path.is_file():
+        raise Missing("this run has no report yet: it is written when the run ends, or by `accord report`")
+    return FileResponse(path, media_type="text/html", headers=_SANDBOX)
 
 
 @router.get("/api/runs/events", include_in_schema=False)
@@ -117,8 +135,8 @@ def _stream(request: Request, user: User, look: Callable[[], Parts]) -> Response
 async def _events(request: Request, user: User, look: Callable[[], Parts]) -> AsyncIterator[str]:
     """Until who looks leaves, may not look any more, or the server ends."""
     of, sent = site(request), dict[str, str]()
-    with _watches(request).stream():
-        yield f"retry: {RETRY_MILLISECONDS}\n\n"
+    yield f"retry: {RETRY_MILLISECONDS}\n\n"
+    with suppress(Conflict), _watches(request).stream():  # who came too late asks again, and is told
         beat = anyio.current_time()
         while not of.leaving.is_set() and not await request.is_disconnected():
             parts = await to_thread.run_sync(look, limiter=of.looking)

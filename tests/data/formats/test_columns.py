@@ -132,7 +132,7 @@ def test_chosen_and_rejected_after_several_turns():
         ({"tie": "True", "votes": [1, 0, 0]}, [(0.0, 0.0)]),
         ({"tie": False, "votes": [1, 1, -1]}, [(1.0, 0.0), (1.0, 0.0), (0.0, 1.0)]),
         ({"votes": "[1, 0]"}, [(1.0, 0.0), (0.0, 0.0)]),
-        ({"votes": []}, [(1.0, 0.0)]),
+        ({"votes": [None]}, [(1.0, 0.0)]),
     ],
 )
 def test_how_clear_a_preference_is(columns, grades):

@@ -46,6 +46,14 @@ def test_votes_are_about_two_responses():
         grades(3, votes=[1])
 
 
+@pytest.mark.parametrize("column", ["votes", "winners", "best"])
+def test_an_empty_list_says_nothing(column):
+    with pytest.raises(Defect, match="is empty: one value a rater") as caught:
+        grades(2, **{column: []})
+    assert (caught.value.field, caught.value.code) == (column, "missing")
+    assert grades(2, **{column: [None]}) == []
+
+
 def test_named_annotators():
     (judgement,) = judgements_in({"judgements": [{"annotator": "ann", "grades": [1, None]}]}, "c", 2)
     assert (judgement.comparison_id, judgement.annotator, judgement.grades) == ("c", "ann", (1.0, None))

@@ -148,7 +148,11 @@ def _raters(cells: list[Any], field: str) -> list[tuple[list[Any], str]]:
 
 
 def _answers(cells: list[Any], field: str) -> list[tuple[object, str]]:
-    """What the raters said who said something."""
+    """What the raters said who said something. Raises Defect where there is none."""
+    if not cells:
+        raise Defect(
+            field, "is empty: one value a rater, null for no answer; where nobody was asked, leave it out", "missing"
+        )
     return [(cell, f"{field}[{i}]") for i, cell in enumerate(cells) if cell is not None and cell != ""]
 
 

@@ -25,15 +25,16 @@ function alarm({ step, text, since }) {
   return element("li", {}, element("strong", { text: `${step}${from}: ` }), text);
 }
 
-function showRun({ state, by, done, steps, step, now, alarms, stop, resume, why, ended }) {
+function showRun({ state, by, done, steps, step, now, alarms, stop, resume, why, ended, report }) {
   const tag = byId("state");
   [tag.textContent, tag.dataset.state] = [state, state];
   if (state === "gone") {
     say("about", "There is no such run any more. Should it come back, this page shows it.");
-    for (const id of ["now", "stop", "resume", "why"]) byId(id).hidden = true;
+    for (const id of ["now", "stop", "resume", "why", "report"]) byId(id).hidden = true;
     return;
   }
   const end = ended === null || ended === 0 || by ? "" : ` The process that was started from here ended with status ${ended}: see below.`;
+  byId("report").hidden = !report;
   say("about", `${done} of ${steps} steps done${by ? `; ${by} works on it` : ""}.${end}`);
   byId("now").hidden = !(step && now);
   if (step && now) {
