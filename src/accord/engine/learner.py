@@ -14,7 +14,7 @@ and what they are divided by, over the processes: the gradient is that of a proc
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from types import ModuleType
@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from accord.algorithms.loss import Loss
 from accord.engine.config import Optimization
-from accord.engine.group import current, is_idle, summed
+from accord.engine.gradients import add_to_master, counted, sum_gradients
+from accord.engine.group import current, summed
 from accord.engine.machine import keep_freed_memory
 from accord.errors import UserError
 from accord.models.compute import cast_for_compute, compute_device
@@ -98,7 +99,7 @@ class Learner:
         }
         for name, parameter in self._parameters.items():
             if self._masters[name] is not parameter and name not in self._split:
-                parameter.register_post_accumulate_grad_hook(partial(_add_to_master, master=self._masters[name]))
+                parameter.register_post_accumulate_grad_hook(partial(add_to_master, master=self._masters[name]))
         self._optimization = optimization
         self._optimizer = torch.optim.AdamW(
             self._masters.values(),
@@ -141,7 +142,7 @@ class Learner:
 
     def accumulate(self, loss: Loss) -> None:
         """Adds the gradient of the sum, and counts its units."""
-        loss = _counted(loss)
+        loss = counted(loss)
         if loss.total.requires_grad:
             loss.total.backward()
         self._units += float(loss.num_units)
@@ -152,7 +153,7 @@ class Learner:
         """Adds the gradient of terms that were computed together, each already divided. Not to be mixed with
         `accumulate` in one optimizer step."""
         assert not self._units, "an optimizer step adds up either sums or terms"
-        terms = tuple(replace(term, loss=_counted(term.loss)) for term in terms)
+        terms = tuple(replace(term, loss=counted(term.loss)) for term in terms)
         wanted = [t for t in terms if t.num_units and t.weight and t.loss.total.requires_grad]
         if wanted:
             torch.stack([term.loss.total * (term.weight / term.num_units) for term in wanted]).sum().backward()
@@ -189,7 +190,7 @@ class Learner:
 
     def _summed_gradients(self) -> tuple[list[Tensor], float]:
         """The gradients of the masters, over all processes, and the norm of all of them."""
-        _sum_gradients([master for name, master in self._masters.items() if name not in self._split])
+        sum_gradients([master for name, master in self._masters.items() if name not in self._split])
         for name, parameter in self._split.items():
             self._masters[name].grad = sharding().taken_gradient(parameter)
         grads = {name: master.grad for name, master in self._masters.items() if master.grad is not None}
@@ -276,37 +277,3 @@ def sharding() -> ModuleType:
 
 def _is_split(parameter: Tensor) -> bool:
     return current().size > 1 and bool(sharding().is_split(parameter))
-
-
-def _counted(loss: Loss) -> Loss:
-    """As it counts here: what is computed for company only has no gradient but zeros, and nothing to count."""
-    if not is_idle():
-        return loss
-    nothing = loss.total.new_zeros(())
-    total = loss.total.where(torch.zeros_like(loss.total, dtype=torch.bool), nothing)
-    return Loss(total, 0, dict.fromkeys(loss.metrics, nothing))
-
-
-@torch.no_grad()
-def _sum_gradients(masters: Sequence[nn.Parameter]) -> None:
-    """Over the processes, in place. What has no gradient in any of them has none after it."""
-    group = current()
-    if group.size == 1:
-        return
-    present = torch.tensor([float(master.grad is not None) for master in masters])
-    group.sum_([present])
-    learned = [master for master, there in zip(masters, present.tolist(), strict=True) if there]
-    for master in learned:
-        if master.grad is None:
-            master.grad = torch.zeros_like(master)
-    group.sum_([master.grad for master in learned if master.grad is not None])
-
-
-@torch.no_grad()
-def _add_to_master(parameter: Tensor, *, master: Tensor) -> None:
-    assert parameter.grad is not None
-    if master.grad is None:
-        master.grad = parameter.grad.to(torch.float32)
-    else:
-        master.grad += parameter.grad
-    parameter.grad = None

@@ -8,6 +8,7 @@ norm, which are read outside a forward pass, stay whole in every process. A mode
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -27,6 +28,7 @@ from accord.placement import splits
 def hold(module: nn.Module, dtype: torch.dtype | None) -> None:
     """As `accord.models.compute.hold`, in a group. What is to be trained, or adapted, and is to be split, stays in the
     main memory until its learner splits it."""
+    gc.collect()  # what gathers a model's layers holds on to it: one that was let go of may still be there
     layers = layers_of(module)
     if not _splits(parameter for layer in layers for parameter in layer.parameters()):
         cast_for_compute(module, dtype or torch.float32)

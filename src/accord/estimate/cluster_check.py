@@ -14,7 +14,6 @@ from accord.estimate.limits import gib
 from accord.estimate.rows import Estimator
 from accord.estimate.table import table
 from accord.models.stand_in import standing_in
-from accord.placement import Cluster as Placement
 from accord.placement import recomputes, splits
 from accord.plan import Plan
 from accord.recipe import Recipe
@@ -151,9 +150,9 @@ def check_on(
     the steps would."""
     estimator = Estimator(plan, registry, store)
     dimensions = estimator.model.dimensions
-    asked = plan.recipe.cluster or Placement(kind="ray")
-    split = splits(asked.sharding, dimensions.layers * dimensions.layer_parameters)
-    again = recomputes(asked.activation_checkpointing, split)
+    asked = plan.recipe.cluster
+    split = splits(asked.sharding if asked else "auto", dimensions.layers * dimensions.layer_parameters)
+    again = recomputes(asked.activation_checkpointing if asked else "auto", split)
     steps = []
     for step in plan.steps:
         work, cached = estimator.works.get(step.name), store.find(step.kind, step.key) is not None

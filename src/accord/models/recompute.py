@@ -23,7 +23,7 @@ def recompute(module: nn.Module) -> None:
     backbone = backbone_of(module)
     for layer in layers_of(module):
         if not isinstance(layer.forward, _Again):
-            layer.forward = _Again(backbone, layer)  # type: ignore[assignment,method-assign]
+            layer.forward = _Again(backbone, layer)
 
 
 class _Again:
