@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from accord.config_errors import explain
 from accord.errors import UserError
@@ -13,6 +13,18 @@ from accord.strict import StrictModel
 from accord.yaml_lines import KeyPath
 
 Sharding = Literal["auto", "none", "full"]
+Recompute = Literal["auto", "on", "off"]
+SPLIT_ABOVE: Final = 2_000_000_000  # parameters in a model's layers, beyond which `auto` splits them
+
+
+def splits(sharding: Sharding, in_layers: int) -> bool:
+    """Whether a model with so many parameters in its layers is split over several workers."""
+    return sharding == "full" or (sharding == "auto" and in_layers > SPLIT_ABOVE)
+
+
+def recomputes(setting: Recompute, split: bool) -> bool:
+    """Whether activations of a model that is trained, split or not, are computed again in the backward pass."""
+    return split if setting == "auto" else setting == "on"
 
 
 class Cluster(StrictModel):
@@ -22,8 +34,10 @@ class Cluster(StrictModel):
 
     gpus_per_worker: 0 or 1 (null: 1 where the cluster has GPUs). cpus_per_worker: cores that are kept free for each
     (null: 1). timeout: seconds after which a worker that does not answer is given up, and the step with it. sharding:
-    `full` splits weights, gradients and moments of what is trained over the workers (FSDP2); `none` keeps all of it
-    on each; `auto` splits what has more than 2 billion in its layers.
+    `full` splits the layers of models over the workers, with gradients and moments of what is trained (FSDP2); `none`
+    keeps all of it on each; `auto` splits models with more than 2 billion parameters in their layers.
+    activation_checkpointing: whether the backward pass computes activations again, layer by layer, where they would be
+    kept (`auto`: those of models that are split). Gradients are the same.
     """
 
     kind: Literal["local", "ray"]
@@ -33,6 +47,13 @@ class Cluster(StrictModel):
     cpus_per_worker: float | None = Field(None, gt=0)
     timeout: float = Field(600.0, ge=1)
     sharding: Sharding = "auto"
+    activation_checkpointing: Recompute = "auto"
+
+    @field_validator("activation_checkpointing", mode="before")
+    @classmethod
+    def _of_yaml(cls, value: Any) -> Any:
+        """To which `on` and `off` are true and false."""
+        return ("on" if value else "off") if isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:

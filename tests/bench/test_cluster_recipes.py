@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from accord.cli import shipped_recipe
+from accord.errors import UserError
 from accord.estimate.cluster_check import OnClusterChecked
 from accord.recipe import load_recipe
 from bench.cluster_recipes import checked, summary, write_data
@@ -38,18 +39,29 @@ def _without(value: Any) -> Any:
     return [_without(one) for one in value] if isinstance(value, list) else value
 
 
-@pytest.mark.parametrize(("name", "gpu"), [("llama2-7b", "H100"), ("llama2-70b", "H200")])
-def test_it_fits_on_the_workers_that_it_wants(name: str, gpu: str, tmp_path: Path) -> None:
-    write_data(tmp_path, FEW)
-    cluster = load_recipe(shipped_recipe(name)).cluster
-    assert cluster is not None
-    assert cluster.workers is not None
-    rounds = ["repeat.rounds=1", "ppo.from_round=1", "ppo.prompts_per_iteration=8"]
-    found = checked(name, f"{cluster.workers}x{gpu}", tmp_path, [*rounds, *FEWER])
-    assert isinstance(found, OnClusterChecked)
+def test_7b_fits_on_the_workers_that_it_wants(tmp_path: Path) -> None:
+    found = checked_as_it_wants("llama2-7b", "H100", tmp_path)
     found.refuse()
     rows = {step.name: one for step, one in found.to_run}
     assert rows["ppo-1"].least is not None
-    assert rows["ppo-1"].least <= cluster.workers
+    assert rows["ppo-1"].least <= found.cluster.gpus
     assert rows["ppo-1"].seconds["sampling"] > 0
+    assert rows["ppo-1"].again
     assert len(summary(found)) == 3 + len({step.kind for step, _ in found.to_run})
+
+
+def test_a_policy_of_70b_samples_on_no_gpu_whole(tmp_path: Path) -> None:
+    found = checked_as_it_wants("llama2-70b", "H200", tmp_path)
+    fits = {step.kind: one.fits for step, one in found.to_run}
+    assert (fits["sft"], fits["reward"], fits["ppo"]) == (True, True, False)
+    with pytest.raises(UserError, match="the step 'helpful_pairs-1' needs about"):
+        found.refuse()
+
+
+def checked_as_it_wants(name: str, gpu: str, folder: Path) -> OnClusterChecked:
+    """With few data, and one round."""
+    write_data(folder, FEW)
+    cluster = load_recipe(shipped_recipe(name)).cluster
+    assert cluster is not None
+    rounds = ["repeat.rounds=1", "ppo.from_round=1", "ppo.prompts_per_iteration=8"]
+    return checked(name, f"{cluster.workers}x{gpu}", folder, [*rounds, *FEWER])

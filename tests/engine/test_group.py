@@ -17,7 +17,7 @@ from accord.engine import group
 from accord.engine.config import Optimization
 from accord.engine.learner import Learner
 from accord.engine.sampling import Sample, together
-from accord.placement import Sharding
+from accord.placement import Recompute, Sharding
 from accord.text.batching import balanced
 
 
@@ -41,6 +41,7 @@ class Played:
 
     size = 2
     sharding: Sharding = "none"
+    recompute: Recompute = "off"
     patience = 0.02
 
     def __init__(self, rank: int, meeting: Meeting, in_step: bool) -> None:

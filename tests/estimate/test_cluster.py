@@ -61,16 +61,17 @@ def test_shards() -> None:
     assert shard_bytes(held, 4) == (16 * 160 + 4 * 20 + 2 * 40) / 4
     assert shard_bytes(held, 4, offload=True) == 2 * 40 / 4
     ends = replace(held, whole_trained=20, whole_frozen=8)
-    assert shard_bytes(ends, 4) == 16 * 20 + 2 * 8 + (16 * 140 + 4 * 20 + 2 * 32) / 4
+    assert shard_bytes(ends, 4) == 18 * 20 + 2 * 8 + (16 * 140 + 4 * 20 + 2 * 32) / 4
+    assert shard_bytes(ends, 1) == shard_bytes(held, 1) == 18 * 160 + 4 * 20 + 2 * 40, "on one, all is whole"
 
 
 def test_memory_of_passes() -> None:
     layer, ends = 2 * MODEL.layer_parameters, 2 * 40
     passing = MODEL.passing_bytes(7, 0, 3, 2)
-    assert pass_bytes(MODEL, 7, 3, train=False, again=False, assumed=EXACT) == 2 * layer + ends + passing
+    assert pass_bytes(MODEL, 7, 3, train=False, again=False, assumed=EXACT) == 2 * layer + passing
     kept = MODEL.activation_bytes(7, 0, 3, 2)
     plain = pass_bytes(MODEL, 7, 3, train=True, again=False, assumed=EXACT)
-    assert plain == 2 * layer + ends + 6 * MODEL.layer_parameters + ends + passing + kept
+    assert plain == 2 * layer + 6 * MODEL.layer_parameters + ends + passing + kept
     # again: of two layers one is whole, and of both the input of 7 places * 4 numbers * 2 bytes
     head = 3 * 10 * 2
     again = pass_bytes(MODEL, 7, 3, train=True, again=True, assumed=EXACT)

@@ -39,7 +39,7 @@ def test_training_by_hand() -> None:
     assert found.seconds["other"] == pytest.approx(1 + 2 * 4 * P / 1e3 + 7)
     assert (found.seconds["sampling"], found.seconds["scoring"]) == (0, 0)
     assert found.memory is not None
-    assert found.memory.shards == 16 * P
+    assert found.memory.shards == 18 * P
     assert (found.fits, found.again, found.least, found.busy) == (True, False, 1, 1)
 
 
@@ -76,7 +76,8 @@ def test_activations_are_computed_again_where_they_do_not_fit() -> None:
 
 def test_sampling_in_a_step() -> None:
     """An iteration's prompts and tokens are those of all, divided by the iterations."""
-    config = SimpleNamespace(num_iterations=2, max_response_tokens=4, prompts_per_iteration=2, num_minibatches=1)
+    settings = {"num_iterations": 2, "max_response_tokens": 4, "prompts_per_iteration": 2, "num_minibatches": 1}
+    config = SimpleNamespace(**settings, engine="vllm")
     some = [
         Passes("prefill", 16, 3.0, 4, 12, 2.0),  # 4 responses begin in each of 2 iterations
         Passes("decode", 4, 6.0, 4, 4, 2.0),
@@ -89,9 +90,26 @@ def test_sampling_in_a_step() -> None:
     assert found.seconds["scoring"] > 0
     assert found.at_once == 4
     assert found.memory is not None
-    assert found.memory.shards == 16 * P + 2 * P
+    assert found.memory.shards == 18 * P + 2 * P
     assert found.memory.sampler == 2 * P
     assert found.seconds["other"] == pytest.approx(7 + 11 + 2 * 2 * P / EXACT.pcie)
+    config.engine = "torch"
+    caches = {1: 4, 2: 2, 4: 1}  # responses of the 4 that a GPU writes; all have a cache of 16 places
+    for gpus, rows in caches.items():
+        by_torch = on_cluster(work, config, MODEL, Cluster(DEVICE, 1, gpus), assumed=EXACT)
+        gathered = 2 * MODEL.layers * MODEL.layer_parameters if gpus > 1 else 0
+        assert by_torch.memory is not None
+        assert by_torch.memory.sampler == gathered + MODEL.cache_bytes(16 * rows // 4, 2)
+
+
+def test_adapters_are_whole_and_what_they_adapt_is_not() -> None:
+    some = [Passes("train", 8, 5.0, 4, 7, 1.0)]
+    config = SimpleNamespace(batch_size=2, lora={})
+    work = Work([Phase(some, trained=[12], frozen=[P], updates=1)])
+    found = on_cluster(work, config, MODEL, Cluster(DEVICE, 1, 2), assumed=EXACT)
+    ends = MODEL.embedding_parameters
+    assert found.memory is not None
+    assert found.memory.shards == 18 * 12 + 2 * ends + (2 * (P - ends)) // 2
 
 
 RECIPE = """\

@@ -11,9 +11,25 @@ from accord.models.packed import PackedLinears
 from accord.models.policy import Policy, hidden_states
 from accord.text.tree import Branch, Tree, TreeBatch
 
-needs_bf16 = pytest.mark.skipif(
-    not packed._can_pack(torch.zeros(1, 1, dtype=torch.bfloat16)), reason="this processor has no bf16 products"
+each_dtype = pytest.mark.parametrize(
+    "dtype",
+    [
+        torch.float32,
+        pytest.param(
+            torch.bfloat16,
+            marks=pytest.mark.skipif(
+                not packed._can_pack(torch.zeros(1, 1, dtype=torch.bfloat16)),
+                reason="this processor has no bf16 products",
+            ),
+        ),
+    ],
 )
+
+
+def assert_close(actual: torch.Tensor, expected: torch.Tensor, roundings: float = 1) -> None:
+    """Apart by so many roundings of bf16 (8 bits of mantissa) at most, or by the order of sums in fp32."""
+    tolerance = roundings * (2**-7 if actual.dtype == torch.bfloat16 else 2**-19)
+    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
 
 
 def two_layers(dtype: torch.dtype) -> nn.Sequential:
@@ -21,37 +37,36 @@ def two_layers(dtype: torch.dtype) -> nn.Sequential:
     return nn.Sequential(nn.Linear(48, 80), nn.Tanh(), nn.Linear(80, 16, bias=False)).to(dtype)
 
 
-@needs_bf16
+@each_dtype
 @pytest.mark.parametrize("num_rows", [1, 7, 64, 300])
-def test_the_products_are_those_of_the_plain_layers(num_rows: int) -> None:
-    module, head = two_layers(torch.bfloat16), torch.randn(33, 16).bfloat16()
-    rows = torch.randn(num_rows, 48, generator=torch.Generator().manual_seed(2)).bfloat16()
+def test_the_products_are_those_of_the_plain_layers(num_rows: int, dtype: torch.dtype) -> None:
+    module, head = two_layers(dtype), torch.randn(33, 16).to(dtype)
+    rows = torch.randn(num_rows, 48, generator=torch.Generator().manual_seed(2)).to(dtype)
     with torch.no_grad():
         plain = module(rows)
         linears = PackedLinears(module, head)
         with linears.used():
             inside = module(rows)
-        # One rounding of bf16 apart at most: 8 bits of mantissa.
-        torch.testing.assert_close(inside, plain, rtol=2**-7, atol=2**-8)
-        torch.testing.assert_close(linears.head(plain), plain @ head.T, rtol=2**-7, atol=2**-6)
+        assert_close(inside, plain)
+        assert_close(linears.head(plain), plain @ head.T, roundings=2)
 
 
-@needs_bf16
-def test_the_weights_are_those_of_when_it_was_made_and_only_within_the_context() -> None:
-    module, rows = two_layers(torch.bfloat16), torch.ones(3, 48, dtype=torch.bfloat16)
+@each_dtype
+def test_the_weights_are_those_of_when_it_was_made_and_only_within_the_context(dtype: torch.dtype) -> None:
+    module, rows = two_layers(dtype), torch.ones(3, 48, dtype=dtype)
     with torch.no_grad():
         before = module(rows)
-        linears = PackedLinears(module, torch.ones(2, 16, dtype=torch.bfloat16))
+        linears = PackedLinears(module, torch.ones(2, 16, dtype=dtype))
         for parameter in module.parameters():
             parameter.zero_()
         with linears.used():
-            torch.testing.assert_close(module(rows), before, rtol=2**-7, atol=2**-8)
+            assert_close(module(rows), before)
         assert not module(rows).any()
 
 
-@needs_bf16
-def test_an_error_within_leaves_the_layers_as_they_were() -> None:
-    module = two_layers(torch.bfloat16)
+@each_dtype
+def test_an_error_within_leaves_the_layers_as_they_were(dtype: torch.dtype) -> None:
+    module = two_layers(dtype)
     with pytest.raises(ZeroDivisionError), PackedLinears(module, torch.ones(2, 16)).used():
         raise ZeroDivisionError
     assert not any("forward" in vars(layer) for layer in module)
@@ -71,11 +86,11 @@ class Attention(nn.Module):
         return torch.cat([self.q_proj(rows + 1), *last, self.q_proj(rows), self.q_proj(rows)], dim=-1)
 
 
-@needs_bf16
+@each_dtype
 @pytest.mark.parametrize("bias", [True, False])
-def test_layers_with_the_same_rows_are_one_product(bias: bool) -> None:
-    module = Attention(bias).bfloat16()
-    rows = torch.randn(2, 7, 48, generator=torch.Generator().manual_seed(2)).bfloat16()
+def test_layers_with_the_same_rows_are_one_product(bias: bool, dtype: torch.dtype) -> None:
+    module = Attention(bias).to(dtype)
+    rows = torch.randn(2, 7, 48, generator=torch.Generator().manual_seed(2)).to(dtype)
     calls = 0
     real = packed._product
 
@@ -92,29 +107,29 @@ def test_layers_with_the_same_rows_are_one_product(bias: bool) -> None:
     with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(packed, "_product", counted)
         plain = module(rows)
-        with PackedLinears(module, torch.randn(4, 48).bfloat16()).used():
+        with PackedLinears(module, torch.randn(4, 48).to(dtype)).used():
             inside = module(rows)
-    torch.testing.assert_close(inside, plain, rtol=2**-7, atol=2**-8)
+    assert_close(inside, plain)
     assert calls == 4  # k, v and q together; q of other rows; q once more, twice
 
 
-def test_fp32_stays_as_it_is() -> None:
-    module, head = two_layers(torch.float32), torch.randn(4, 16)
+def test_other_dtypes_stay_as_they_are() -> None:
+    module, head = two_layers(torch.float64), torch.randn(4, 16, dtype=torch.float64)
     linears = PackedLinears(module, head)
     with linears.used():
         assert not any("forward" in vars(layer) for layer in module)
-    assert torch.equal(linears.head(torch.ones(2, 16)), torch.ones(2, 16) @ head.T)
+    assert torch.equal(linears.head(head), head @ head.T)
 
 
-@needs_bf16
-def test_a_whole_model_says_the_same(tiny_model: Path) -> None:
+@each_dtype
+def test_a_whole_model_says_the_same(tiny_model: Path, dtype: torch.dtype) -> None:
     from accord.models.attention import TreeAttention
 
-    policy = Policy.load(tiny_model, torch.bfloat16)
+    policy = Policy.load(tiny_model, dtype)
     batch = TreeBatch.from_trees([Tree((5, 6, 7), (Branch((8, 9)), Branch((10,))))], 0)
-    layout = TreeAttention(batch.groups, torch.bfloat16)
+    layout = TreeAttention(batch.groups, dtype)
     with torch.no_grad():
         plain = hidden_states(policy.backbone, batch.ids[None], batch.positions[None], layout)
         with PackedLinears(policy.module.base_model, policy.head).used():
             inside = hidden_states(policy.backbone, batch.ids[None], batch.positions[None], layout)
-    torch.testing.assert_close(inside, plain, rtol=2**-6, atol=2**-6)
+    assert_close(inside, plain, roundings=2)

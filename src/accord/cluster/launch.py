@@ -53,6 +53,7 @@ class Team:
         settings: dict[str, Any] = {
             "timeout": self._cluster.timeout,
             "sharding": self._cluster.sharding,
+            "recompute": self._cluster.activation_checkpointing,
             "store": os.fspath(store.root.resolve()),
             "work": os.fspath(folder.resolve()),
             "stop": os.fspath(file.resolve()),

@@ -73,12 +73,13 @@ def _run(assignment: Assignment, scratch: Path) -> None:
         timeout=timedelta(seconds=assignment.timeout),
     )
     try:
-        with joined(Ranks(assignment.sharding, assignment.timeout)), atomic.disk_errors(folder):
+        with joined(Ranks(assignment.sharding, assignment.timeout, assignment.recompute)), atomic.disk_errors(folder):
             work: Leading | Following
             opened = lead(lambda: _leading(assignment, store))
             work = opened or Following(folder, scratch, agreed=agreed, leading=lead)
             inputs = assignment.inputs_in(store)
-            config = kind.config.model_validate(assignment.config)
+            config = kind.config.model_validate(assignment.given)
+            assert config.model_dump(mode="json") == assignment.config, "the same step as in the plan"
             try:
                 kind.run(Job(assignment.name, config, assignment.seed, inputs, work, store))
             except BaseException:

@@ -15,16 +15,17 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
-from accord.placement import Sharding
+from accord.models.compute import held_by
+from accord.placement import Recompute, Sharding
 from accord.text.batching import MicroBatch, balanced, iterate_micro_batches, micro_batches
 from accord.text.tree import Tree, num_places
 
@@ -34,14 +35,15 @@ _BUCKET = 1 << 24  # numbers that are summed over the processes in one call
 
 
 class Group(Protocol):
-    """rank: this process, from 0; 0 leads: it alone writes files. size: how many there are. sharding: what was asked
-    for. in_step: all have to make the same passes, because layers are gathered from all in each; so from the first
-    module on that is sharded (`accord.engine.sharding`). patience: seconds after which one that is busy by itself says
-    so to the others."""
+    """rank: this process, from 0; 0 leads: it alone writes files. size: how many there are. sharding, recompute: what
+    was asked for, as `accord.placement.Cluster` has it. in_step: all have to make the same passes, because layers are
+    gathered from all in each; so from the first module on that is split (`accord.engine.sharding`). patience: seconds
+    after which one that is busy by itself says so to the others."""
 
     rank: int
     size: int
     sharding: Sharding
+    recompute: Recompute
     in_step: bool
     patience: float
 
@@ -59,6 +61,7 @@ class Alone:
 
     rank, size = 0, 1
     sharding: Sharding = "none"
+    recompute: Recompute = "off"
     in_step = False
     patience = math.inf
 
@@ -73,9 +76,10 @@ class Ranks:
     """The processes of torch.distributed, whose default group stands. A call raises RuntimeError when another process
     is gone, or has not come to the same call within the time that the group was made with."""
 
-    def __init__(self, sharding: Sharding = "none", timeout: float = 600.0) -> None:
+    def __init__(self, sharding: Sharding = "none", timeout: float = 600.0, recompute: Recompute = "auto") -> None:
         """timeout: that the group was made with."""
-        self.rank, self.size, self.sharding = dist.get_rank(), dist.get_world_size(), sharding
+        self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        self.sharding, self.recompute = sharding, recompute
         self.patience = timeout / 4
         self.in_step = False
 
@@ -128,9 +132,16 @@ def joined(group: Group) -> Iterator[None]:
     """This process is in the group meanwhile."""
     before = _current.set(group)
     try:
-        yield
+        with held_by(_hold) if group.size > 1 else nullcontext():
+            yield
     finally:
         _current.reset(before)
+
+
+def _hold(module: nn.Module, dtype: torch.dtype | None) -> None:
+    from accord.engine.sharding import hold  # it imports much
+
+    hold(module, dtype)
 
 
 def is_idle() -> bool:

@@ -14,7 +14,7 @@ and what they are divided by, over the processes: the gradient is that of a proc
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from types import ModuleType
@@ -24,10 +24,13 @@ from torch import Tensor, nn
 
 from accord.algorithms.loss import Loss
 from accord.engine.config import Optimization
-from accord.engine.group import current, is_idle, summed
+from accord.engine.gradients import add_to_master, counted, sum_gradients
+from accord.engine.group import current, summed
 from accord.engine.machine import keep_freed_memory
 from accord.errors import UserError
 from accord.models.compute import cast_for_compute, compute_device
+from accord.models.recompute import recompute
+from accord.placement import recomputes
 
 _UNITS = "units"  # among sums of metrics
 _MAX_SKIPPED = 5  # optimizer steps in a row with a gradient that is not finite, before the run is stopped
@@ -75,17 +78,19 @@ class Learner:
         # Of these a process has rows alone, in fp32: they are masters, and are cast as they are gathered.
         self._split: dict[str, nn.Parameter] = {}
         if current().size > 1:
-            self._parameters = _sharding().shard(module, trained, dtype)
-            self._split = {name: one for name, one in self._parameters.items() if _sharding().is_split(one)}
+            self._parameters = sharding().shard(module, trained, dtype)
+            self._split = {name: one for name, one in self._parameters.items() if _is_split(one)}
         own = {id(parameter) for name, parameter in self._parameters.items() if name not in self._split}
         device = compute_device()
         for name, parameter in self._parameters.items():
             if name not in self._split:
                 parameter.data = parameter.data.to(device)
         originals = {name: parameter.data for name, parameter in self._parameters.items()}
-        cast_for_compute(module, dtype, only=lambda parameter: not parameter.requires_grad or id(parameter) in own)
+        cast_for_compute(module, dtype, only=lambda one: id(one) in own or not (one.requires_grad or _is_split(one)))
+        if recomputes(current().recompute, current().size > 1 and sharding().has_parts(module)):
+            recompute(module)
         self._masters = {
-            name: nn.Parameter(_sharding().local(parameter))
+            name: nn.Parameter(sharding().local(parameter))
             if name in self._split
             else parameter
             if parameter.dtype == torch.float32
@@ -94,7 +99,7 @@ class Learner:
         }
         for name, parameter in self._parameters.items():
             if self._masters[name] is not parameter and name not in self._split:
-                parameter.register_post_accumulate_grad_hook(partial(_add_to_master, master=self._masters[name]))
+                parameter.register_post_accumulate_grad_hook(partial(add_to_master, master=self._masters[name]))
         self._optimization = optimization
         self._optimizer = torch.optim.AdamW(
             self._masters.values(),
@@ -110,13 +115,34 @@ class Learner:
         self._skipped = 0
 
     @property
+    def own(self) -> dict[str, Tensor]:
+        """The weights in fp32, by name: of what is split the rows that this process holds."""
+        return {name: master.detach() for name, master in self._masters.items()}
+
+    def whole(self, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """All rows of what is like `own`. What is split is gathered, a tensor at a time, and the leading process alone
+        has it then, to write it: all have to ask."""
+        if not self._split:
+            return dict(own)
+        found = {}
+        for name, rows in own.items():
+            tensor = sharding().gathered(rows, self._split[name]) if name in self._split else rows
+            if tensor is not None:
+                found[name] = tensor
+        return found
+
+    def rows(self, whole: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The inverse of `whole`, of what all processes have."""
+        return {name: self._own(name, tensor) for name, tensor in whole.items()}
+
+    @property
     def masters(self) -> dict[str, Tensor]:
-        """The weights in fp32, by name. What is split is gathered: all processes have to ask."""
-        return {name: self._whole(name, master.detach()) for name, master in self._masters.items()}
+        """The weights in fp32, by name, as `whole` gives them."""
+        return self.whole(self.own)
 
     def accumulate(self, loss: Loss) -> None:
         """Adds the gradient of the sum, and counts its units."""
-        loss = _counted(loss)
+        loss = counted(loss)
         if loss.total.requires_grad:
             loss.total.backward()
         self._units += float(loss.num_units)
@@ -127,7 +153,7 @@ class Learner:
         """Adds the gradient of terms that were computed together, each already divided. Not to be mixed with
         `accumulate` in one optimizer step."""
         assert not self._units, "an optimizer step adds up either sums or terms"
-        terms = tuple(replace(term, loss=_counted(term.loss)) for term in terms)
+        terms = tuple(replace(term, loss=counted(term.loss)) for term in terms)
         wanted = [t for t in terms if t.num_units and t.weight and t.loss.total.requires_grad]
         if wanted:
             torch.stack([term.loss.total * (term.weight / term.num_units) for term in wanted]).sum().backward()
@@ -164,9 +190,9 @@ class Learner:
 
     def _summed_gradients(self) -> tuple[list[Tensor], float]:
         """The gradients of the masters, over all processes, and the norm of all of them."""
-        _sum_gradients([master for name, master in self._masters.items() if name not in self._split])
+        sum_gradients([master for name, master in self._masters.items() if name not in self._split])
         for name, parameter in self._split.items():
-            self._masters[name].grad = _sharding().taken_gradient(parameter)
+            self._masters[name].grad = sharding().taken_gradient(parameter)
         grads = {name: master.grad for name, master in self._masters.items() if master.grad is not None}
         if not grads:
             return [], 0.0
@@ -174,35 +200,48 @@ class Learner:
         norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(kept)))) if kept else 0.0
         if self._split:
             norm = math.hypot(
-                norm, math.sqrt(_sharding().squared_norm(grads[name] for name in self._split if name in grads))
+                norm, math.sqrt(sharding().squared_norm(grads[name] for name in self._split if name in grads))
             )
         return list(grads.values()), norm
 
-    def _whole(self, name: str, rows: Tensor) -> Tensor:
-        """Of a master, or of what there is of it, all rows."""
-        return _sharding().gathered(rows, self._split[name]) if name in self._split else rows
-
     def _own(self, name: str, whole: Tensor) -> Tensor:
-        """The inverse of `_whole`."""
-        return _sharding().rows_of(whole) if name in self._split else whole
+        """Of a master, or of what there is of it, the rows that this process holds."""
+        return sharding().rows_of(whole) if name in self._split else whole
 
     def _num_steps(self) -> int:
         """Optimizer steps that were taken."""
         return max((int(state["step"]) for state in self._optimizer.state.values()), default=0)
 
-    def load_masters(self, masters: Mapping[str, Tensor]) -> None:
-        """Puts other weights, as `masters` gave them, in place of the trained ones. The moments stay."""
+    def load_own(self, own: Mapping[str, Tensor]) -> None:
+        """Puts other weights, like `own`, in place of the trained ones. The moments stay."""
         for name, master in self._masters.items():
-            master.data.copy_(self._own(name, masters[name]))
+            master.data.copy_(own[name])
         self._cast()
 
+    def load_masters(self, masters: Mapping[str, Tensor]) -> None:
+        """As `load_own`, with what `masters` gave: of what is split, that of the leading process."""
+        for name, master in self._masters.items():
+            whole = masters[name] if name not in self._split else self._told(name, masters.get(name))
+            master.data.copy_(self._own(name, whole))
+        self._cast()
+
+    def _told(self, name: str, whole: Tensor | None) -> Tensor:
+        """What the leading process has of a master that is split; all processes have to ask."""
+        told = torch.zeros(self._split[name].shape) if whole is None or current().rank else whole.clone()
+        current().sum_([told])
+        return told
+
     def state(self) -> dict[str, Tensor]:
-        """Masters and optimizer moments by name: all that a checkpoint needs. What is split is gathered, so that any
-        number of processes can go on from it: all processes have to ask."""
+        """Masters and optimizer moments by name: all that a checkpoint needs, as `whole` gives them, so that any number
+        of processes can go on from it."""
         tensors = {f"master.{name}": master for name, master in self.masters.items()}
+        moments: dict[str, dict[str, Tensor]] = {}
         for name, master in self._masters.items():
             for key, value in self._optimizer.state.get(master, {}).items():
-                tensors[f"{key}.{name}"] = value if key == "step" else self._whole(name, value)
+                moments.setdefault(key, {})[name] = value
+        for key, of_masters in moments.items():
+            found = of_masters if key == "step" else self.whole(of_masters)
+            tensors |= {f"{key}.{name}": value for name, value in found.items()}
         tensors["skipped"] = torch.tensor(self._skipped)
         return tensors
 
@@ -229,42 +268,12 @@ class Learner:
                 parameter.copy_(self._masters[name])
 
 
-def _sharding() -> ModuleType:
+def sharding() -> ModuleType:
     """Imported by those processes alone that are in a group: it is much."""
     from accord.engine import sharding
 
     return sharding
 
 
-def _counted(loss: Loss) -> Loss:
-    """As it counts here: what is computed for company only has no gradient but zeros, and nothing to count."""
-    if not is_idle():
-        return loss
-    nothing = loss.total.new_zeros(())
-    total = loss.total.where(torch.zeros_like(loss.total, dtype=torch.bool), nothing)
-    return Loss(total, 0, dict.fromkeys(loss.metrics, nothing))
-
-
-@torch.no_grad()
-def _sum_gradients(masters: Sequence[nn.Parameter]) -> None:
-    """Over the processes, in place. What has no gradient in any of them has none after it."""
-    group = current()
-    if group.size == 1:
-        return
-    present = torch.tensor([float(master.grad is not None) for master in masters])
-    group.sum_([present])
-    learned = [master for master, there in zip(masters, present.tolist(), strict=True) if there]
-    for master in learned:
-        if master.grad is None:
-            master.grad = torch.zeros_like(master)
-    group.sum_([master.grad for master in learned if master.grad is not None])
-
-
-@torch.no_grad()
-def _add_to_master(parameter: Tensor, *, master: Tensor) -> None:
-    assert parameter.grad is not None
-    if master.grad is None:
-        master.grad = parameter.grad.to(torch.float32)
-    else:
-        master.grad += parameter.grad
-    parameter.grad = None
+def _is_split(parameter: Tensor) -> bool:
+    return current().size > 1 and bool(sharding().is_split(parameter))

@@ -1,15 +1,16 @@
-"""Weights, gradients and moments of what is trained, split over the processes of a group: PyTorch's FSDP2.
+"""The layers of models, split over the processes of a group: PyTorch's FSDP2.
 
-Each process holds the rows of every matrix of the layers that are its part (torch.chunk along the first dimension) in
-fp32; a layer is gathered, in the compute dtype, when it is computed, and its gradient is summed where its rows are.
-Embeddings, heads and the last norm, which are read outside a forward pass, stay whole in every process.
+Each process holds the rows of every matrix of the layers that are its part (torch.chunk along the first dimension), of
+what is trained in fp32, with their gradients and moments, of other models in the compute dtype. A layer is gathered, in
+the compute dtype, when it is computed, and its gradient is summed where its rows are. Embeddings, heads and the last
+norm, which are read outside a forward pass, stay whole in every process. A model comes to the device a layer at a time.
 """
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
 
 import torch
 import torch.distributed as dist
@@ -19,39 +20,78 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from accord.engine.group import current
-from accord.models.compute import compute_device
+from accord.models.compute import cast_for_compute, compute_device, own_heads
+from accord.models.layers import backbone_of, layers_of
+from accord.placement import splits
 
-AUTO: Final = 2_000_000_000  # parameters that are trained, beyond which `auto` shards
+
+def hold(module: nn.Module, dtype: torch.dtype | None) -> None:
+    """As `accord.models.compute.hold`, in a group. What is to be trained, or adapted, and is to be split, stays in the
+    main memory until its learner splits it."""
+    gc.collect()  # what gathers a model's layers holds on to it: one that was let go of may still be there
+    layers = layers_of(module)
+    if not _splits(parameter for layer in layers for parameter in layer.parameters()):
+        cast_for_compute(module, dtype or torch.float32)
+    elif dtype is None:
+        own_heads(module)
+    else:
+        mesh, policy = _mesh(), MixedPrecisionPolicy()
+        for layer in layers:
+            cast_for_compute(layer, dtype)
+            _split(layer, mesh, policy, set())
+        _gather_in_passes(module, mesh, policy)
+        cast_for_compute(module, dtype, only=lambda parameter: not isinstance(parameter, DTensor))
 
 
 def shard(module: nn.Module, trained: Mapping[str, nn.Parameter], dtype: torch.dtype) -> dict[str, nn.Parameter]:
-    """Splits the layers of a module over the group, where it is to be. Returns `trained`, as it is from now on.
-
-    A module that is trained in part alone (adapters) is not split: what is trained of it is small.
-    """
-    group = current()
-    layers = _layers(module)
-    inside = {id(parameter) for layer in layers for parameter in layer.parameters()}
-    of_layers = [parameter for parameter in trained.values() if id(parameter) in inside]
-    whole = len(of_layers) == len(inside) > 0
-    wanted = group.sharding == "full" or sum(parameter.numel() for parameter in of_layers) > AUTO
-    if group.size == 1 or group.sharding == "none" or not whole or not wanted:
+    """Splits the layers of a module that is trained, where they are to be and are not. Returns `trained`, as it is from
+    now on. Adapters, which are small, stay whole, and what they adapt is split as what is not trained."""
+    layers = layers_of(module)
+    inside = [parameter for layer in layers for parameter in layer.parameters()]
+    if not _splits(inside) or any(map(is_split, inside)):
         return dict(trained)
+    ids = set(map(id, trained.values()))
+    adapters = any(id(parameter) not in ids for parameter in inside)
     names = {id(parameter): name for name, parameter in module.named_parameters()}
+    policy = MixedPrecisionPolicy()
+    if not adapters:
+        param_dtype = None if dtype == torch.float32 else dtype
+        policy = MixedPrecisionPolicy(param_dtype=param_dtype, reduce_dtype=torch.float32)
     mesh = _mesh()
-    policy = MixedPrecisionPolicy(param_dtype=None if dtype == torch.float32 else dtype, reduce_dtype=torch.float32)
-    backbone = _backbone_of(module)
     for layer in layers:
-        fully_shard(layer, mesh=mesh, mp_policy=policy)
+        if adapters:
+            cast_for_compute(layer, dtype, only=lambda parameter: not parameter.requires_grad)
+        _split(layer, mesh, policy, {one for one in layer.parameters() if adapters and one.requires_grad})
+    _gather_in_passes(module, mesh, policy)
+    now = dict(module.named_parameters())
+    return {name: now[names[id(one)]] if id(one) in names else one for name, one in trained.items()}
+
+
+def _splits(of_layers: Iterable[nn.Parameter]) -> bool:
+    group = current()
+    num = sum(parameter.numel() for parameter in of_layers)
+    return group.size > 1 and num > 0 and splits(group.sharding, num)
+
+
+def _split(layer: nn.Module, mesh: DeviceMesh, policy: MixedPrecisionPolicy, apart: set[nn.Parameter]) -> None:
+    """All but what is to stay apart. Whoever still has one of the parameters as it was has an empty one: it would be
+    all of it."""
+    before = [parameter for parameter in layer.parameters() if parameter not in apart]
+    fully_shard(layer, mesh=mesh, mp_policy=policy, ignored_params=apart)
+    for parameter in before:
+        parameter.data = parameter.data.new_empty(0)
+
+
+def _gather_in_passes(module: nn.Module, mesh: DeviceMesh, policy: MixedPrecisionPolicy) -> None:
+    """Once all layers are split."""
+    backbone = backbone_of(module)
     outside = {parameter for parameter in backbone.parameters() if not isinstance(parameter, DTensor)}
     fully_shard(backbone, mesh=mesh, mp_policy=policy, ignored_params=outside)
     for part in _parts(module):
         part.set_gradient_divide_factor(1.0)
         if mesh.device_type == "cpu":
             part.set_force_sum_reduction_for_comms(True)  # averages are wrong on gloo
-    group.in_step = True
-    now = dict(module.named_parameters())
-    return {name: now[names[id(one)]] if id(one) in names else one for name, one in trained.items()}
+    current().in_step = True
 
 
 @contextmanager
@@ -70,7 +110,7 @@ def whole(module: nn.Module) -> Iterator[None]:
             part.reshard()
 
 
-def local(parameter: nn.Parameter) -> Tensor:
+def local(parameter: Tensor) -> Tensor:
     """The rows of a parameter that this process holds, in the same memory."""
     assert isinstance(parameter.data, DTensor)
     return parameter.data.to_local()
@@ -83,20 +123,45 @@ def taken_gradient(parameter: nn.Parameter) -> Tensor | None:
     return None if grad is None else grad.to_local()
 
 
-def gathered(rows: Tensor, parameter: nn.Parameter) -> Tensor:
-    """What is split as the parameter is, from the rows of each process; on the CPU, in all of them."""
+def gathered(rows: Tensor, parameter: Tensor) -> Tensor | None:
+    """What is split as the parameter is, from the rows of each process; in the main memory of the leading one alone, as
+    all of a model eight times is more than a machine has. All have to ask."""
     like = parameter.data
     assert isinstance(like, DTensor)
     split = DTensor.from_local(
         rows, like.device_mesh, like.placements, run_check=False, shape=like.shape, stride=like.stride()
     )
-    return split.full_tensor().cpu()
+    full = split.full_tensor()
+    return full.cpu() if current().rank == 0 else None
+
+
+def kept(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """For a checkpoint: what is split is gathered, and the leading process alone has it. All have to ask."""
+    found = {}
+    for name, tensor in tensors.items():
+        whole = gathered(local(tensor), tensor) if is_split(tensor) else tensor
+        if whole is not None:
+            found[name] = whole
+    return found
+
+
+def fill(target: Tensor, source: Tensor) -> None:
+    """Copies what is whole, or split as the target is."""
+    if not is_split(target):
+        target.copy_(source)
+    else:
+        local(target).copy_(local(source) if is_split(source) else rows_of(source))
 
 
 def rows_of(full: Tensor) -> Tensor:
     """Of a tensor those rows that this process holds when it is split."""
     parts = torch.chunk(full, current().size)
     return parts[current().rank] if current().rank < len(parts) else full[:0]
+
+
+def has_parts(module: nn.Module) -> bool:
+    """Whether its layers are split."""
+    return bool(_parts(module))
 
 
 def is_split(parameter: Tensor) -> bool:
@@ -119,15 +184,3 @@ def _mesh() -> DeviceMesh:
 
 def _parts(module: nn.Module) -> list[FSDPModule]:
     return [part for part in module.modules() if isinstance(part, FSDPModule)]
-
-
-def _backbone_of(module: nn.Module) -> nn.Module:
-    backbone = getattr(module, str(getattr(module, "base_model_prefix", "")), module)
-    assert isinstance(backbone, nn.Module)
-    return backbone
-
-
-def _layers(module: nn.Module) -> list[nn.Module]:
-    """The decoder's layers: the longest list of modules that there is."""
-    lists = [part for part in _backbone_of(module).modules() if isinstance(part, nn.ModuleList)]
-    return list(max(lists, key=len, default=[]))

@@ -76,7 +76,7 @@ class Watch:
         if math.isfinite(loss) and (self._loss is None or loss < self._loss):
             self._loss, self._step, self._num_worse = loss, step, 0
             if self._validation.keep_best:
-                self._keep(self._learner.masters)
+                self._keep(self._learner.own)
         else:
             self._num_worse += 1
         return _named(measured)
@@ -84,7 +84,7 @@ class Watch:
     def finish(self) -> None:
         """At the end of the training: the learner gets the weights that are kept."""
         if self._masters:
-            self._learner.load_masters(self._masters)
+            self._learner.load_own(self._masters)
 
     def summary(self, step: int) -> dict[str, Any]:
         """What a step's summary says of it. step: the optimizer steps that were done."""
@@ -93,13 +93,13 @@ class Watch:
     def state(self) -> tuple[dict[str, Mapping[str, Tensor]], dict[str, Any]]:
         """Groups of tensors and JSON for a checkpoint."""
         state = {"loss": self._loss, "step": self._step, "num_worse": self._num_worse, "kept": bool(self._masters)}
-        return ({_BEST: self._masters} if self._masters else {}), state
+        return ({_BEST: self._learner.whole(self._masters)} if self._masters else {}), state
 
     def load(self, checkpoint: Checkpoint, state: Mapping[str, Any]) -> None:
         """The inverse of `state`."""
         self._loss, self._step, self._num_worse = state["loss"], state["step"], state["num_worse"]
         if state["kept"]:
-            self._keep(checkpoint.tensors(_BEST))
+            self._keep(self._learner.rows(checkpoint.tensors(_BEST)))
 
     def _keep(self, masters: Mapping[str, Tensor]) -> None:
         for name, master in masters.items():

@@ -4,10 +4,10 @@ P parameters of a model, W GPUs, bytes in bf16 (2 a number) but for masters, mom
 
     training      compute      3 forward passes of operations, 4 where activations are computed again
                   traffic      a micro-batch gathers the weights twice (2 P each) and scatters gradients (4 P)
-                  memory       16 P / W masters, moments and gradients, but 16 of what stays whole (embeddings, the
-                               head); two gathered layers; activations
+                  memory       16 P / W masters, moments and gradients, but 18 of what stays whole (embeddings, the
+                               head; with the copy that is computed on); two gathered layers; activations
     forward       compute      one, and one gather a micro-batch
-                  memory       2 P / W
+                  memory       2 P / W, but 2 of what stays whole
     decoding      a step       max(bytes of weights and of the cache / bandwidth, operations / peak) + a fixed time
                   memory       2 P / T in each of the T GPUs that share a copy, and the cache
     weight push   2 P gathered, once an iteration
@@ -141,11 +141,13 @@ class Held:
 
 
 def shard_bytes(held: Held, gpus: int, *, offload: bool = False) -> int:
-    """Of each GPU, between passes. offload: masters, moments and gradients lie in the machines' own memory."""
+    """Of each GPU, between passes; on one, all is whole. offload: masters, moments and gradients lie in the machines'
+    own memory."""
     each = 0 if offload else _TRAINED
+    copied = sum(held.trained) if gpus == 1 else held.whole_trained  # what is computed on, beside the masters
     whole = each * held.whole_trained + NUMBER * held.whole_frozen
     every = each * sum(held.trained) + _MASTER * (0 if offload else held.kept) + NUMBER * sum(held.frozen)
-    return round(whole + (every - whole) / gpus)
+    return round(NUMBER * copied + whole + (every - whole) / gpus)
 
 
 def pass_bytes(
@@ -159,7 +161,7 @@ def pass_bytes(
     places, rows = round(tokens), round(head_rows)
     layer = NUMBER * model.layer_parameters
     ends = NUMBER * model.embedding_parameters * (1 if model.tied else 2)
-    gathered = 2 * layer + ends
+    gathered = 2 * layer
     passing = model.passing_bytes(places, 0, rows, NUMBER)
     if not train:
         return round(gathered + assumed.in_pieces * passing)

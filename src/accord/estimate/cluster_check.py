@@ -14,6 +14,7 @@ from accord.estimate.limits import gib
 from accord.estimate.rows import Estimator
 from accord.estimate.table import table
 from accord.models.stand_in import standing_in
+from accord.placement import recomputes, splits
 from accord.plan import Plan
 from accord.recipe import Recipe
 from accord.steps.base import PlannedStep, Registry
@@ -21,7 +22,6 @@ from accord.store.artifacts import Store
 from accord.store.progress import clock_time
 
 _HEAD = ("step", "kind", "state", "time", *PARTS, "GPU-hours", "memory", "GPUs")
-_LARGE = 2_000_000_000  # parameters above which `sharding: auto` splits a model
 _FEW_TOKENS = 8192  # of a micro-batch, where a GPU has something to do while weights are gathered
 
 
@@ -98,7 +98,7 @@ class OnClusterChecked:
                 found.append(f"{name}: assumes responses of {mean:.0f} tokens (max_response_tokens {most}){how}")
         again = [step.name for step, one in self.to_run if one.again]
         if again:
-            found.append(f"computed again in the backward pass, as activations do not fit: {', '.join(again)}")
+            found.append(f"activations are computed again in the backward pass: {', '.join(again)}")
         idle = [(step.name, one.busy) for step, one in self.to_run if one.busy < self.cluster.gpus]
         found += [f"{name}: an optimizer step has work for {num} GPUs; the others wait" for name, num in idle]
         waiting = [
@@ -150,14 +150,15 @@ def check_on(
     the steps would."""
     estimator = Estimator(plan, registry, store)
     dimensions = estimator.model.dimensions
-    sharding = plan.recipe.cluster.sharding if plan.recipe.cluster else "auto"
-    split = sharding == "full" or (sharding == "auto" and dimensions.policy_parameters > _LARGE)
+    asked = plan.recipe.cluster
+    split = splits(asked.sharding if asked else "auto", dimensions.layers * dimensions.layer_parameters)
+    again = recomputes(asked.activation_checkpointing if asked else "auto", split)
     steps = []
     for step in plan.steps:
         work, cached = estimator.works.get(step.name), store.find(step.kind, step.key) is not None
         found = None
         if work is not None and any(phase.passes for phase in work.phases) and not cached and step is not plan.steps[0]:
-            found = on_cluster(work, step.config, dimensions, cluster, split=split)
+            found = on_cluster(work, step.config, dimensions, cluster, split=split, again=again)
         steps.append((step, cached, found))
     return OnClusterChecked(plan, cluster, tuple(steps), estimator.responses(), said)
 

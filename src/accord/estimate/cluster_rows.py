@@ -1,8 +1,9 @@
 """What each step of a plan takes on a cluster: its passes, as `accord.estimate.rows` has them, by the model of
 `accord.estimate.cluster`.
 
-All roles share all GPUs and take turns; embeddings and heads are whole on each, layers in parts. Micro-batches are
-those of the recipe (`max_tokens`), dealt out to the GPUs.
+All roles share all GPUs and take turns; embeddings, heads and adapters are whole on each, layers in parts.
+Micro-batches are those of the recipe (`max_tokens`), dealt out to the GPUs. A policy that samples with torch has all of
+its layers gathered meanwhile, and the cache of all responses that a GPU writes at once; the time is vLLM's.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from accord.engine.workload import NUM_SLOTS, Phase, Work
 from accord.engine.workload import Passes as Some
-from accord.engine.workload import Phase, Work
 from accord.estimate import cluster as model
 from accord.estimate.cluster import Efficiency, Held, Passes
 from accord.estimate.cluster_sampling import Burst, Sampling, sampling, smallest_room
@@ -27,8 +28,8 @@ _NO_UNITS = 1 << 30
 @dataclass(frozen=True, slots=True)
 class Memory:
     """Bytes of each GPU, at the peak of a phase. shards: masters, moments, gradients and frozen weights. passes: layers
-    that are gathered, and activations. sampler: its weights, and at least one response's cache; cache: what it takes of
-    that where there is room."""
+    that are gathered, and activations. sampler: its weights, and the cache that it cannot do without; cache: weights
+    and cache where there is room."""
 
     shards: int
     passes: int
@@ -77,18 +78,19 @@ def on_cluster(
     cluster: Cluster,
     *,
     split: bool = True,
+    again: bool | None = None,
     assumed: Efficiency = model.ASSUMED,
 ) -> OnCluster:
-    """A step's work on a cluster, with activations kept if they fit, and computed again if not. split: weights,
-    gradients and moments lie in parts on all GPUs, and are not whole on each."""
-    found = _in_the_better_way(work, config, dimensions, cluster, split, assumed)
+    """A step's work on a cluster. split: layers lie in parts on all GPUs, and are not whole on each. again: activations
+    are computed again in the backward pass (None: if they do not fit)."""
+    found = _in_the_better_way(work, config, dimensions, cluster, split, again, assumed)
     least: int | None = cluster.gpus
     if found.fits:  # it may on fewer
         sizes = [size for size in _sizes(cluster) if size < cluster.gpus]
     else:
         least, sizes = None, [size for size in _sizes(cluster) if size > cluster.gpus]
     for size in sizes:
-        if _in_the_better_way(work, config, dimensions, cluster.of(size), split, assumed).fits:
+        if _in_the_better_way(work, config, dimensions, cluster.of(size), split, again, assumed).fits:
             least = size
             break
     return replace(found, least=least)
@@ -102,11 +104,20 @@ def _sizes(cluster: Cluster) -> list[int]:
 
 
 def _in_the_better_way(
-    work: Work, config: Any, dimensions: Dimensions, cluster: Cluster, split: bool, assumed: Efficiency
+    work: Work,
+    config: Any,
+    dimensions: Dimensions,
+    cluster: Cluster,
+    split: bool,
+    again: bool | None,
+    assumed: Efficiency,
 ) -> OnCluster:
-    ways = (_on(work, config, dimensions, cluster, split, again, assumed) for again in (False, True))
-    kept = next(ways)
-    return kept if kept.fits else next(ways)
+    ways = iter((False, True) if again is None else (again,))
+    found = _on(work, config, dimensions, cluster, split, next(ways), assumed)
+    for way in ways:
+        if not found.fits:
+            found = _on(work, config, dimensions, cluster, split, way, assumed)
+    return found
 
 
 def _on(
@@ -154,11 +165,12 @@ class _OfPhase:
         self.seconds = dict.fromkeys(PARTS, 0.0)
         self.waits, self.busy = False, cluster.gpus
         self.sampled: Sampling | None = None
+        adapters = getattr(config, "lora", None) is not None
         held = Held(
             tuple(phase.trained),
             tuple(phase.frozen),
             phase.kept,
-            sum(_whole(num, dimensions) for num in phase.trained),
+            sum(num if adapters else _whole(num, dimensions) for num in phase.trained),
             sum(_whole(num, dimensions) for num in phase.frozen),
         )
         shards = model.shard_bytes(held, cluster.gpus if split else 1)
@@ -174,11 +186,20 @@ class _OfPhase:
             least = smallest_room(self.burst, dimensions, widest) if found is None else found.weights
             self._sample(found)
             cache = least if found is None else found.weights + found.cache
+            if getattr(config, "engine", "torch") == "torch":
+                least = cache = self._torch_bytes(self.burst, split)
         passes = max(
             (self._pass_bytes(one, again) for one in phase.passes if one.kind in ("train", "forward")), default=0
         )
         self.memory = Memory(shards, passes, least, cache, assumed.reserve)
         self.fits = self.memory.needed <= cluster.device.memory and (self.burst is None or self.sampled is not None)
+
+    def _torch_bytes(self, burst: Burst, split: bool) -> int:
+        """Of each GPU, while a policy of the engine's own samples."""
+        gathered = model.NUMBER * self.dimensions.layers * self.dimensions.layer_parameters
+        rows, own = (min(num, NUM_SLOTS) for num in (burst.responses, burst.responses / self.cluster.gpus))
+        cache = self.dimensions.cache_bytes(round(self.phase.cache * max(own, 1) / max(rows, 1)), model.NUMBER)
+        return gathered * (split and self.cluster.gpus > 1) + cache
 
     def _pass_bytes(self, one: Some, again: bool) -> int:
         train = one.kind == "train"

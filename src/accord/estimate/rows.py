@@ -235,7 +235,7 @@ def memory_of(phase: Phase, work: Work, dimensions: Dimensions, number: int) -> 
     weights = sum(trained_bytes(num, number) for num in phase.trained) + number * sum(phase.frozen) + 4 * phase.kept
     if not phase.trained and phase.frozen:
         weights += 8 * max(phase.frozen)  # while it is opened: the file, and the weights in fp32
-    if phase.cache and number == 2:
+    if phase.cache:
         weights += number * dimensions.policy_parameters  # `accord.models.packed`
     passing = max((_pass_bytes(one, dimensions, number) for one in phase.passes), default=0)
     if phase.trained:

@@ -3,7 +3,7 @@
 An `Adapter` is called as the backbone is, and computes it with this adapter and no other; `Bare` computes it with none.
 So a policy, its reference, a value model and a reward model can share one copy of the frozen weights, and none of their
 users can forget to switch. Which adapter is active matters in the forward pass alone: the graph that it leaves holds
-the right parameters (recomputing activations in the backward pass would break that).
+the right parameters, and what computes activations again in the backward pass asks which it was (`switch_of`).
 
 peft puts its layers into the module in place, so the calls and the names of the layers stay. On disk an adapted model
 is two folders side by side: model/, the merged ordinary one, and adapter/, which peft opens on top of the base.
@@ -255,13 +255,19 @@ class _Switch:
         from peft.tuners.lora import LoraLayer
 
         self._layers = [layer for layer in backbone.modules() if isinstance(layer, LoraLayer)]
-        self._active: tuple[str | None, ...] = ()
+        self.active: tuple[str | None, ...] = ()
 
     def to(self, name: str | None) -> None:
-        if self._active != (name,):
-            self._active = (name,)
+        if self.active != (name,):
+            self.active = (name,)
             for layer in self._layers:
                 layer._active_adapter = [name] if name else []
+
+
+def switch_of(backbone: nn.Module) -> _Switch | None:
+    """None: it has no adapters."""
+    found: _Switch | None = vars(backbone).get(_SWITCH)
+    return found
 
 
 def _inject(module: PreTrainedModel, name: str, config: LoraConfig, base: Path, *, seed: int, trained: bool) -> Adapter:

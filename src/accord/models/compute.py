@@ -7,7 +7,9 @@ says of them comes back there, a number a token. So nothing else in the program 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import torch
@@ -112,6 +114,39 @@ def cast_for_compute(
             parameter.data = parameter.data.to(device, dtype)
     for buffer in module.buffers():
         buffer.data = buffer.data.to(device)
+
+
+Holding = Callable[[torch.nn.Module, torch.dtype | None], None]
+
+
+def _whole(module: torch.nn.Module, dtype: torch.dtype | None) -> None:
+    cast_for_compute(module, dtype or torch.float32)
+
+
+_holding: ContextVar[Holding] = ContextVar("holding", default=_whole)
+
+
+def hold(module: torch.nn.Module, dtype: torch.dtype | None) -> None:
+    """Brings a model that was opened to where it is computed, in place: whole, or as `held_by` has it. dtype: in which
+    it is computed on alone (None: it will be trained, and stays in fp32 until then)."""
+    _holding.get()(module, dtype)
+
+
+@contextmanager
+def held_by(holding: Holding) -> Iterator[None]:
+    """Models that are opened meanwhile are held in this way."""
+    before = _holding.set(holding)
+    try:
+        yield
+    finally:
+        _holding.reset(before)
+
+
+def own_heads(module: torch.nn.Module) -> None:
+    """Score heads get memory of their own, which the caller may write to: what is read of a file is a view of it."""
+    for name, parameter in module.named_parameters():
+        if name.startswith("score."):
+            parameter.data = parameter.data.clone()
 
 
 def compute_place() -> tuple[str, str, int]:

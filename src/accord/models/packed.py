@@ -3,7 +3,7 @@
 In a product of few rows a CPU spends as much time on bringing the weight into the order that its matrix units want as
 on multiplying. That order depends on the weight alone: where weights stay the same for many products, as while
 responses are sampled, it is made once. Layers that are given the same rows (those of queries, keys and values; the two
-that a gated MLP begins with) become one product. The numbers are the same.
+that a gated MLP begins with) become one product. The numbers are the same but for the order of sums.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ Product = Callable[[Tensor], Tensor]
 
 def _can_pack(weight: Tensor) -> bool:
     """Whether this weight is of a kind, and this machine of one, that has such an order."""
-    return (
-        weight.device.type == "cpu"
-        and weight.dtype == torch.bfloat16
-        and torch.backends.mkldnn.is_available()
-        and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    )
+    if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    if weight.dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return weight.dtype == torch.float32
 
 
 def _product(weight: Tensor, bias: Tensor | None) -> Product:

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from accord.algorithms.likelihood import TokenLogprobs, token_logprobs
 from accord.models.adapters import Adapter, Backbone, Bare, new_adapter
 from accord.models.attention import Layout, tree_attention
-from accord.models.compute import cast_for_compute, device_of, dtype_of
+from accord.models.compute import device_of, dtype_of, hold
 from accord.models.folders import load_module, load_tokenizer, save_module
 from accord.models.lora import Lora
 from accord.text.template import Template
@@ -42,9 +42,10 @@ class Policy:
         self.backbone: Backbone = getattr(module, module.base_model_prefix)
 
     @classmethod
-    def load(cls, folder: Path, dtype: torch.dtype = torch.float32) -> Policy:
+    def load(cls, folder: Path, dtype: torch.dtype | None = None) -> Policy:
+        """dtype: in which it is computed on alone (None: it will be trained, and is in fp32)."""
         module = load_module(AutoModelForCausalLM, folder)
-        cast_for_compute(module, dtype)
+        hold(module, dtype)
         return cls(module, Template(load_tokenizer(folder)))
 
     def adapt(self, lora: Lora, base: Path, seed: int) -> None:

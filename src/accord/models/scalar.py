@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 
 from accord.models.adapters import HEAD, Adapter, Backbone, new_adapter
-from accord.models.compute import cast_for_compute
+from accord.models.compute import hold
 from accord.models.first_layers import keep_first_layers
 from accord.models.folders import load_module, load_tokenizer, save_module
 from accord.models.lora import Lora
@@ -62,11 +62,12 @@ class ScalarModel:
         self._shift = 0.0
 
     @classmethod
-    def load(cls, folder: Path, dtype: torch.dtype = torch.float32, *, new_head: bool = False) -> ScalarModel:
-        """From a scalar model's folder; with `new_head` also from a policy's, and the caller fills the head."""
+    def load(cls, folder: Path, dtype: torch.dtype | None = None, *, new_head: bool = False) -> ScalarModel:
+        """From a scalar model's folder; with `new_head` also from a policy's, and the caller fills the head. dtype: in
+        which it is computed on alone (None: it will be trained, and is in fp32)."""
         new = (HEAD,) if new_head else ()
         module = load_module(AutoModelForSequenceClassification, folder, new=new, num_labels=1)
-        cast_for_compute(module, dtype)
+        hold(module, dtype)
         return cls(module, Template(load_tokenizer(folder)))
 
     @classmethod

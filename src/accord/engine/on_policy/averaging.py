@@ -17,15 +17,15 @@ class Average:
     def __init__(self, decay: float, weights: Mapping[str, Tensor]) -> None:
         assert 0 < decay < 1
         self._decay = decay
-        self.masters = {name: weight.clone() for name, weight in weights.items()}
+        self.weights = {name: weight.clone() for name, weight in weights.items()}
 
     @torch.no_grad()
     def update(self, weights: Mapping[str, Tensor]) -> None:
         """Once an iteration."""
-        for name, average in self.masters.items():
+        for name, average in self.weights.items():
             average.lerp_(weights[name], 1 - self._decay)
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Goes on from the `masters` of another."""
-        for name, average in self.masters.items():
+        """Goes on from the `weights` of another."""
+        for name, average in self.weights.items():
             average.copy_(tensors[name])

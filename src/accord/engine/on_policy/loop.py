@@ -78,7 +78,8 @@ def run_on_policy(
     num_warmup = method.num_warmup
     check_num_prompts(len(prompts), config, label)
     batches = _prompt_batches(len(prompts), config, derive_seed(seed, "prompts"))
-    average = Average(config.ema, roles.policy_learner.masters) if config.ema is not None else None
+    learner = roles.policy_learner
+    average = Average(config.ema, learner.own) if config.ema is not None else None
     moments, done = Moments(), 0
     if checkpoint is not None:
         done, state = checkpoint.iteration, checkpoint.state
@@ -87,7 +88,7 @@ def run_on_policy(
         moments = Moments(**state["scores"])
         method.load(checkpoint, state["method"])
         if average is not None:
-            average.load(checkpoint.tensors(_AVERAGE))
+            average.load(learner.rows(checkpoint.tensors(_AVERAGE)))
     wording = Wording(None if checkpoint is None else checkpoint.state.get("wording"))
     guarded = Guarded(guard, work, None if checkpoint is None else checkpoint.state.get("guard"))
 
@@ -95,7 +96,7 @@ def run_on_policy(
         tensors, of_method = method.state()
         tensors |= {name: trainee.learner.state() for name, trainee in trainees.items()}
         if average is not None:
-            tensors[_AVERAGE] = average.masters
+            tensors[_AVERAGE] = learner.whole(average.weights)
         state = {"method": of_method, "scores": asdict(moments), "guard": guarded.state(), "wording": wording.state()}
         return tensors, state
 
@@ -129,7 +130,7 @@ def run_on_policy(
             seen: dict[str, float] = {}
             if iteration % config.watch_every == 0 or iteration + 1 == len(batches):
                 seen = watched_by(roles, scored)
-                guarded.measured(iteration, seen, lambda: roles.policy_learner.masters)
+                guarded.measured(iteration, seen, lambda: learner.masters)
             lesson = method.prepare(scored, micros, warming=warming)
             scale = 1.0 if warming else config.learning_rate_scale(iteration - num_warmup)
             beside = None if warming or pretraining is None else pretraining.of(iteration - num_warmup)
@@ -139,7 +140,7 @@ def run_on_policy(
             if num_warmup:
                 row["phase"] = float(not warming)
             if average is not None and not warming:
-                average.update(roles.policy_learner.masters)
+                average.update(learner.own)
             if not warming:
                 reason = method.after(scored)
             row |= watched_by(roles, scored) if reason and not seen else seen
@@ -154,7 +155,9 @@ def run_on_policy(
             work.checkpoint_or_stop(done, make_state)
     if end is not None and end.action == "stop" and done == len(batches):
         end = None  # it was over
-    masters = guarded.kept(end) or (average.masters if average is not None else roles.policy_learner.masters)
+    masters = guarded.kept(end)
+    if masters is None:
+        masters = learner.masters if average is None else learner.whole(average.weights)
     return Outcome(masters, {"num_iterations": done, **reason, **guarded.summary(end, done)})
 
 

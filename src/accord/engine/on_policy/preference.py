@@ -15,7 +15,8 @@ from torch import Tensor
 
 from accord.algorithms.pairing import ordered_pairs
 from accord.engine.direct.preference import Preferences, RankedTree, responses_in
-from accord.engine.learner import StepReport, Term
+from accord.engine.group import current
+from accord.engine.learner import StepReport, Term, sharding
 from accord.engine.on_policy.config import OnlineDPOConfig
 from accord.engine.on_policy.methods import POLICY, Reports, Scored, Trainee
 from accord.models.adapters import Adapter
@@ -54,7 +55,10 @@ class OnlinePreference:
         return {}
 
     def state(self) -> tuple[dict[str, Mapping[str, Tensor]], dict[str, Any]]:
-        groups: dict[str, Mapping[str, Tensor]] = {_REFERENCE: self._reference_weights()} if self._moved else {}
+        groups: dict[str, Mapping[str, Tensor]] = {}
+        if self._moved:
+            weights = self._reference_weights()
+            groups[_REFERENCE] = sharding().kept(weights) if current().size > 1 else weights
         return groups, {"num_done": self._num_done, "moved": self._moved}
 
     def load(self, checkpoint: Checkpoint, state: Mapping[str, Any]) -> None:
@@ -73,7 +77,10 @@ class OnlinePreference:
             self.reference.module, self.reference.backbone = self.policy.module, own
         self._moved = True
         for name, target in self._reference_weights().items():
-            target.copy_(weights[name])
+            if current().size > 1:
+                sharding().fill(target, weights[name])
+            else:
+                target.copy_(weights[name])
 
     def _reference_weights(self) -> dict[str, Tensor]:
         """By the names of the policy's."""

@@ -24,7 +24,7 @@ from accord.engine.ranking.config import RankingConfig
 from accord.engine.ranking.normalisation import normalisation_of, order_of_training
 from accord.engine.ranking.training import Examples, train_ranking_model
 from accord.models.adapters import HEAD, Adapter, new_adapter, open_adapter
-from accord.models.compute import cast_for_compute
+from accord.models.compute import hold
 from accord.models.folders import load_module, load_tokenizer, save_module
 from accord.models.lora import Lora
 from accord.models.scalar import Normalisation, ScalarModel, drawn_head
@@ -80,7 +80,7 @@ def open_members(folder: Path, dtype: torch.dtype) -> list[ScalarModel]:
                 normalisation=Normalisation(**said["normalisation"]),
             )
         )
-    cast_for_compute(module, dtype)
+    hold(module, dtype)
     return models
 
 

@@ -1,0 +1,141 @@
+"""What each of two processes holds of a model, and that it computes the same with it."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from accord.algorithms.likelihood import negative_log_likelihood
+from accord.engine.config import Optimization
+from accord.engine.group import shared_micro_batches
+from accord.engine.learner import Learner
+from accord.engine.sampler import Request, sample_all
+from accord.engine.scorer import per_branch
+from accord.models.layers import layers_of
+from accord.models.lora import Lora
+from accord.models.policy import Policy
+from accord.models.scalar import ScalarModel
+from accord.text.tree import Branch, Tree
+from tests.cluster.pair import in_two
+
+TREES = [
+    Tree((1, 2 + n), tuple(Branch(tuple(range(5 + k, 9 + n))) for k in range(1 + n % 3))) for n in range(5)
+]  # of different numbers and lengths, and no even number
+REQUESTS = [Request((1, 5 + n), 2, ("memory", n)) for n in range(3)]
+
+
+def said_by(folder: Path, dtype: torch.dtype) -> list[Any]:
+    """Of a frozen model of each kind: log-probabilities, samples, scores."""
+    policy = Policy.load(folder, dtype)
+    model = ScalarModel.load(folder, dtype, new_head=True)
+    model.head.data.copy_(torch.linspace(-1, 1, model.head.shape[1])[None])
+    found = [one.tolist() for one in per_branch(TREES, lambda b: summed_logprobs(policy, b), pad_id=0, max_tokens=16)]
+    found += [sample.ids for of in sample_all(policy, REQUESTS, max_response_tokens=6) for sample in of]
+    found += [one.tolist() for one in per_branch(TREES, model.scores, pad_id=0, max_tokens=16)]
+    return found
+
+
+def summed_logprobs(policy: Policy, batch: Any) -> torch.Tensor:
+    logprobs = policy.token_logprobs(batch).logprobs
+    return torch.zeros(batch.num_branches).index_add(0, batch.branch_of_token, logprobs)
+
+
+def numbers_of(found: Sequence[Any]) -> list[float]:
+    return [number for one in found for number in one]
+
+
+def test_frozen_models_that_are_split_say_the_same(tiny_model: Path, tmp_path: Path) -> None:
+    alone = numbers_of(said_by(tiny_model, torch.float32))
+    for found in in_two(said_by, tmp_path, tiny_model, torch.float32):
+        assert numbers_of(found) == pytest.approx(alone, rel=1e-5, abs=1e-5)
+
+
+def held(folder: Path) -> dict[str, int]:
+    """Bytes of tensors that live in this process: of a frozen policy's layers, of all else of it, and of both after
+    a pass and after samples."""
+    before = living_bytes()
+    policy = Policy.load(folder, torch.bfloat16)
+    layers = {id(parameter) for layer in layers_of(policy.module) for parameter in layer.parameters()}
+    outside = sum(2 * parameter.numel() for parameter in policy.module.parameters() if id(parameter) not in layers)
+    opened = living_bytes() - before
+    layer_numbers = sum(parameter.numel() for layer in layers_of(policy.module) for parameter in layer.parameters())
+    per_branch(TREES, lambda b: summed_logprobs(policy, b), pad_id=0, max_tokens=16)
+    passed = living_bytes() - before
+    sample_all(policy, REQUESTS, max_response_tokens=6)
+    sampled = living_bytes() - before
+    return {"layers": 2 * layer_numbers, "outside": outside, "opened": opened, "passed": passed, "sampled": sampled}
+
+
+def living_bytes() -> int:
+    gc.collect()
+    tensors = [one for one in gc.get_objects() if isinstance(one, torch.Tensor) and type(one).__name__ != "DTensor"]
+    storages = {one.untyped_storage().data_ptr(): one.untyped_storage().nbytes() for one in tensors}
+    return sum(storages.values())
+
+
+def test_half_of_a_frozen_models_layers_is_held(tiny_model: Path, tmp_path: Path) -> None:
+    for found in in_two(held, tmp_path, tiny_model, dtype="bfloat16"):
+        expected = found["outside"] + found["layers"] / 2
+        small = found["layers"] / 20  # tables of positions, and what else is made
+        assert [found["opened"], found["passed"], found["sampled"]] == pytest.approx([expected] * 3, abs=small), found
+
+
+PLAIN = Optimization(betas=(0.9, 0.95), eps=1e-8, weight_decay=0.0, max_grad_norm=1.0)
+
+
+def trained(folder: Path, lora: bool) -> dict[str, Any]:
+    """What a policy has learned in optimizer steps, with others' weights put in its place between them; and what of it
+    this process could write."""
+    policy = Policy.load(folder)
+    if lora:
+        policy.adapt(Lora(rank=2), folder, seed=1)
+    before = dict(policy.module.named_parameters())
+    first = Learner(policy.module, torch.float32, PLAIN, policy.trained)
+    learn(policy, first, 2)
+    kept, best = ({name: one.clone() for name, one in some.items()} for some in (first.masters, first.own))
+    state = first.state()
+    learn(policy, first, 1)
+    first.load_masters(kept)
+    again = {name: float(one.double().norm()) for name, one in first.masters.items()}
+    first.load_own(best)
+    learn(policy, first, 1)
+    return {
+        "losses": [float(loss) for loss in said_of(policy)],
+        "kept": {name: float(one.double().norm()) for name, one in kept.items()},
+        "again": again,
+        "state": sorted(state),
+        "left": sorted(name for name, one in before.items() if one.numel()),
+        "split": sum(rows.numel() for rows in first.own.values()) / sum(one.numel() for one in policy.trained.values()),
+    }
+
+
+def learn(policy: Policy, learner: Learner, num: int) -> None:
+    for _ in range(num):
+        for micro in shared_micro_batches(TREES, 0, 16):
+            learner.accumulate(negative_log_likelihood(policy.token_logprobs(micro.batch)))
+        learner.step(1e-2)
+
+
+def said_of(policy: Policy) -> list[torch.Tensor]:
+    return [one.sum() for one in per_branch(TREES, lambda b: summed_logprobs(policy, b), pad_id=0, max_tokens=16)]
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_what_is_split_learns_the_same_and_one_process_keeps_it(tiny_model: Path, tmp_path: Path, lora: bool) -> None:
+    """Activations are computed again where layers are split."""
+    alone = trained(tiny_model, lora)
+    leading, following = in_two(trained, tmp_path, tiny_model, lora)
+    for found in (leading, following):
+        assert found["losses"] == pytest.approx(alone["losses"], rel=1e-4)
+    assert leading["kept"] == pytest.approx(alone["kept"], rel=1e-4)
+    assert leading["again"] == pytest.approx(leading["kept"], rel=1e-7)
+    assert leading["state"] == alone["state"]
+    assert set(following["kept"]) == {name for name in alone["kept"] if lora or ".layers." not in name}
+    assert (following["split"] < 0.9) is not lora, "adapters are whole in each"
+    left = {name for name in alone["left"] if ".lora_" in name or ".layers." not in name}
+    assert set(following["left"]) == left, "whoever still has a layer's weights as they were has nothing"
