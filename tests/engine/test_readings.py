@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from accord.engine import readings as module
+from accord.engine.pieces import read_in_pieces
 from accord.engine.readings import Reading, Text, read, readings_of
 from accord.engine.sampler import Request, sample_all
 from accord.models.policy import Policy
@@ -97,3 +98,15 @@ def test_nothing_outside_the_nucleus_is_drawn(policy: Policy, plain: torch.nn.Mo
     assert not {sample.ids[0] for sample in others} <= set(order[:size])
     for sample in samples:
         assert sample.logprobs[0] == pytest.approx(float((row[sample.ids[0]] / total).log()), abs=1e-4)
+
+
+@pytest.mark.parametrize("num_tokens", [1, 7, 64, 1000])
+def test_in_pieces_it_is_the_same(policy: Policy, num_tokens: int) -> None:
+    for ids, follow in ((TEXTS[0], True), (TEXTS[1], True), (TEXTS[1], False), (TEXTS[3], False), (TEXTS[3], True)):
+        text = Text(ids, num_top=2, follow=follow)
+        pieces = list(read_in_pieces(policy, text, num_tokens))
+        assert len(pieces) == -(-len(ids) // num_tokens)
+        found, (expected,) = [one for piece in pieces for one in piece], read(policy, [text])
+        assert [one.token for one in found] == [one.token for one in expected]
+        assert [one.logprob for one in found] == pytest.approx([one.logprob for one in expected], abs=1e-4)
+        assert [[t for t, _ in one.top] for one in found] == [[t for t, _ in one.top] for one in expected]

@@ -180,5 +180,9 @@ def test_the_learning_rate_rises_and_falls() -> None:
     )
     cosine = config.model_copy(update={"decay": "cosine", "warmup": 0.0})
     assert cosine.learning_rate_at(4, 8) == pytest.approx(0.75)
+    least = config.model_copy(update={"min_warmup": 4})
+    assert [least.learning_rate_at(step, 8) for step in (0, 3, 4)] == pytest.approx([1 / 5, 4 / 5, 1.0])
+    assert least.learning_rate_at(1, 2) == pytest.approx(2 / 5), "fewer optimizer steps than it takes"
+    assert "min_warmup" not in config.identity(), "what was made before it came still holds"
     constant = config.model_copy(update={"decay": "constant"})
     assert constant.learning_rate_at(7, 8) == 1.0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -8,8 +9,9 @@ import torch
 from starlette.testclient import TestClient
 
 from accord.engine.readings import Text, read
+from accord.engine.sampler import PolicyEngine, Sampler
 from accord.models.policy import Policy
-from accord.serve.worker import Worker
+from accord.serve.worker import PromptRead, Question, Worker
 from accord.text.tree import Branch, Tree, TreeBatch
 
 TEXT = "The acting is warm"
@@ -222,3 +224,37 @@ def test_a_long_prompt_keeps_no_response_waiting(policy: Policy, monkeypatch: py
             order.append(kind)
     worker.close()
     assert order.index("write") < 8
+
+
+def test_a_longer_prompt_than_a_turn_reads_is_read_in_pieces(
+    client: TestClient, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its log-probabilities are the same, shorter ones are read as ever, and others are written meanwhile."""
+    from accord.serve import worker as module
+
+    prompts = [list(range(3, 3 + num)) for num in (3, 60, 5, 40)]
+    body = {"prompt": prompts, "echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0}
+    whole = ask(client, **body).json()["choices"]
+    monkeypatch.setattr(module, "_READ_TOKENS", 16)
+    steps, pieces = list[int](), list[int]()
+    sampler_step, engine_pieces = Sampler.step, PolicyEngine.read_in_pieces
+    monkeypatch.setattr(Sampler, "step", lambda self: steps.append(len(pieces)) or sampler_step(self))
+
+    def counted(self: PolicyEngine, text: Text, num_tokens: int) -> Any:
+        for piece in engine_pieces(self, text, num_tokens):
+            pieces.append(len(piece))
+            yield piece
+
+    monkeypatch.setattr(PolicyEngine, "read_in_pieces", counted)
+    for one, other in zip(ask(client, **body).json()["choices"], whole, strict=True):
+        assert one["text"] == other["text"]
+        assert one["logprobs"]["token_logprobs"][1:] == pytest.approx(other["logprobs"]["token_logprobs"][1:], abs=1e-4)
+    assert pieces == [16, 16, 16, 12, 16, 16, 8]
+    pieces.clear()
+    worker, heard = Worker(policy), SimpleQueue[Any]()
+    worker.ask(Question((5, 6), 1, 40, 5.0, 1), lambda one: heard.put(one))
+    worker.ask(Question(tuple(range(3, 63)), 1, 0, 0.0, 1, num_top=0, read_prompt=True), lambda one: heard.put(one))
+    while not isinstance(heard.get(timeout=30), PromptRead):
+        pass
+    worker.close()
+    assert {1, 2, 3} <= set(steps), "a token between two pieces"

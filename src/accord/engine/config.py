@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from accord.models.lora import Lora
-from accord.strict import StrictModel
+from accord.strict import Later, StrictModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +36,19 @@ class TrainingConfig(StrictModel):
     """How to train; the part of a step's configuration that all training steps share.
 
     learning_rate: AdamW's, at its highest. num_epochs: passes over the data; may be a fraction. batch_size: examples
-    an optimizer step. warmup: the share of the optimizer steps over which the learning rate rises from 0. decay: how
-    it falls after that. final_learning_rate: where `decay` ends, as a share of learning_rate. weight_decay: AdamW's,
-    decoupled. max_grad_norm: larger gradients are scaled down to this norm. max_tokens: places (padding counted) in a
-    micro-batch; it changes speed and memory, never the result beyond rounding and the places of an
-    adapter's dropout. lora: train adapters in place of all
-    weights, `{rank: 16, alpha: 32, dropout: 0, targets: all-linear}` (null: all weights).
+    an optimizer step. warmup: the share of the optimizer steps over which the learning rate rises from 0. min_warmup:
+    at least so many of them, as Llama 2 had 5 for its reward models. decay: how it falls after that.
+    final_learning_rate: where `decay` ends, as a share of learning_rate. weight_decay: AdamW's, decoupled.
+    max_grad_norm: larger gradients are scaled down to this norm. max_tokens: places (padding counted) in a micro-batch;
+    it changes speed and memory, never the result beyond rounding and the places of an adapter's dropout. lora: train
+    adapters in place of all weights, `{rank: 16, alpha: 32, dropout: 0, targets: all-linear}` (null: all weights).
     """
 
     learning_rate: float = Field(2e-5, gt=0)
     num_epochs: float = Field(1.0, gt=0)
     batch_size: int = Field(16, gt=0)
     warmup: float = Field(0.05, ge=0, lt=1)
+    min_warmup: Annotated[int, Later()] = Field(0, ge=0)
     decay: Literal["constant", "linear", "cosine"] = "cosine"
     final_learning_rate: float = Field(0.1, ge=0, le=1)
     weight_decay: float = Field(0.0, ge=0)
@@ -60,7 +61,7 @@ class TrainingConfig(StrictModel):
 
     def learning_rate_at(self, step: int, num_steps: int) -> float:
         """Of the optimizer step number `step` (from 0) of `num_steps`."""
-        num_warmup = round(self.warmup * num_steps)
+        num_warmup = max(round(self.warmup * num_steps), self.min_warmup)
         if step < num_warmup:
             return self.learning_rate * (step + 1) / (num_warmup + 1)
         done = (step - num_warmup) / max(1, num_steps - num_warmup)

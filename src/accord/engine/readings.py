@@ -5,7 +5,7 @@ Its own: softmax(logits), before any temperature and nucleus.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -50,15 +50,21 @@ def read(policy: Policy, texts: Sequence[Text]) -> list[list[Reading]]:
         for micro in iterate_micro_batches([_tree(texts[i], pad_id) for i in wanted], pad_id, _MAX_TOKENS):
             states = policy.scoring_states(micro.batch)
             rows = [row for tree in micro.indices for row in _rows(texts, wanted[tree])]
-            for at in range(0, len(rows), _ROWS):
-                some = rows[at : at + _ROWS]
-                logprobs = (states[at : at + _ROWS] @ policy.head.T).float().log_softmax(dim=1)
-                best = logprobs.argmax(dim=1).tolist()
-                tokens = [most if token is None else token for most, (_, token) in zip(best, some, strict=True)]
-                own = readings_of(logprobs, tokens, [texts[i].num_top for i, _ in some])
-                for (i, _), reading in zip(some, own, strict=True):
-                    found[i].append(reading)
+            own = read_rows(policy, states, [(texts[i].num_top, token) for i, token in rows])
+            for (i, _), reading in zip(rows, own, strict=True):
+                found[i].append(reading)
     return found
+
+
+def read_rows(policy: Policy, states: Tensor, wanted: Sequence[tuple[int, int | None]]) -> Iterator[Reading]:
+    """Of the states behind which tokens stand, [n, d]. wanted: of each how many of the most probable ones are named,
+    and the token; None: the most probable."""
+    for at in range(0, len(wanted), _ROWS):
+        some = wanted[at : at + _ROWS]
+        logprobs = (states[at : at + _ROWS] @ policy.head.T).float().log_softmax(dim=1)
+        best = logprobs.argmax(dim=1).tolist()
+        tokens = [most if token is None else token for most, (_, token) in zip(best, some, strict=True)]
+        yield from readings_of(logprobs, tokens, [num_top for num_top, _ in some])
 
 
 def readings_of(logprobs_nv: Tensor, tokens: Sequence[int], num_top: Sequence[int]) -> list[Reading]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -20,6 +20,7 @@ from torch import Tensor
 from accord.algorithms.sampling import draw, keep_nucleus
 from accord.engine.cache import SlotCache
 from accord.engine.group import current
+from accord.engine.pieces import read_in_pieces
 from accord.engine.readings import Reading, Text, read, readings_of
 from accord.engine.sampling import COLDEST, Engine, Request, Sample, drain, together
 from accord.engine.vectors import Vectors
@@ -74,6 +75,8 @@ class Sampler:
     def cancel(self, number: int) -> None:
         """Ends the samples of a request; those that are being written with their next token."""
         self._waiting = deque(one for one in self._waiting if one[0] != number)
+        if self._reading is not None and self._unread[0][0] == number:
+            self._reading = None
         self._unread = deque(one for one in self._unread if one[0] != number)
         if any(sample.request == number for sample in self._active):
             self._cancelled.add(number)
@@ -129,8 +132,8 @@ class Sampler:
         """Reads the next `num` tokens of the first unread prompt; with its last ones, its samples begin."""
         number, request = self._unread[0]
         ids = request.prompt_ids
-        if self._reading is None or self._reading.request is not request:  # another one may have been cancelled
-            self._reading = _Reading(request, self._cache.new_prompt(len(ids)))
+        if self._reading is None:
+            self._reading = _Reading(self._cache.new_prompt(len(ids)))
         start, end = self._reading.done, min(self._reading.done + num, len(ids))
         self._cache.begin_piece(self._reading.prompt, start, end)
         hidden = self._hidden(torch.tensor([ids[start:end]]), torch.arange(start, end)[None])
@@ -229,7 +232,6 @@ class Sampler:
 class _Reading:
     """A prompt that is read in pieces. done: tokens so far."""
 
-    request: Request
     prompt: Vectors
     done: int = 0
 
@@ -272,6 +274,9 @@ class PolicyEngine:
 
     def read(self, texts: Sequence[Text]) -> list[list[Reading]]:
         return read(self._policy, texts)
+
+    def read_in_pieces(self, text: Text, num_tokens: int) -> Iterator[list[Reading]]:
+        return read_in_pieces(self._policy, text, num_tokens)
 
 
 def engine_of(policy: Policy | Engine) -> Engine:

@@ -6,7 +6,7 @@ Protocols here: an engine has the weights, a sampling the responses that are on 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -109,6 +109,10 @@ class Engine(Protocol):
 
     def read(self, texts: Sequence[Text]) -> list[list[Reading]]:
         """As `accord.engine.readings.read`."""
+        ...
+
+    def read_in_pieces(self, text: Text, num_tokens: int) -> Iterator[list[Reading]]:
+        """As `accord.engine.pieces.read_in_pieces`."""
         ...
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Literal
 
@@ -23,7 +23,7 @@ from accord.types import Prompt
 
 NUM_SLOTS = 64
 DEFAULT_TOKENS = 512  # of a response, where nobody says how many
-_READ_TOKENS = 4096  # of prompts whose readings are asked for, in one turn, between which responses are written on
+_READ_TOKENS = 4096  # of prompts whose readings are asked for, in one turn; between turns responses are written on
 _STEP_READ_TOKENS = 1024  # of prompts that are answered, between two tokens of the others
 
 Finish = Literal["stop", "length"]
@@ -49,6 +49,12 @@ class Question:
         """Whether reading the prompt gives all of the answer, as when likelihoods of texts are asked for."""
         greedy = self.max_response_tokens == 1 and self.temperature == 0
         return self.read_prompt and (greedy or self.max_response_tokens == 0)
+
+    @property
+    def text(self) -> Text:
+        """What is read of the prompt, and of what follows it."""
+        follow = self.is_read_only and self.max_response_tokens == 1
+        return Text(self.prompt_ids, self.num_top or 0, follow=follow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,15 @@ class _Written:
     num_read: int = 0  # readings that were handed out
 
 
+@dataclass(slots=True)
+class _Long:
+    """A prompt that is read in pieces."""
+
+    number: int
+    pieces: Iterator[list[Reading]]
+    readings: list[Reading] = field(default_factory=list)
+
+
 class Worker:
     """deliver: called in the worker's thread with each piece, the last of each response has a finish."""
 
@@ -100,6 +115,7 @@ class Worker:
         self._inbox: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._questions: dict[int, tuple[Question, Deliver, list[_Written]]] = {}
         self._unread: deque[int] = deque()  # questions whose prompts are to be read
+        self._long: _Long | None = None  # the first of these
         self._next = 0
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -188,27 +204,49 @@ class Worker:
             self._sampler.cancel(number)
 
     def _read(self) -> None:
-        """Reads waiting prompts in one pass, as many as a turn may have tokens."""
-        taken: list[tuple[int, Question]] = []
-        num_tokens = 0
-        while self._unread and (not taken or num_tokens < _READ_TOKENS):
-            number = self._unread.popleft()
-            if number in self._questions:
-                taken.append((number, self._questions[number][0]))
-                num_tokens += len(taken[-1][1].prompt_ids)
-        texts = [
-            Text(one.prompt_ids, one.num_top or 0, follow=one.is_read_only and one.max_response_tokens == 1)
-            for _, one in taken
-        ]
-        for (number, question), readings in zip(taken, self.engine.read(texts), strict=True):
-            num_given = len(question.prompt_ids) - 1
-            self._questions[number][1](PromptRead(tuple(readings[:num_given])))
-            if question.is_read_only:
-                self._give(number, readings[num_given:])
-            else:
-                self._submit(number, question)
+        """Reads waiting prompts in one pass, as many as a turn may have tokens, or a piece of a longer one."""
+        self._unread = deque(number for number in self._unread if number in self._questions)
+        if self._long is not None and self._long.number not in self._questions:
+            self._long = None
+        if self._unread and self._is_long(self._unread[0]):
+            self._read_piece(self._unread[0])
+        else:
+            self._read_whole()
         if self._sampler.busy:
             self._step()
+
+    def _is_long(self, number: int) -> bool:
+        return len(self._questions[number][0].prompt_ids) > _READ_TOKENS
+
+    def _read_whole(self) -> None:
+        taken: list[int] = []
+        num_tokens = 0
+        while self._unread and num_tokens < _READ_TOKENS and not self._is_long(self._unread[0]):
+            taken.append(self._unread.popleft())
+            num_tokens += len(self._questions[taken[-1]][0].prompt_ids)
+        texts = [self._questions[number][0].text for number in taken]
+        for number, readings in zip(taken, self.engine.read(texts), strict=True):
+            self._was_read(number, readings)
+
+    def _read_piece(self, number: int) -> None:
+        if self._long is None:
+            self._long = _Long(number, self.engine.read_in_pieces(self._questions[number][0].text, _READ_TOKENS))
+        piece = next(self._long.pieces, None)
+        if piece is not None:
+            self._long.readings += piece
+            return
+        readings, self._long = self._long.readings, None
+        self._unread.popleft()
+        self._was_read(number, readings)
+
+    def _was_read(self, number: int, readings: list[Reading]) -> None:
+        question, deliver, _ = self._questions[number]
+        num_given = len(question.prompt_ids) - 1
+        deliver(PromptRead(tuple(readings[:num_given])))
+        if question.is_read_only:
+            self._give(number, readings[num_given:])
+        else:
+            self._submit(number, question)
 
     def _give(self, number: int, readings: list[Reading]) -> None:
         """Ends all responses with the tokens that were read: one or none."""
@@ -232,6 +270,7 @@ class Worker:
                 deliver(Failed(why))
         self._questions.clear()
         self._unread.clear()
+        self._long = None
         self._sampler = self._new_sampler()
 
     def _hand_out(self, sample: Sample, *, final: bool) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import anyio
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse, Response, StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 from pydantic import Field
 
 from accord.errors import UserError
@@ -59,10 +59,12 @@ def run_page(request: Request, name: str, session: Signed, user: Owner) -> Respo
 @router.get("/runs/{name}/report", include_in_schema=False)
 def report(request: Request, name: str, user: Owner) -> Response:
     """The page that the run left, as it is: in a sandbox, so that nothing in it can ask this server for anything."""
-    path = Path(_status(request, name).folder) / REPORT
-    if not path.is_file():
-        raise Missing("this run has no report yet: it is written when the run ends, or by `accord report`")
-    return FileResponse(path, media_type="text/html", headers=_SANDBOX)
+    try:
+        content = (Path(_status(request, name).folder) / REPORT).read_bytes()  # whole: it may be replaced meanwhile
+    except OSError as error:
+        what = "this run has no report yet: it is written when the run ends, or by `accord report`"
+        raise Missing(what) from error
+    return Response(content, media_type="text/html", headers=_SANDBOX)
 
 
 @router.get("/api/runs/events", include_in_schema=False)
