@@ -13,6 +13,7 @@ from accord.computing import conditions_of
 from accord.errors import Interrupted, UserError
 from accord.store import unfinished
 from accord.store.artifacts import Store
+from accord.store.rows import Rows
 from accord.store.workspace import Workspace
 from tests.fixtures.counting import World, contents, killed_at, run, world
 from tests.fixtures.remotes import Killed, break_, files_at, machine, put_at, remote, the_one, url
@@ -132,6 +133,27 @@ def test_a_stop_takes_the_copy_along(tmp_path: Path, url: str, monkeypatch: pyte
     assert found.metrics.read() == [{"iteration": 2, "loss": 1.0}]
     names = [path.name for path in (found.folder / "checkpoints").iterdir()]
     assert names == ["000002"], "the last one alone"
+
+
+def test_a_later_stage_that_counts_anew_replaces_its_own_copy(tmp_path: Path, url: str):
+    store = machine(tmp_path, "a", url)
+    folder, key = store.work_folder("count", "k" * 64), "k" * 64
+    work = Workspace(folder, min_checkpoint_seconds=0.0, copy=store.unfinished("count", key))
+    drawn = Rows(work, "drawn")
+    for stage, iteration in (("asking", 5), ("learning", 1)):
+        drawn.append([stage])
+        work.checkpoint_or_stop(iteration, lambda stage=stage: ({}, {"stage": stage, "drawn": drawn.state()}))
+    other = machine(tmp_path, "b", url)
+    found = Workspace(other.work_folder("count", key), min_checkpoint_seconds=0.0, copy=other.unfinished("count", key))
+    checkpoint = found.resume()
+    assert checkpoint is not None
+    assert (checkpoint.iteration, checkpoint.state["stage"]) == (1, "learning")
+    assert list(Rows(found, "drawn", checkpoint.state["drawn"]).read()) == ["asking", "learning"]
+    found.checkpoint_or_stop(0, lambda: ({}, {"stage": "measuring"}))
+    third = machine(tmp_path, "c", url)
+    checkpoint = Workspace(third.work_folder("count", key), copy=third.unfinished("count", key)).resume()
+    assert checkpoint is not None
+    assert checkpoint.state == {"stage": "measuring"}, "nor what was taken up from elsewhere"
 
 
 def test_uploads_of_copies_take_a_tenth_of_the_time(

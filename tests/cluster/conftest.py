@@ -32,11 +32,15 @@ def _computing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of prompts with answers, of different lengths."""
+    """A file of prompts with answers, of different lengths; every third prompt is an attack."""
     path = tmp_path_factory.mktemp("asked") / "asked.jsonl"
     words = ["a", "film", "that", "is", "long", "and", "slow", "but", "never", "dull", "and", "often", "very", "funny"]
     rows = [
-        {"prompt": f"Write about {' '.join(words[: 1 + n % 9])}.", "completion": " ".join(words[n % 5 : 5 + n % 8])}
+        {
+            "prompt": f"Write about {' '.join(words[: 1 + n % 9])}.",
+            "completion": " ".join(words[n % 5 : 5 + n % 8]),
+            **({"risk_category": "theft"} if n % 3 == 0 else {}),
+        }
         for n in range(24)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -23,6 +24,8 @@ from accord.run import run_recipe
 from accord.steps.registry import STEPS
 from accord.store.artifacts import Store
 from tests.cluster import faulty
+from tests.collect.test_judge import said
+from tests.fixtures.http_server import Answer, serving
 
 RECIPE = """\
 model: {model}
@@ -51,8 +54,24 @@ steps:
            start: sft, max_response_tokens: 6, truncation_score: null, learning_rate: 1.0e-3, ema: 0.5}}
   - online_dpo: {{prompts: asked.train, reward: taste, num_iterations: 2, prompts_per_iteration: 4, start: sft,
                  max_response_tokens: 6, truncation_score: null, learning_rate: 1.0e-3, reference_every: 1}}
+  - distill: {{prompts: asked.train, reward: taste, calibration: {{slope: 1}}, below: 1, context: generic, how: kl,
+              num_samples: 3, end_at: e, max_response_tokens: 12, batch_size: 4, learning_rate: 1.0e-3, start: sft}}
+  - evaluate: {{policies: [sft, ppo], by: taste, judge: {{endpoint: "{judge}", model: wise, num_prompts: 3}},
+               prompts: asked.train, num_prompts: 6, num_samples: 2, max_response_tokens: 6}}
+  - accuracy: {{rewards: taste, data: held.train}}
+  - redteam: {{prompts: asked.train, policies: [sft], num_prompts: 3, max_response_tokens: 6,
+              by: judge, endpoint: "{judge}", model: wise}}
+  - ghost_attention: {{prompts: asked.train, policy: sft, num_turns: 2, num_dialogues: 4, max_response_tokens: 6,
+                      keep_truncated: true}}
+  - consistency: {{prompts: asked.train, policies: [sft], turns: [1, 2], num_dialogues: 4, max_response_tokens: 6}}
+  - sample: {{name: many, prompts: asked.train, policies: [sft], num_prompts: 4, num_responses: 8,
+             max_response_tokens: 4}}
+  - reward_rule: {{name: long, rule: length, unit: characters, target: 40}}
+  - overoptimization: {{gold: taste, samples: many, proxies: [long]}}
 """
-TRAINED = ("sft", "taste", "dpo", "kto", "reject", "ppo", "grpo", "online_dpo")
+TRAINED = ("sft", "taste", "dpo", "kto", "reject", "ppo", "grpo", "online_dpo", "distill")
+MEASURED = ("evaluate", "accuracy", "redteam", "consistency", "overoptimization", "distill")
+DRAWN = ("sample/train", "many/train", "ghost_attention/train", "reject/best", "distill/tried", "redteam/answers/sft")
 TIMEOUT = 20
 
 
@@ -64,8 +83,8 @@ class Recipes:
         held = compared.with_name("held.jsonl")
         self._names = {"model": model, "asked": asked, "compared": compared, "held": held}
 
-    def run(self, name: str, cluster: str | None = None, text: str = RECIPE) -> Path:
-        text = text.format(**self._names, cluster=f"cluster: {cluster}" if cluster else "")
+    def run(self, name: str, cluster: str | None = None, text: str = RECIPE, **names: str) -> Path:
+        text = text.format(**self._names, **names, cluster=f"cluster: {cluster}" if cluster else "")
         recipe = parse_recipe(text, Path("recipe.yaml"))
         store = Store(self.folder / name)
         return run_recipe(recipe, STEPS, store, min_free_bytes=0, min_checkpoint_seconds=0.0)
@@ -129,14 +148,58 @@ def test_two_processes_do_as_one(recipes: Recipes, alone: Path, sharding: str) -
 
 
 def test_every_step_that_is_shared_does_as_alone(recipes: Recipes, capsys: pytest.CaptureFixture[str]) -> None:
-    alone = recipes.run("every-step", text=EVERY_STEP)
-    run = recipes.run("every-step-two", two(sharding="full"), EVERY_STEP)
-    assert_same_results(run, alone, TRAINED)
-    drawn = [(one / "steps" / "sample" / "train.jsonl").read_text() for one in (run, alone)]
-    assert drawn[0] == drawn[1]
-    capsys.readouterr()
-    recipes.run("every-step-two", two(sharding="none"), EVERY_STEP)
-    assert ": running" not in capsys.readouterr().out, "where steps are computed is in no key"
+    with serving(judges) as asked:
+        judge = asked.url.removesuffix("/score")
+        alone = recipes.run("every-step", text=EVERY_STEP, judge=judge)
+        questions = sorted(map(json.dumps, asked.bodies))
+        asked.bodies.clear()
+        run = recipes.run("every-step-two", two(sharding="full"), EVERY_STEP, judge=judge)
+        assert sorted(map(json.dumps, asked.bodies)) == questions, "one asks for all"
+        assert_same_results(run, alone, TRAINED)
+        for step in MEASURED:
+            ours, theirs = (json.loads((one / "steps" / step / "results.json").read_text()) for one in (run, alone))
+            assert_same_numbers(ours, theirs, step)
+        for name in DRAWN:
+            ours, theirs = (texts_in(one / "steps" / f"{name}.jsonl") for one in (run, alone))
+            assert ours == theirs != [], name
+        capsys.readouterr()
+        recipes.run("every-step-two", two(sharding="none"), EVERY_STEP, judge=judge)
+        assert ": running" not in capsys.readouterr().out, "where steps are computed is in no key"
+
+
+def judges(body: Any, before: int) -> Answer:
+    """The first of two responses is the better one, and one by itself complies."""
+    return 200, said("A" if "<response A>" in body["messages"][-1]["content"] else "1"), {}
+
+
+def test_no_shared_kind_is_left_out() -> None:
+    kinds = set(re.findall(r"^  - (\w+):", RECIPE + EVERY_STEP, re.MULTILINE))
+    assert {kind for kind, step in STEPS.items() if step.together} <= kinds
+
+
+def texts_in(path: Path) -> list[Any]:
+    """Of a file of JSON lines, without numbers with a fraction, which differ in their last digits."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(one) for key, one in value.items()}
+        return [plain(one) for one in value] if isinstance(value, list) else None if isinstance(value, float) else value
+
+    return [plain(json.loads(line)) for line in path.read_text().splitlines()]
+
+
+def assert_same_numbers(one: Any, other: Any, where: str) -> None:
+    """But for the order of sums."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            assert_same_numbers(one[key], other[key], f"{where}.{key}")
+    elif isinstance(one, list):
+        assert len(one) == len(other), where
+        for at, (ours, theirs) in enumerate(zip(one, other, strict=True)):
+            assert_same_numbers(ours, theirs, f"{where}[{at}]")
+    else:
+        assert one == (pytest.approx(other, rel=1e-3, abs=1e-4) if isinstance(other, float) else other), where
 
 
 def test_two_actors_of_a_ray_cluster_do_as_two_processes(recipes: Recipes, alone: Path) -> None:

@@ -9,6 +9,7 @@ from accord.engine import blocks
 from accord.engine.sampler import Request, Sample, Sampler, sample_all
 from accord.models.policy import Policy
 from accord.text.tree import Branch, Tree, TreeBatch
+from tests.engine.test_group import by_two
 
 PROMPTS = [(5, 6, 7), (8, 9), (5, 6, 7, 8, 9, 10), (11,)]
 REQUESTS = [Request(ids, 3, (1, "test", i)) for i, ids in enumerate(PROMPTS)]
@@ -32,6 +33,16 @@ def test_logprobs_of_what_was_sampled_are_the_policys(policy: Policy, num_slots:
         torch.testing.assert_close(
             torch.tensor([x for s in of_request for x in s.logprobs]), expected, atol=1e-4, rtol=0
         )
+
+
+def test_two_processes_draw_what_one_does_and_count_all(tiny_model: Path) -> None:
+    def drawn() -> tuple[list[list[list[int]]], int]:
+        counted: list[int] = []
+        samples = sample_all(Policy.load(tiny_model), REQUESTS, max_response_tokens=5, advance=counted.append)
+        return [[sample.ids for sample in of_request] for of_request in samples], sum(counted)
+
+    assert by_two(drawn) == [drawn()] * 2
+    assert drawn()[1] == 12
 
 
 def test_rows_that_end_at_their_first_token_leave_the_others_whole(

@@ -21,7 +21,8 @@ class Assignment:
     store: its root. inputs: field -> name, kind and key of the artifact, part, kind of its records. work: the step's
     work folder. stop: the file whose being there asks for a stop. rendezvous: where the processes find each other, as
     torch.distributed takes it. timeout: seconds that one waits for another. threads: to compute with (None: as torch
-    has it). sharding, recompute: as `accord.placement.Cluster` has it.
+    has it). sharding, recompute: as `accord.placement.Cluster` has it. config: whole; given: of it what is no default,
+    since what goes together may depend on what was said.
     """
 
     rank: int
@@ -41,6 +42,7 @@ class Assignment:
     version: int
     seed: int
     config: Mapping[str, Any]
+    given: Mapping[str, Any]
     inputs: Mapping[str, list[tuple[str, str, str, str | None, RecordKind | None]]]
 
     @classmethod
@@ -57,6 +59,7 @@ class Assignment:
             version=step.version,
             seed=step.seed,
             config=step.config_json(),
+            given=step.config.model_dump(mode="json", exclude_unset=True),
             inputs=inputs,
             **settings,
         )

@@ -78,7 +78,8 @@ def _run(assignment: Assignment, scratch: Path) -> None:
             opened = lead(lambda: _leading(assignment, store))
             work = opened or Following(folder, scratch, agreed=agreed, leading=lead)
             inputs = assignment.inputs_in(store)
-            config = kind.config.model_validate(assignment.config)
+            config = kind.config.model_validate(assignment.given)
+            assert config.model_dump(mode="json") == assignment.config, "the same step as in the plan"
             try:
                 kind.run(Job(assignment.name, config, assignment.seed, inputs, work, store))
             except BaseException:

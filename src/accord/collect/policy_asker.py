@@ -16,10 +16,10 @@ import torch
 from accord.collect.answer_log import Reply
 from accord.collect.askers import Question
 from accord.collect.reading import found_last
+from accord.engine.group import fair_micro_batches
 from accord.engine.rollout import context_of, roll_out
 from accord.engine.scorer import padded, per_token
 from accord.models.policy import Policy
-from accord.text.batching import micro_batches
 from accord.types import Prompt, Response
 
 _MAX_TOKENS = 4096  # in a batch of the forward-only pass
@@ -85,7 +85,7 @@ class PolicyAsker:
             return []
         template = self._policy.template
         trees = [template.tree(prompt, [Response(label) for label in labels]) for prompt in prompts]
-        micros = micro_batches(trees, template.pad_id, _MAX_TOKENS)
+        micros = fair_micro_batches(trees, template.pad_id, _MAX_TOKENS)
         flat = per_token(micros, lambda batch: self._policy.token_logprobs(batch, 1.0).logprobs)
         values_sr, mask_sr = padded(micros, flat, trees)
         mask_sr[torch.arange(len(mask_sr)), mask_sr.sum(dim=1) - 1] = False  # the end of the turn is no part of a label

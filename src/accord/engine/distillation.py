@@ -14,11 +14,12 @@ from typing import Any, Final
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from accord.algorithms.distillation import NUM_TOP, TopLogprobs, bucket_kl, top_logprobs
 from accord.algorithms.loss import Loss
 from accord.engine.config import TrainingConfig
-from accord.engine.group import fair_micro_batches, places, shared
+from accord.engine.group import agreed, current, fair_micro_batches, places, shared, spread
 from accord.engine.learner import Learner
 from accord.engine.training import train
 from accord.models.adapters import dropout
@@ -29,8 +30,8 @@ from accord.store import atomic
 from accord.store.artifacts import MODEL
 from accord.store.checkpoints import Checkpoint
 from accord.store.workspace import Workspace
-from accord.text.batching import iterate_micro_batches
-from accord.text.tree import Tree
+from accord.text.batching import MicroBatch
+from accord.text.tree import Tree, TreeBatch
 
 TEACHER_TOKENS: Final = 2048  # places in a batch, whatever the settings
 _FILE: Final = "teacher.safetensors"
@@ -96,29 +97,47 @@ def distil(
             "num_tokens": [lesson.student.num_tokens for lesson in lessons],
         },
     )
-    policy.save(work.out / MODEL, learner.masters)
+    masters = learner.masters
+    work.lead(lambda: policy.save(work.out / MODEL, masters))
     return found
 
 
 def _taught(start: Path, lessons: Sequence[Lesson], work: Workspace, label: str) -> list[TopLogprobs]:
     """What the teacher says of the scored tokens of each lesson; from the work folder, where it is there."""
-    path = work.folder / _FILE
+    path = work.kept / _FILE
     sizes = [lesson.num_scored for lesson in lessons]
-    if not path.exists():
-        policy = Policy.load(start, compute_dtype())
-        trees, pad_id = [lesson.teacher for lesson in lessons], policy.template.pad_id
-        found: dict[int, TopLogprobs] = {}
-        with work.progress(f"{label}: teacher", len(trees), "responses") as progress, torch.no_grad():
-            advance = work.advancer(progress)
-            for micro in iterate_micro_batches(trees, pad_id, TEACHER_TOKENS):
-                top = top_logprobs(policy.scoring_states(micro.batch), policy.head, NUM_TOP)
-                parts = (part.cpu().split([sizes[i] for i in micro.indices]) for part in top)
-                found |= zip(micro.indices, (TopLogprobs(*one) for one in zip(*parts, strict=True)), strict=True)
-                advance(len(micro.indices))
-        _write(path, _joined([found[i] for i in range(len(trees))]))
+    if not agreed(path.exists()):
+        top = _asked(Policy.load(start, compute_dtype()), [lesson.teacher for lesson in lessons], sizes, work, label)
+        work.lead(lambda: _write(path, top))
     kept = load_file(path)
     parts = (kept[name].split(sizes) for name in TopLogprobs._fields)
     return [TopLogprobs(*one) for one in zip(*parts, strict=True)]
+
+
+def _asked(policy: Policy, trees: Sequence[Tree], sizes: Sequence[int], work: Workspace, label: str) -> TopLogprobs:
+    """The teacher, of all trees. sizes: of each, its scored tokens."""
+
+    def said(micro: MicroBatch) -> Tensor:
+        """As one tensor of fp32, in which ids below 2^24 are exact."""
+        batch = TreeBatch.from_trees(micro.trees, micro.pad_id)  # not kept: all masks may be more than the memory
+        top = top_logprobs(policy.scoring_states(batch), policy.head, NUM_TOP)
+        if current().size == 1:
+            advance(len(micro.indices))
+        return torch.cat([top.ids.float(), top.logprobs, top.rest[:, None]], dim=1).cpu()
+
+    assert len(policy.head) <= 1 << 24
+    micros = fair_micro_batches(trees, policy.template.pad_id, TEACHER_TOKENS)
+    found = [torch.empty(0)] * len(trees)
+    with work.progress(f"{label}: teacher", len(trees), "responses") as progress, torch.no_grad():
+        advance = work.advancer(progress)
+        for micro, of_micro in zip(micros, spread(micros, places, said), strict=True):
+            for i, of_tree in zip(micro.indices, of_micro.split([sizes[i] for i in micro.indices]), strict=True):
+                found[i] = of_tree
+        if current().size > 1:
+            advance(len(trees))
+    every = torch.cat(found)
+    num = (every.shape[1] - 1) // 2
+    return TopLogprobs(every[:, :num].long(), every[:, num:-1], every[:, -1])
 
 
 def _joined(several: Sequence[TopLogprobs]) -> TopLogprobs:
@@ -129,6 +148,7 @@ def _write(path: Path, top: TopLogprobs) -> None:
     """In one rename: a file that is there is complete."""
     temp = path.with_suffix(".tmp")
     with atomic.disk_errors(path):
+        path.parent.mkdir(exist_ok=True)
         atomic.files.write(temp, partial(save_file, {name: part.contiguous() for name, part in top._asdict().items()}))
         atomic.files.fsync(temp)
         atomic.files.rename(temp, path)

@@ -288,7 +288,8 @@ def sample_all(
     num_slots: int = 128,
     advance: Callable[[int], None] | None = None,
 ) -> list[list[Sample]]:
-    """As `drain`; in a group of processes each writes the responses to a part of the requests."""
+    """As `drain`; in a group of processes each writes the responses to a part of the requests, and `advance` is told of
+    those of the others when all have come together."""
     parts = balanced([_load(request, max_response_tokens) for request in requests], current().size)
     own = [requests[i] for i in parts[current().rank]]
     with _whole(policy) if current().size > 1 else nullcontext():
@@ -298,7 +299,10 @@ def sample_all(
             temperature=temperature,
         )
         samples = drain(sampling, own, advance)
-    return together(samples, parts)
+    found = together(samples, parts)
+    if advance and len(own) < len(requests):
+        advance(sum(request.num_samples for request in requests) - sum(request.num_samples for request in own))
+    return found
 
 
 def _whole(policy: Policy | Engine) -> AbstractContextManager[None]:

@@ -7,12 +7,12 @@ from typing import Final
 
 import torch
 
+from accord.engine.group import fair_micro_batches
 from accord.engine.rollout import context_of
 from accord.engine.scorer import padded, per_token
 from accord.errors import UserError
 from accord.evaluate.multiple_choice import Choices
 from accord.models.policy import Policy
-from accord.text.batching import micro_batches
 from accord.types import Message, Prompt, Response
 
 _MAX_TOKENS: Final = 2048  # in a batch of the forward-only pass
@@ -37,7 +37,7 @@ def answer_logprobs(
             if context is not None and num > context:
                 what = f"a question and its longest answer have {num} tokens, and the model reads {context}"
                 raise UserError(f"{what}: {one.question[:60]!r}", remedy="Leave it out, or take a longer context.")
-        micros = micro_batches(trees, template.pad_id, _MAX_TOKENS)
+        micros = fair_micro_batches(trees, template.pad_id, _MAX_TOKENS)
         values, mask = padded(micros, per_token(micros, lambda batch: policy.token_logprobs(batch).logprobs), trees)
         sums = iter(torch.where(mask, values, 0.0).sum(dim=1).tolist())
         found += [[next(sums) for _ in one.answers] for one in some]

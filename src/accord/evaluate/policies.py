@@ -11,11 +11,11 @@ import torch
 
 from accord.algorithms.statistics import Interval, bootstrap_mean, distinct_n, win_rate
 from accord.engine.ending import Ending
+from accord.engine.group import fair_micro_batches
 from accord.engine.reward import Reward
 from accord.engine.rollout import Rollout, roll_out
 from accord.engine.scorer import padded, per_token
 from accord.models.policy import Policy
-from accord.text.batching import micro_batches
 from accord.types import Prompt
 
 PERCENTILES: Final = (5, 25, 50, 75, 95)  # of the scores by the reward that judges
@@ -96,7 +96,7 @@ def observe(
 
 def sequence_logprobs(policy: Policy, rollout: Rollout) -> np.ndarray:
     """[P * K]: the log-probability of each response under another policy."""
-    micros = micro_batches(rollout.trees, policy.template.pad_id, 1024)
+    micros = fair_micro_batches(rollout.trees, policy.template.pad_id, 1024)
     flat = per_token(micros, lambda batch: policy.token_logprobs(batch).logprobs)
     values, mask = padded(micros, flat, rollout.trees)
     return torch.where(mask, values, 0.0).sum(dim=1).double().numpy()

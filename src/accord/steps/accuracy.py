@@ -267,4 +267,4 @@ def work(config: Config, sizes: Sizes) -> Work:
     return Work([phase], loaded=asked, fits=fits)
 
 
-STEP = StepKind(produces="results", version=1, config=Config, run=run, work=work, check=check)
+STEP = StepKind(produces="results", version=1, config=Config, run=run, work=work, check=check, together=True)

@@ -53,8 +53,14 @@ class Endpoint(StrictModel):
             raise ValueError("endpoint and model go together: the API, and the model's name there")
         return self
 
-    def asker(self, store: Path) -> EndpointAsker:
-        """Raises UserError when the key is not there."""
+    def asker(self, store: Path) -> Asker:
+        """Of several processes that compute a step one asks. Raises UserError when the key is not there."""
+        from accord.collect.asked_once import asked_once
+
+        assert self.model is not None
+        return asked_once(lambda: self._endpoint_asker(store), self.model)
+
+    def _endpoint_asker(self, store: Path) -> EndpointAsker:
         from accord.collect.askers import endpoint_asker
 
         assert self.endpoint is not None

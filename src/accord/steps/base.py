@@ -185,7 +185,7 @@ class StepKind:
     there, too, when the message should point to a key.
 
     together: whether several processes can run it as one (`accord.engine.group`): what it computes is shared by them,
-    and it asks nobody outside.
+    and what it asks of others it asks once.
 
     settled: of a kind that can end a repeated block (`until`): why no further round is wanted, from its artifact, or
     None.

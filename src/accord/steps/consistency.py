@@ -247,4 +247,4 @@ def work(config: Config, sizes: Sizes) -> Work:
     return Work([phase], loaded=[sizes.policy] * len(config.policies))
 
 
-STEP = StepKind(produces="results", version=1, config=Config, run=run, work=work, check=check)
+STEP = StepKind(produces="results", version=1, config=Config, run=run, work=work, check=check, together=True)

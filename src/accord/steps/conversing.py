@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from accord.engine.sizes import Sizes
     from accord.models.policy import Policy
 
-CHUNK: Final = 64  # answers between two points where the step can be stopped and gone on with
+CHUNK: Final = 64  # answers of each process between two points where the step can be stopped and gone on with
 Answers = list[list[list[Any]]]  # [dialogues][turns so far][text with its prefill, finished]
 
 
@@ -163,15 +163,17 @@ def converse(
     (key, turn, the dialogue's id). checkpoint: called between chunks, when all that is answered stands in
     `conversations`.
     """
+    from accord.engine.group import current
     from accord.engine.rollout import context_of, roll_out
 
+    size = CHUNK * current().size
     loaded: Policy | None = None
     stopped = {*conversations.too_long, *conversations.with_control_tokens}
     for turn in range(max(len(one.dialogue.turns) for one in some)):
-        for first in range(0, len(some), CHUNK):
+        for first in range(0, len(some), size):
             here = [
                 at
-                for at in range(first, min(first + CHUNK, len(some)))
+                for at in range(first, min(first + size, len(some)))
                 if turn < len(some[at].dialogue.turns)
                 and len(conversations.answers[at]) == turn
                 and some[at].dialogue.id not in stopped

@@ -164,4 +164,4 @@ def run(job: Job) -> None:
     )
 
 
-STEP = StepKind(produces="policy", version=1, config=Config, run=run, work=work_of, check=check)
+STEP = StepKind(produces="policy", version=1, config=Config, run=run, work=work_of, check=check, together=True)

@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     from accord.models.policy import Policy
     from accord.store.checkpoints import Checkpoint
 
-CHUNK = 64  # responses between two points where the step can be stopped
+CHUNK = 64  # responses of each process between two points where the step can be stopped
 
 Answered = list[tuple[Response, ...]]
 
 
 class Asking:
     """Asks policies for a job, one of which is in the memory at a time. stage: the name of what these checkpoints are
-    of. checkpoint: one of this stage, to go on from. done: iterations before it. kept: what its checkpoints hold, too.
+    of. checkpoint: one of this stage, to go on from. done: optimizer steps before it, of which there are metrics. kept:
+    what its checkpoints hold, too.
     """
 
     def __init__(
@@ -48,13 +49,14 @@ class Asking:
     ) -> Answered:
         """So many responses to each prompt. name: of the set. draws: what they are seeded by, beside the prompt's id
         (None: the name)."""
+        from accord.engine.group import current
         from accord.engine.rollout import roll_out
         from accord.models.compute import compute_dtype
         from accord.models.policy import Policy
 
         job, config = self._job, self._job.config
         written = self._written.setdefault(name, [])
-        total, size = len(prompts) * num_samples, max(1, CHUNK // num_samples)
+        total, size = len(prompts) * num_samples, max(1, CHUNK * current().size // num_samples)
         label = f"{job.name}: {name}"
         with job.work.progress(label, total, "responses", start=len(written) * num_samples) as progress:
             for first in range(len(written), len(prompts), size):
@@ -72,16 +74,12 @@ class Asking:
                     advance=progress.advance,
                 )
                 written += [[[one.text, one.finished] for one in of_one] for of_one in rollout.responses]
-                job.work.checkpoint_or_stop(self._done + self._num_written, self._state)
+                job.work.checkpoint_or_stop(self._done, self._state)
         return [tuple(Response(text, finished) for text, finished in of_one) for of_one in written]
 
     def release(self) -> None:
         """Lets go of the policy, as another model is wanted."""
         self._policy = None
-
-    @property
-    def _num_written(self) -> int:
-        return sum(len(of_set) for of_set in self._written.values())
 
     def _state(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
         return {}, {"stage": self._stage, "written": self._written, **self._kept}

@@ -107,11 +107,12 @@ def measure(
     from accord.evaluate.distillation import refusals, safety_change
     from accord.store.artifacts import MODEL
 
+    trained_policy = job.work.led_out / MODEL
     looked_at = LookedAt.read(job.work.out / ANSWERS)
     done = int(trained["num_optimizer_steps"])
     asking = Asking(job, AFTER, checkpoint, done=done, kept={"trained": trained})
     for name, prompts in looked_at.prompts.items():
-        answers = asking.answers(f"after: {name}", job.work.out / MODEL, prompts, draws=name)
+        answers = asking.answers(f"after: {name}", trained_policy, prompts, draws=name)
         looked_at.after[name] = [only for (only,) in answers]
     asking.release()
     looked_at.after_safety = _safety(job, looked_at.prompts, looked_at.after, "after")

@@ -116,7 +116,7 @@ def run(job: Job) -> None:
     dtype = compute_dtype()
     names = [source.name for source in job.inputs["policies"]]
     results: dict[str, Any] = {}
-    job.write_json("machine.json", {"gemm_gflops": gemm_gflops(dtype)})
+    job.work.lead(lambda: job.write_json("machine.json", {"gemm_gflops": gemm_gflops(dtype)}))
     rewards = {
         called: artifact_reward(source.artifact, dtype)
         for called, field in (("proxy", "proxy"), ("gold", "by"))
@@ -294,4 +294,4 @@ def settled(artifact: Artifact) -> str | None:
     return f"{whom}, not clearly above one half"
 
 
-STEP = StepKind(produces="results", version=6, config=Config, run=run, work=work, check=check, settled=settled)
+STEP = StepKind("results", 6, Config, run, work=work, check=check, settled=settled, together=True)

@@ -213,4 +213,4 @@ def work(config: Config, sizes: Sizes) -> Work:
     return Work([Phase(found, frozen=[sizes.policy], cache=cache)], loaded=[sizes.policy], makes=makes)
 
 
-STEP = StepKind(produces="data", version=1, config=Config, run=run, work=work)
+STEP = StepKind(produces="data", version=1, config=Config, run=run, work=work, together=True)

@@ -228,4 +228,4 @@ def work(config: Config, sizes: Sizes) -> Work:
     return Work([phase], loaded=asks)
 
 
-STEP = StepKind(produces="results", version=2, config=Config, run=run, work=work, check=check)
+STEP = StepKind(produces="results", version=2, config=Config, run=run, work=work, check=check, together=True)

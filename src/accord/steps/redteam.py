@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from accord.engine.workload import Work
     from accord.evaluate.red_team import Case
 
-CHUNK = 64  # responses between two points where the step can be stopped and gone on with
+CHUNK = 64  # responses of each process between two points where the step can be stopped and gone on with
 
 
 class Config(StepConfig, Endpoint):
@@ -220,12 +220,13 @@ def chosen(config: Config, prompts: Sequence[Sequence[Prompt]], name: str) -> li
 
 def _answered(job: Job, cases: Sequence[Case], written: list[list[Any]]) -> list[list[Any]]:
     """[policies * cases] of [text, finished], in that order."""
+    from accord.engine.group import current
     from accord.engine.rollout import roll_out
     from accord.models.compute import compute_dtype
     from accord.models.policy import Policy
 
     config: Config = job.config
-    policies = job.inputs["policies"]
+    policies, size = job.inputs["policies"], CHUNK * current().size
 
     def state() -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
         return {}, {"written": written}
@@ -235,9 +236,9 @@ def _answered(job: Job, cases: Sequence[Case], written: list[list[Any]]) -> list
         for number, policy in enumerate(policies):
             done = max(0, min(len(written) - number * len(cases), len(cases)))
             loaded = Policy.load(policy.model, compute_dtype()) if done < len(cases) else None
-            for first in range(done, len(cases), CHUNK):
+            for first in range(done, len(cases), size):
                 assert loaded is not None
-                some = cases[first : first + CHUNK]
+                some = cases[first : first + size]
                 rollout = roll_out(
                     loaded,
                     [case.prompt for case in some],
@@ -284,4 +285,4 @@ def work(config: Config, sizes: Sizes) -> Work:
     return Work([phase], loaded=[*[sizes.policy] * len(config.policies), *asked])
 
 
-STEP = StepKind(produces="results", version=3, config=Config, run=run, work=work, check=check)
+STEP = StepKind(produces="results", version=3, config=Config, run=run, work=work, check=check, together=True)

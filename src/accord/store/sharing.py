@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accord.errors import UserError
+from accord.store.artifacts import MODEL
 from accord.store.checkpoints import Checkpoint, Checkpoints
 from accord.store.progress import Progress
-from accord.store.workspace import Workspace
+from accord.store.workspace import KEPT, Workspace
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,23 +64,22 @@ class Following(Shared):
         # What a process shows that nobody looks at.
         nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         super().__init__(folder, agreed=agreed, leading=leading, waits=False, stream=nowhere)
-        self._leader = leader
+        self.led = leader
 
     def resume(self) -> Checkpoint | None:
         super().resume()
         name = self._agreed(None)
         if name is None:
             return None
-        checkpoint = Checkpoints(self._leader / "checkpoints").named(name)
+        checkpoint = Checkpoints(self.led / "checkpoints").named(name)
         if checkpoint is None:
             raise UserError(
                 f"the checkpoint {name} is not seen by all processes",
-                where=str(self._leader),
+                where=str(self.led),
                 remedy="The store has to be on a file system that all machines share.",
             )
-        shutil.copytree(
-            self._leader, self.folder, ignore=shutil.ignore_patterns("checkpoints", ".*", "*.tmp"), dirs_exist_ok=True
-        )
+        ignored = shutil.ignore_patterns("checkpoints", KEPT, MODEL, ".*", "*.tmp")  # what is read where it is
+        shutil.copytree(self.led, self.folder, ignore=ignored, dirs_exist_ok=True)
         return checkpoint
 
     def progress(self, label: str, total: int, unit: str, *, start: int = 0) -> Progress:

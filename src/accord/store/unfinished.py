@@ -44,6 +44,7 @@ class Unfinished:
         self._min_seconds = MIN_SECONDS if min_seconds is None else min_seconds
         self._next = clock() + self._min_seconds
         self._warned: set[str] = set()
+        self._own: str | None = None  # the digest of the copy that this folder went on from, whatever each counts
 
     def take_up(self, conditions: Mapping[str, str]) -> None:
         """Put the copy in the place of the folder, where it is further. conditions: see `Workspace`; a copy that was
@@ -69,6 +70,7 @@ class Unfinished:
                 return
             else:
                 self._swap()
+                self._own = manifest["digest"]
                 return
 
     def save(self, *, stopping: bool) -> None:
@@ -84,7 +86,8 @@ class Unfinished:
             except Damaged:
                 before = None
             conditions = of_checkpoint.get("conditions", {})
-            further = before is not None and before["iteration"] >= of_checkpoint["iteration"]
+            others = before is not None and before["digest"] != self._own
+            further = before is not None and others and before["iteration"] >= of_checkpoint["iteration"]
             if before is not None and further and not _other(before["conditions"], conditions):
                 return  # another machine is as far
             files = describe(self._folder, lambda name: _is_kept(name, path.name))
@@ -101,6 +104,7 @@ class Unfinished:
             if stopping:
                 self._remote.say("uploading", self._at, manifest)
             self._remote.send(self._at, self._folder, manifest, first=False)
+            self._own = manifest["digest"]
             if before is not None:
                 self._remote.forget(self._at, before)
         except UserError as error:

@@ -2,6 +2,7 @@
 
 work/<kind>-<key>/out/           what becomes the artifact, metrics.jsonl among it
                   checkpoints/   the last few, gone once the artifact is published
+                  kept/          what is needed until then, and is read by all processes that compute the step
                   elapsed.json   seconds worked up to the last checkpoint
                   spending.json  what all attempts have used
                   progress.json  how far it is, while it runs
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 METRICS = "metrics.jsonl"
 PROGRESS = "progress.json"
 SAMPLES = "samples.json"
+KEPT = "kept"
 
 
 class MetricsLog:
@@ -117,6 +119,9 @@ class Workspace:
     {"dtype": "bfloat16"}. The artifact's manifest has them, and work begun under others is not gone on with. waits:
     whether a step that asks people stays until they have answered; else it raises Waiting. meters: what is read for the
     account of what the step uses. copy: of this folder, in the place that the store shares.
+
+    led: the folder of the process that leads, which of a process by itself is this one: what `lead` has made is read
+    from its `out` (`led_out`) and `kept`.
     """
 
     def __init__(
@@ -133,6 +138,7 @@ class Workspace:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folder, self.out, self.waits = folder, folder / "out", waits
+        self.led = folder
         self.checkpoints = Checkpoints(folder / "checkpoints", min_checkpoint_seconds, 2, clock, conditions)
         self.metrics = MetricsLog(self.out / METRICS)
         self._stop, self._stream, self._clock, self._copy = stop, stream, clock, copy
@@ -150,6 +156,15 @@ class Workspace:
         self._before = self._read_elapsed() if resumes else 0.0
         self.spending = Spending(folder / SPENDING, meters or Meters(clock=clock))
         self.spending.write()
+
+    @property
+    def led_out(self) -> Path:
+        return self.led / "out"
+
+    @property
+    def kept(self) -> Path:
+        """There from the first `lead` on that makes it."""
+        return self.led / KEPT
 
     def resume(self) -> Checkpoint | None:
         """The checkpoint to go on from, with the metrics rewound to it; None, and an empty `out`, when there is none.
@@ -226,7 +241,9 @@ class Workspace:
         self, iteration: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], stop: bool
     ) -> None:
         with atomic.disk_errors(self.folder):
-            atomic.fsync_tree(self.out)  # the checkpoint relies on the metrics and files written so far
+            for written in (self.out, self.folder / KEPT):  # the checkpoint relies on what is there
+                if written.exists():
+                    atomic.fsync_tree(written)
         self.checkpoints.save(iteration, tensors, state)
         atomic.write_json(self.folder / "elapsed.json", {"seconds": self.seconds()})
         self.spending.write()
