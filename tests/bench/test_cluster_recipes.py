@@ -52,9 +52,9 @@ def test_7b_fits_on_the_workers_that_it_wants(tmp_path: Path) -> None:
 
 def test_a_policy_of_70b_samples_on_no_gpu_whole(tmp_path: Path) -> None:
     found = checked_as_it_wants("llama2-70b", "H200", tmp_path)
-    fits = {step.kind: one.fits for step, one in found.to_run}
-    assert (fits["sft"], fits["reward"], fits["ppo"]) == (True, True, False)
-    with pytest.raises(UserError, match="the step 'helpful_pairs-1' needs about"):
+    fits = {step.name: one.fits for step, one in found.to_run}
+    assert (fits["sft"], fits["ppo-1"]) == (True, False), fits
+    with pytest.raises(UserError, match=r"the sampler 1\d\d"):
         found.refuse()
 
 
