@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -67,3 +69,20 @@ def test_turns_in_words(fit: dict, words: str):
     family = {"names": ["a"], "fit": {"alpha": 1.0, "beta": 0.5, "r_squared": 0.9} | fit}
     (part,) = overoptimization_panel("study", {"training": {"a": family}}, {})
     assert part.lines[0].turn == words
+
+
+def test_a_proxy_is_followed_as_it_was_measured(results: dict):
+    there_and_back = [(0.0, 0.0, 0.0), (4.0, 1.0, 1.0), (9.0, 2.0, 0.5), (1.0, 3.0, 0.2)]
+    (part,) = overoptimization_panel("study", {"training": training_curves({"ppo": there_and_back}, seed=1)}, {})
+    (path,) = re.findall(r'<path[^>]*\bd="([^"]*)"[^>]*stroke-dasharray', part.svg)
+    across = [float(x) for x in re.findall(r"[ML]([\d.]+),", path)]
+    assert len(across) == 4
+    assert across[0] < across[3] < across[1] < across[2]
+
+
+def test_eight_proxies_and_the_ceiling_have_a_colour_each(results: dict):
+    (one, *_) = results["best_of_n"]["proxies"].values()
+    best_of_n = {**results["best_of_n"], "proxies": dict.fromkeys("abcdefgh", one)}
+    (best,) = overoptimization_panel("study", {"best_of_n": best_of_n}, {})
+    symbols = re.findall(r'<path[^>]*fill="(#[0-9a-f]+|white)"[^>]*', best.svg)
+    assert len(set(symbols)) >= 9

@@ -35,11 +35,11 @@ class Tags(HTMLParser):
         self.found.add(tag)
 
 
-def test_colours_are_by_policy_and_repeat_after_eight() -> None:
+def test_colours_are_by_policy_and_repeat_after_nine() -> None:
     colours = pictures.policy_colours(["start", "sft", "start", "ppo"])
     assert colours == {"start": PALETTE[0], "sft": PALETTE[1], "ppo": PALETTE[2]}
-    assert len(set(PALETTE)) == 8
-    assert pictures.policy_colours(map(str, range(9)))["8"] == PALETTE[0]
+    assert len(set(PALETTE)) == 9
+    assert pictures.policy_colours(map(str, range(10)))["9"] == PALETTE[0]
 
 
 def test_score_against_kl_shows_points_lines_and_legends() -> None:

@@ -79,12 +79,14 @@ def best_of_n_picture(name: str, found: Mapping[str, Any], num_prompts: float | 
 
 
 def training_picture(name: str, trainings: Mapping[str, Mapping[str, Any]]) -> Picture:
-    """Dots: gold at each measurement. Lines: the fitted curve, and its band where there are several runs."""
+    """Dots: gold at each measurement. Lines: the fitted curve, and its band where there are several runs; dashed, the
+    proxy of each run, from one measurement to the next, which may be nearer to the start."""
     points: list[Datum] = []
     for family, one in trainings.items():
-        for run in table(one.get("points")).values():
-            points += [{"of": short(family), "by": "gold", "x": x, "y": gold} for x, _, gold in run]
-            points += [{"of": short(family), "by": "proxy", "x": x, "y": proxy} for x, proxy, _ in run]
+        for run, measured in table(one.get("points")).items():
+            of: Datum = {"of": short(family), "run": run}
+            points += [{**of, "by": "gold", "x": x, "y": gold} for x, _, gold in measured]
+            points += [{**of, "by": "proxy", "x": x, "y": proxy} for x, proxy, _ in measured]
     num = sum(len(table(one.get("points"))) for one in trainings.values())
     note = f"n: {num:,} training{'' if num == 1 else 's'}; {_BOOTSTRAP}"
     return _picture(f"{name}: training", trainings, points, [], list(_curves(trainings)), note)
@@ -121,7 +123,7 @@ def _picture(
     x = alt.X("x:Q", title=_DISTANCE, scale=alt.Scale(nice=False, padding=8), axis=alt.Axis(tickCount=6))
     y = alt.Y("y:Q", title=_SCORE, scale=alt.Scale(zero=False, padding=8), axis=alt.Axis(tickCount=6))
     gold = [p for p in points if p["by"] == "gold"]
-    proxy = sorted((p for p in points if p["by"] == "proxy"), key=lambda p: float(p["x"]))
+    proxy: list[Datum] = [{"run": "", **p, "at": at} for at, p in enumerate(points) if p["by"] == "proxy"]
     layers = [
         alt.Chart(data_of([c for c in curves if "low" in c])).mark_area(opacity=0.15).encode(
             x=x, y="low:Q", y2="high:Q", color=colour
@@ -131,7 +133,7 @@ def _picture(
             x=x, y=y, color=colour
         ),
         alt.Chart(data_of(proxy)).mark_line(strokeWidth=1.4, strokeDash=DASHES["proxy"], opacity=0.8).encode(
-            x=x, y=y, color=colour
+            x=x, y=y, color=colour, detail="run:N", order="at:Q"
         ),
         alt.Chart(data_of([p for p in gold if "low" in p])).mark_rule(strokeWidth=1.2, opacity=0.7).encode(
             x=x, y="low:Q", y2="high:Q", color=colour

@@ -17,7 +17,7 @@ from accord.monitor.table_text import csv_text
 
 Datum = dict[str, float | str]
 
-PALETTE: Final = ("#6e6e6e", "#0072b2", "#e69f00", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#000000")
+PALETTE: Final = ("#6e6e6e", "#0072b2", "#e69f00", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#000000", "#a6691f")
 INK: Final = "#222222"
 FAINT: Final = "#e4e4e4"
 _LINE: Final = "#999999"  # of axes
