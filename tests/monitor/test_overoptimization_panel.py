@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from accord.evaluate.overoptimization import Unit, best_of_n_curves, training_curves
-from accord.monitor.overoptimization_panel import overoptimization_panel
+from accord.monitor.overoptimization_panel import overoptimization_panel, what_it_found
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +86,15 @@ def test_eight_proxies_and_the_ceiling_have_a_colour_each(results: dict):
     (best,) = overoptimization_panel("study", {"best_of_n": best_of_n}, {})
     symbols = re.findall(r'<path[^>]*fill="(#[0-9a-f]+|white)"[^>]*', best.svg)
     assert len(set(symbols)) >= 9
+
+
+def test_the_widest_gap_in_words():
+    def proxy(own: float, gold: float) -> dict:
+        return {"proxy": [0.0, own], "gold": [0.0, gold], "gold_low": [0.0, gold - 0.1], "gold_high": [0.0, gold + 0.1]}
+
+    found = {"n": [1, 256], "proxies": {"good": proxy(2.0, 1.5), "<bad>": proxy(1.9, 0.4), "half": {"proxy": []}}}
+    assert what_it_found({"gold": "people", "best_of_n": found}) == (
+        "The best of 256 by <bad> is 1.90 standard deviations above the start by its own account, and 0.40 (0.30 to "
+        "0.50) by people."
+    )
+    assert what_it_found({}) == ""

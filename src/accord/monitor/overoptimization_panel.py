@@ -60,6 +60,25 @@ def overoptimization_panel(name: str, results: Mapping[str, Any], summary: Mappi
     return parts
 
 
+def what_it_found(results: Mapping[str, Any]) -> str:
+    """In a sentence, of the proxy that promises most beyond what gold has: what both say of the best of n. Empty where
+    that was not measured."""
+    best_of_n, gold = table(results.get("best_of_n")), str(results.get("gold"))
+    ends = []
+    for name, one in table(best_of_n.get("proxies")).items():
+        last = [number((one.get(key) or [None])[-1]) for key in ("proxy", "gold", "gold_low", "gold_high")]
+        if all(value is not None for value in last):
+            ends.append((str(name), last))
+    if not ends:
+        return ""
+    name, (proxy, own, low, high) = max(ends, key=lambda one: (one[1][0] or 0) - (one[1][1] or 0))
+    n = number((best_of_n.get("n") or [None])[-1])
+    return (
+        f"The best of {n or 0:,.0f} by {short(name)} is {fixed(proxy)} standard deviations above the start by its own "
+        f"account, and {fixed(own)} ({fixed(low)} to {fixed(high)}) by {short(gold)}."
+    )
+
+
 def best_of_n_picture(name: str, found: Mapping[str, Any], num_prompts: float | None = None) -> Picture:
     """Dots and bars: the unbiased estimates of gold with their intervals. Lines: the fitted curve in its band, and the
     proxy, dashed. Grey: what choosing by gold itself would give."""

@@ -23,7 +23,7 @@ from accord.monitor.environment import environment
 from accord.monitor.judges_panel import judge_panels
 from accord.monitor.lineage_picture import legend, lineage_panel
 from accord.monitor.orders_picture import orders_picture
-from accord.monitor.overoptimization_panel import overoptimization_panel
+from accord.monitor.overoptimization_panel import overoptimization_panel, what_it_found
 from accord.monitor.page import Page, pictures_by_name, render_page
 from accord.monitor.panels import CLIPPING, ON_POLICY, PANELS
 from accord.monitor.policy_table import policy_table
@@ -72,6 +72,9 @@ def report_content(run: RunView) -> dict[str, Any]:
     shifted = [health.shifts(step.name, step.metrics) if step.kind in ON_POLICY else [] for step in run.steps]
     noted = _noted(run.steps, alarmed, [] if verdict.tone != "unknown" else shifted)
     verdict = replace(verdict, cautions=(*verdict.cautions, *noted))
+    studies = _measuring(run, "overoptimization")
+    if verdict.tone == "unknown" and (found := " ".join(what_it_found(step.results) for step in studies).strip()):
+        verdict = replace(verdict, headline=found, tone="mixed")
     evaluated = policy_table(results)
     rounds = rounds_panel(run.steps)
     benchmarks, benchmark_first = benchmark_lines(results.get("benchmarks") or [])
@@ -114,7 +117,7 @@ def report_content(run: RunView) -> dict[str, Any]:
         accuracies=[(step.name, accuracy_table(step.results), folded) for step, folded in _by_round(run, "accuracy")],
         overoptimizations=[
             (step.name, str(step.results.get("gold")), overoptimization_panel(step.name, step.results, step.summary))
-            for step in _measuring(run, "overoptimization")
+            for step in studies
         ],
         orders=_orders(run.steps),
         selection=selection_picture([_selected(step) for step in run.steps if step.selection]),
