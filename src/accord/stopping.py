@@ -21,6 +21,7 @@ import psutil
 
 from accord.errors import UserError
 from accord.run_folder import lock_of, stopping_of
+from accord.store import atomic
 from accord.store.lock import holder
 
 _ONE_AT_A_TIME: Final = threading.Lock()
@@ -147,5 +148,6 @@ def _unreachable(run_dir: Path, process: Process) -> UserError:
 
 
 def _write_note(note: Path, pid: int) -> None:
-    with suppress(OSError):
-        note.write_text(str(pid), encoding="ascii")
+    """At once: who asks reads it while the process that is asked writes it, too."""
+    with suppress(UserError):
+        atomic.write_text(note, str(pid))

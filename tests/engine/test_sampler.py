@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from accord.engine import blocks
+from accord.engine.group import current
 from accord.engine.sampler import Request, Sample, Sampler, sample_all
 from accord.models.policy import Policy
 from accord.text.tree import Branch, Tree, TreeBatch
@@ -36,9 +37,12 @@ def test_logprobs_of_what_was_sampled_are_the_policys(policy: Policy, num_slots:
 
 
 def test_two_processes_draw_what_one_does_and_count_all(tiny_model: Path) -> None:
+    policies = [Policy.load(tiny_model) for _ in range(2)]  # transformers does not open two at a time
+
     def drawn() -> tuple[list[list[list[int]]], int]:
         counted: list[int] = []
-        samples = sample_all(Policy.load(tiny_model), REQUESTS, max_response_tokens=5, advance=counted.append)
+        own = policies[current().rank]
+        samples = sample_all(own, REQUESTS, max_response_tokens=5, advance=counted.append)
         return [[sample.ids for sample in of_request] for of_request in samples], sum(counted)
 
     assert by_two(drawn) == [drawn()] * 2

@@ -56,6 +56,7 @@ ALLOWED = {
     ("GET", "/events"): OWNERS,
     ("GET", "/runs"): OWNERS,
     ("GET", "/runs/{name}"): OWNERS,
+    ("GET", "/runs/{name}/report"): OWNERS,
     ("GET", "/api/runs/events"): OWNERS,
     ("GET", "/api/runs/{name}/events"): OWNERS,
     ("POST", "/api/runs/{name}/stop"): OWNERS,

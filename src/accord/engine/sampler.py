@@ -295,7 +295,10 @@ def sample_all(
 ) -> list[list[Sample]]:
     """As `drain`; in a group of processes each writes the responses to a part of the requests, and `advance` is told of
     those of the others when all have come together."""
-    parts = balanced([_load(request, max_response_tokens) for request in requests], current().size)
+    places = [
+        len(one.prompt_ids) + one.num_samples * (one.max_response_tokens or max_response_tokens) for one in requests
+    ]
+    parts = balanced(places, current().size)
     own = [requests[i] for i in parts[current().rank]]
     with _whole(policy) if current().size > 1 else nullcontext():
         sampling = engine_of(policy).sampling(
@@ -315,8 +318,3 @@ def _whole(policy: Policy | Engine) -> AbstractContextManager[None]:
     from accord.engine.sharding import whole
 
     return whole(policy.module) if isinstance(policy, Policy) else nullcontext()
-
-
-def _load(request: Request, max_response_tokens: int) -> int:
-    """Places that its prompt and its responses may take."""
-    return len(request.prompt_ids) + request.num_samples * (request.max_response_tokens or max_response_tokens)

@@ -6,9 +6,9 @@ would resume from is the leader's. Whether to save and whether to stop is decide
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Mapping
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,14 +56,19 @@ class Leading(Shared):
         self._leading(lambda: super(Leading, self)._save(iteration, tensors, state, stop))
 
 
+class _Nowhere(StringIO):
+    """Takes what a process shows that nobody looks at, and keeps nothing."""
+
+    def write(self, text: str, /) -> int:
+        return len(text)
+
+
 class Following(Shared):
     """Of a process that follows. leader: the leading one's folder. folder: where this one works, and finds nothing of
     before."""
 
     def __init__(self, leader: Path, folder: Path, *, agreed: Agreed, leading: Lead) -> None:
-        # What a process shows that nobody looks at.
-        nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-        super().__init__(folder, agreed=agreed, leading=leading, waits=False, stream=nowhere)
+        super().__init__(folder, agreed=agreed, leading=leading, waits=False, stream=_Nowhere())
         self.led = leader
 
     def resume(self) -> Checkpoint | None:
