@@ -30,8 +30,6 @@ from tests.fixtures.remotes import (
 
 __all__ = ["url"]
 
-READS = ("cat_file", "get_file", "find")
-
 
 def test_what_one_machine_makes_another_takes(tmp_path: Path, url: str):
     made = publish(machine(tmp_path, "a", url))

@@ -11,48 +11,29 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
 import pytest
 import uvicorn
 
-from accord import control, watch
+from accord import control
 from accord.labels import users
 from accord.labels.database import Database
-from accord.labels.refusals import Conflict
 from accord.ports import listen
 from accord.run_folder import lock_of
-from accord.store.artifacts import Store
 from accord.web import watches, watching
 from accord.web.app import create_app
 from accord.web.serving import _Server
 from accord.web.watches import Watches
 from tests.fixtures.live_server import live
 from tests.fixtures.watched import Watched, end
+from tests.fixtures.watched_pages import hasty, run
 from tests.web.conftest import Browser
 
+__all__ = ["hasty", "run"]
+
 Visit = Callable[..., Browser]
-
-
-@pytest.fixture(autouse=True)
-def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name, value in (
-        (watching, "LOOK_SECONDS", 0.05),
-        (watches, "LOOK_SECONDS", 0.0),
-        (watches, "CURVES_SECONDS", 0.0),
-        (watch, "REST_SECONDS", 0.0),
-    ):
-        monkeypatch.setattr(module, name, value)
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Watched:
-    run = Watched(Store(tmp_path / "store"))
-    run.finish("model")
-    run.finish("sft", [{"iteration": 1, "loss": 2.0}])
-    return run
 
 
 @pytest.fixture
@@ -314,29 +295,6 @@ def test_a_run_of_another_machine_is_offered_nothing(owner: Browser, run: Watche
     assert parts["why"] == "process 7 on elsewhere works on it: stop it there"
 
 
-def test_many_threads_look_at_once(run: Watched) -> None:
-    """One looks, and the others get what it saw."""
-    looked, found = Watches(run.store), list[Any]()
-    with run.held():
-        run.log({"iteration": 1, "objective/scores": 0.25})
-        threads = [threading.Thread(target=lambda: found.append(looked.run("mine", ""))) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert len(found) == 8
-    assert all(one == found[0] for one in found)
-
-
-def test_what_nobody_looks_at_is_forgotten(run: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    looked = Watches(run.store)
-    looked.run("mine", "")
-    looked.overview()
-    monkeypatch.setattr(watches, "FORGET_SECONDS", -1.0)
-    looked.overview()
-    assert list(looked._watched) == [("", "")]
-
-
 def test_the_report_is_linked_once_it_is_there_and_can_ask_for_nothing(
     served: tuple[Any, httpx.Client], run: Watched
 ) -> None:
@@ -358,25 +316,3 @@ def test_the_report_is_linked_once_it_is_there_and_can_ask_for_nothing(
     assert "allow-same-origin" not in policy
     assert found.headers["cross-origin-opener-policy"] == "unsafe-none"
     assert found.headers["x-frame-options"] == "DENY"
-
-
-def test_many_that_come_at_once_pass_no_limit(run: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of them may have been let in before the first was counted."""
-    monkeypatch.setattr(watches, "MOST_STREAMS", 1)
-    found = Watches(run.store)
-    for _ in range(3):
-        found.refuse_more()
-    with found.stream():
-        with pytest.raises(Conflict), found.stream():
-            pass
-        assert found.num_streams == 1
-    assert found.num_streams == 0
-
-
-def test_samples_of_long_characters_are_sent_in_short(run: Watched) -> None:
-    text = "\N{PILE OF POO}" * 5000
-    with run.held():
-        run.samples(1, *({"prompt": text, "response": text} for _ in range(6)))
-        sent = Watches(run.store).run("mine", "")["samples"]
-    assert len(sent) <= watches.MOST_SENT
-    assert len(json.loads(sent)["samples"]) == 1
