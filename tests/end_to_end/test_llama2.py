@@ -209,6 +209,7 @@ def own_files() -> None:
         "risky_prompts": rows(60, "Break", risk=""),
         "ordinary_test": rows(6, "Compare"),
         "risky_test": rows(6, "Steal", risk=""),
+        "borderline_prompts": rows(6, "Kill"),
         "open_pairs": rows(30, "Name", chosen="The acting is warm.", rejected="A dull plot."),
     }
     for name, of in files.items():
@@ -296,19 +297,24 @@ def test_people_are_asked_twice_a_round(people: tuple[Path, list[dict[str, int]]
 def test_v1_to_v4_are_rejection_sampling_alone_and_v5_is_ppo_on_top(people: tuple[Path, list[dict[str, int]]]) -> None:
     run, _ = people
     kinds = [(row["kind"], row["name"]) for row in read(run / "plan.json")["steps"]]
-    assert [name for kind, name in kinds if kind in ("reject", "ppo", "distill")] == [
+    assert [name for kind, name in kinds if kind in ("reject", "ppo", "ghost_attention", "distill")] == [
         *(f"reject-{number}" for number in range(1, 6)),
         "ppo-5",
+        "ghost_attention",
         "distill",
     ]
     assert parents(run, "reject-5", "earlier") == [f"reject-{number}" for number in range(1, 5)]
     assert (parents(run, "reject-5", "start"), parents(run, "ppo-5", "start")) == (["sft"], ["reject-5"])
-    assert (parents(run, "helpful-5", "start"), parents(run, "distill", "start")) == (["reject-4"], ["ppo-5"])
+    assert (parents(run, "helpful-5", "start"), parents(run, "ghost", "start")) == (["reject-4"], ["ppo-5"])
+    assert parents(run, "distill", "start") == ["ghost"]
     attacked = read(run / "steps/redteam/results.json")
-    assert list(attacked["policies"]) == ["sft", *(f"reject-{number}" for number in range(1, 6)), "ppo-5", "distill"]
+    assert list(attacked["policies"]) == ["sft", *(f"reject-{number}" for number in range(1, 6)), "ppo-5", "ghost", "distill"]
     assert (attacked["num_attacks"], attacked["num_safe"]) == (6, 6)
     page = (run / "report.html").read_text(encoding="utf-8")
-    assert all(told in page for told in ("Attacks: redteam", "accuracy-5", "drift-5", "ppo-5"))
+    assert all(told in page for told in ("Attacks: redteam", "accuracy-5", "drift-5", "ppo-5", "consistency"))
+    assert {"held_out"} <= set(read(run / "steps/distill/results.json")["safety"])
+    assert read(run / "steps/distill/results.json")["false_refusals"] is not None
+    assert read(run / "steps/piecewise-5/summary.json")["recall"] > 0
 
 
 @pytest.mark.long
