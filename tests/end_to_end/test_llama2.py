@@ -308,7 +308,8 @@ def test_v1_to_v4_are_rejection_sampling_alone_and_v5_is_ppo_on_top(people: tupl
     assert (parents(run, "helpful-5", "start"), parents(run, "ghost", "start")) == (["reject-4"], ["ppo-5"])
     assert parents(run, "distill", "start") == ["ghost"]
     attacked = read(run / "steps/redteam/results.json")
-    assert list(attacked["policies"]) == ["sft", *(f"reject-{number}" for number in range(1, 6)), "ppo-5", "ghost", "distill"]
+    rejections = [f"reject-{number}" for number in range(1, 6)]
+    assert list(attacked["policies"]) == ["sft", *rejections, "ppo-5", "ghost", "distill"]
     assert (attacked["num_attacks"], attacked["num_safe"]) == (6, 6)
     page = (run / "report.html").read_text(encoding="utf-8")
     assert all(told in page for told in ("Attacks: redteam", "accuracy-5", "drift-5", "ppo-5", "consistency"))
