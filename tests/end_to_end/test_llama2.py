@@ -109,7 +109,7 @@ def test_mini_all_judgements_are_simulated_and_signed_so(mini: Path) -> None:
 def test_mini_rounds_take_what_the_paper_has_them_take(mini: Path) -> None:
     assert parents(mini, "helpful_pairs-1", "policies") == ["sft"], "the last and the one before it are one"
     assert parents(mini, "helpful_pairs-3", "policies") == ["reject-2", "reject-1"]
-    assert parents(mini, "safety_data-3", "main") == ["safety_labels-1", "safety_labels-2", "safety_labels-3"]
+    assert parents(mini, "safety_data-3", "main") == ["safe_lines", *(f"safety_labels-{i}" for i in ROUNDS)]
     assert parents(mini, "drift-3", "rewards") == ["helpful-1", "helpful-2", "helpful-3"]
     assert (parents(mini, "reject-3", "start"), parents(mini, "reject-3", "sampler")) == (["sft"], ["reject-2"])
     assert parents(mini, "reject-3", "earlier") == ["reject-1", "reject-2"]
