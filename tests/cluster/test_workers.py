@@ -50,8 +50,8 @@ steps:
   - reject: {{prompts: asked.train, reward: taste, num_prompts: 8, num_samples: 3, max_response_tokens: 6, start: sft}}
   - ppo: {{prompts: asked.train, reward: taste, num_iterations: 2, prompts_per_iteration: 4, num_samples: 2, start: sft,
           max_response_tokens: 6, truncation_score: null, learning_rate: 1.0e-3, ptx_data: asked.train, ptx_coef: 0.1}}
-  - grpo: {{prompts: asked.train, reward: taste, num_iterations: 2, prompts_per_iteration: 4, num_samples: 3,
-           start: sft, max_response_tokens: 6, truncation_score: null, learning_rate: 1.0e-3, ema: 0.5}}
+  - grpo: {{prompts: asked.train, reward: taste, num_iterations: 3, prompts_per_iteration: 4, num_samples: 3,
+           start: sft, max_response_tokens: 6, truncation_score: null, learning_rate: 1.0e-3, ema: 0.5, staleness: 1}}
   - online_dpo: {{prompts: asked.train, reward: taste, num_iterations: 2, prompts_per_iteration: 4, start: sft,
                  max_response_tokens: 6, truncation_score: null, learning_rate: 1.0e-3, reference_every: 1}}
   - distill: {{prompts: asked.train, reward: taste, calibration: {{slope: 1}}, below: 1, context: generic, how: kl,
