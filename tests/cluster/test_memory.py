@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.distributed.fsdp import FSDPModule
 
 from accord.algorithms.likelihood import negative_log_likelihood
 from accord.engine.config import Optimization
@@ -110,8 +111,16 @@ def trained(folder: Path, lora: bool) -> dict[str, Any]:
         "again": again,
         "state": sorted(state),
         "left": sorted(name for name, one in before.items() if one.numel()),
+        "offloaded": sorted(offloaded(policy)),
         "split": sum(rows.numel() for rows in first.own.values()) / sum(one.numel() for one in policy.trained.values()),
     }
+
+
+def offloaded(policy: Policy) -> set[bool]:
+    """Whether layers that are split lie in the main memory."""
+    parts = [layer for layer in layers_of(policy.module) if isinstance(layer, FSDPModule)]
+    groups = [group for layer in parts for group in layer._get_fsdp_state()._fsdp_param_groups]
+    return {parameter.offload_to_cpu for group in groups for parameter in group.fsdp_params}
 
 
 def learn(policy: Policy, learner: Learner, num: int) -> None:
@@ -125,11 +134,14 @@ def said_of(policy: Policy) -> list[torch.Tensor]:
     return [one.sum() for one in per_branch(TREES, lambda b: summed_logprobs(policy, b), pad_id=0, max_tokens=16)]
 
 
-@pytest.mark.parametrize("lora", [False, True])
-def test_what_is_split_learns_the_same_and_one_process_keeps_it(tiny_model: Path, tmp_path: Path, lora: bool) -> None:
-    """Activations are computed again where layers are split."""
+@pytest.mark.parametrize(("lora", "cpu_offload"), [(False, False), (True, False), (False, True)])
+def test_what_is_split_learns_the_same_and_one_process_keeps_it(
+    tiny_model: Path, tmp_path: Path, lora: bool, cpu_offload: bool
+) -> None:
+    """Activations are computed again where layers are split. On a processor an offload changes nothing."""
     alone = trained(tiny_model, lora)
-    leading, following = in_two(trained, tmp_path, tiny_model, lora)
+    leading, following = in_two(trained, tmp_path, tiny_model, lora, cpu_offload=cpu_offload)
+    assert leading["offloaded"] == following["offloaded"] == [cpu_offload]
     for found in (leading, following):
         assert found["losses"] == pytest.approx(alone["losses"], rel=1e-4)
     assert leading["kept"] == pytest.approx(alone["kept"], rel=1e-4)
