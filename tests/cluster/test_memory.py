@@ -13,14 +13,16 @@ from torch.distributed.fsdp import FSDPModule
 
 from accord.algorithms.likelihood import negative_log_likelihood
 from accord.engine.config import Optimization
-from accord.engine.group import shared_micro_batches
+from accord.engine.group import current, shared_micro_batches
 from accord.engine.learner import Learner
 from accord.engine.sampler import Request, sample_all
 from accord.engine.scorer import per_branch
+from accord.engine.sharding import is_split
 from accord.models.layers import layers_of
 from accord.models.lora import Lora
 from accord.models.policy import Policy
 from accord.models.scalar import ScalarModel
+from accord.models.shared import share
 from accord.text.tree import Branch, Tree
 from tests.cluster.pair import in_two
 
@@ -114,6 +116,27 @@ def trained(folder: Path, lora: bool) -> dict[str, Any]:
         "offloaded": sorted(offloaded(policy)),
         "split": sum(rows.numel() for rows in first.own.values()) / sum(one.numel() for one in policy.trained.values()),
     }
+
+
+def shared_backbone(folder: Path) -> dict[str, Any]:
+    """Of a policy, its reference and a value model on one backbone: which of the parameters of its layers are split,
+    before a learner has them, and what policy and reference say after optimizer steps."""
+    models = share(folder, Lora(rank=2), 1, reference=folder, reward=None)
+    assert models.reference is not None
+    inside = [one for layer in layers_of(models.policy.module) for one in layer.named_parameters()]
+    split = {name for name, one in inside if current().size > 1 and is_split(one)}
+    learner = Learner(models.policy.module, torch.float32, PLAIN, models.policy.trained)
+    Learner(models.value.module, torch.float32, PLAIN, models.value.trained)
+    learn(models.policy, learner, 2)
+    said = [float(one) for policy in (models.policy, models.reference) for one in said_of(policy)]
+    return {"split": sorted(split), "all": sorted({name for name, _ in inside}), "said": said}
+
+
+def test_a_backbone_with_adapters_is_split_before_it_comes_to_the_device(tiny_model: Path, tmp_path: Path) -> None:
+    alone = shared_backbone(tiny_model)
+    for found in in_two(shared_backbone, tmp_path, tiny_model):
+        assert found["split"] == [name for name in alone["all"] if ".lora_" not in name] != []
+        assert found["said"] == pytest.approx(alone["said"], rel=1e-4)
 
 
 def offloaded(policy: Policy) -> set[bool]:

@@ -146,10 +146,10 @@ def joined(group: Group) -> Iterator[None]:
         _current.reset(before)
 
 
-def _hold(module: nn.Module, dtype: torch.dtype | None) -> None:
+def _hold(module: nn.Module, dtype: torch.dtype | None, adapted: bool) -> None:
     from accord.engine.sharding import hold  # it imports much
 
-    hold(module, dtype)
+    hold(module, dtype, adapted)
 
 
 def is_idle() -> bool:

@@ -35,15 +35,18 @@ from accord.models.layers import backbone_of, layers_of
 from accord.placement import splits
 
 
-def hold(module: nn.Module, dtype: torch.dtype | None) -> None:
+def hold(module: nn.Module, dtype: torch.dtype | None, adapted: bool) -> None:
     """As `accord.models.compute.hold`, in a group. What is to be trained, or adapted, and is to be split, stays in the
-    main memory until its learner splits it."""
+    main memory until its learner splits it, or all its adapters are in."""
     gc.collect()  # what gathers a model's layers holds on to it: one that was let go of may still be there
     layers = layers_of(module)
     if not _splits(parameter for layer in layers for parameter in layer.parameters()):
-        cast_for_compute(module, dtype or torch.float32)
+        cast_for_compute(module, dtype or torch.float32, only=lambda one: not (adapted and one.requires_grad))
     elif dtype is None:
         own_heads(module)
+    elif adapted:
+        shard(module, {name: one for name, one in module.named_parameters() if one.requires_grad}, dtype)
+        cast_for_compute(module, dtype, only=lambda one: not (one.requires_grad or isinstance(one, DTensor)))
     else:
         mesh, policy = _mesh(), MixedPrecisionPolicy()
         for layer in layers:
