@@ -25,9 +25,10 @@ def perform(assignment: Assignment) -> Outcome:
     if place == "saving":
         with patch.object(Workspace, "_save", slow(Workspace._save)):
             return worker_perform(assignment)
-    from accord.engine.on_policy import loop
+    from accord.engine.on_policy import drawing, loop
 
     name, calls = PLACES[place], 0
+    module = drawing if place == "sampling" else loop
 
     def faulty(*given: Any, **named: Any) -> Any:
         nonlocal calls
@@ -36,8 +37,8 @@ def perform(assignment: Assignment) -> Outcome:
             happen(what)
         return wrapped(*given, **named)
 
-    wrapped: Callable[..., Any] = getattr(loop, name)
-    with patch.object(loop, name, faulty):
+    wrapped: Callable[..., Any] = getattr(module, name)
+    with patch.object(module, name, faulty):
         return worker_perform(assignment)
 
 
