@@ -76,7 +76,8 @@ def _run(assignment: Assignment, scratch: Path) -> None:
         timeout=timedelta(seconds=assignment.timeout),
     )
     try:
-        with joined(Ranks(assignment.sharding, assignment.timeout, assignment.recompute)), atomic.disk_errors(folder):
+        settings = (assignment.sharding, assignment.timeout, assignment.recompute, assignment.cpu_offload)
+        with joined(Ranks(*settings)), atomic.disk_errors(folder):
             work: Leading | Following
             opened = lead(lambda: _leading(assignment, store))
             work = opened or Following(folder, scratch, agreed=agreed, leading=lead)
