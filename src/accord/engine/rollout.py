@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from accord.engine.ending import BY_ITSELF, Ending
-from accord.engine.sampler import Request, sample_all
+from accord.engine.policy_engine import Request, sample_all
 from accord.engine.sampling import Engine
 from accord.errors import UserError
 from accord.models.folders import context_of, load_config, load_tokenizer
