@@ -29,7 +29,7 @@ def perform(assignment: Assignment) -> Outcome:
     known = (*PLACES, "saving")
     if assignment.kind != ("rloo" if place in known else place):
         return worker_perform(assignment)
-    from accord.engine.on_policy import drawing, loop  # by all: who imports alone comes late, which is a fault of its own
+    from accord.engine.on_policy import drawing, loop  # by all: who imports alone comes late, a fault of its own
 
     with ExitStack() as patched:
         if place not in known:
