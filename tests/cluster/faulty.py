@@ -29,23 +29,23 @@ def perform(assignment: Assignment) -> Outcome:
     known = (*PLACES, "saving")
     if assignment.kind != ("rloo" if place in known else place):
         return worker_perform(assignment)
-    from accord.engine.on_policy import loop  # by all: who imports alone comes late, which is a fault of its own
+    from accord.engine.on_policy import drawing, loop  # by all: who imports alone comes late, a fault of its own
 
     with ExitStack() as patched:
         if place not in known:
             for module in (sample, rejecting):
                 patched.enter_context(patch.object(module, "CHUNK", 16))
         if str(assignment.rank) == rank:
-            patched.enter_context(_fault(loop, place, what, int(call)))
+            patched.enter_context(_fault(drawing if place == "sampling" else loop, place, what, int(call)))
         return worker_perform(assignment)
 
 
-def _fault(loop: ModuleType, place: str, what: str, call: int) -> AbstractContextManager[Any]:
+def _fault(of_loop: ModuleType, place: str, what: str, call: int) -> AbstractContextManager[Any]:
     if place == "saving":
         return patch.object(Workspace, "_save", slow(Workspace._save))
     from accord.engine import rollout
 
-    module, name = (loop, PLACES[place]) if place in PLACES else (rollout, "roll_out")
+    module, name = (of_loop, PLACES[place]) if place in PLACES else (rollout, "roll_out")
     wrapped: Callable[..., Any] = getattr(module, name)
     calls = 0
 

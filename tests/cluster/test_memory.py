@@ -15,7 +15,7 @@ from accord.algorithms.likelihood import negative_log_likelihood
 from accord.engine.config import Optimization
 from accord.engine.group import current, shared_micro_batches
 from accord.engine.learner import Learner
-from accord.engine.sampler import Request, sample_all
+from accord.engine.policy_engine import Request, sample_all
 from accord.engine.scorer import per_branch
 from accord.engine.sharding import is_split
 from accord.models.layers import layers_of

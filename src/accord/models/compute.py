@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor
@@ -111,9 +111,19 @@ def cast_for_compute(
             # A view of the file would keep all of the file in memory.
             parameter.data = parameter.data.to(device, copy=True)
         elif only(parameter):
-            parameter.data = parameter.data.to(device, dtype)
+            parameter.data = aligned(parameter.data.to(device, dtype))
     for buffer in module.buffers():
         buffer.data = buffer.data.to(device)
+
+
+_ALIGNMENT: Final = 64  # bytes: of what torch allocates on a processor, and of its longest vectors
+
+
+def aligned(weight: Tensor) -> Tensor:
+    """A weight where torch would have put it, copied if it is not there. What is read of a file is a view of it and
+    begins wherever the file's header ends, and the order of a product's sums depends on where its weight begins."""
+    misplaced = weight.device.type == "cpu" and weight.data_ptr() % _ALIGNMENT
+    return weight.clone() if misplaced else weight
 
 
 Holding = Callable[[torch.nn.Module, torch.dtype | None, bool], None]
