@@ -106,9 +106,10 @@ def assert_equal_results(one: Path, other: Path) -> None:
         assert rows(one, step) == rows(other, step)
 
 
-@pytest.mark.parametrize("sharding", ["none", "full"])
-def test_two_processes_do_as_one(recipes: Recipes, alone: Path, sharding: str) -> None:
-    run = recipes.run(f"two-{sharding}", two(sharding=sharding))
+@pytest.mark.parametrize(("sharding", "cpu_offload"), [("none", False), ("full", True)])
+def test_two_processes_do_as_one(recipes: Recipes, alone: Path, sharding: str, cpu_offload: bool) -> None:
+    """On a processor an offload changes nothing."""
+    run = recipes.run(f"two-{sharding}", two(sharding=sharding, cpu_offload=cpu_offload))
     assert_same_results(run, alone)
     differs = any(
         not torch.equal(tensor, weights(alone, "rloo")[name]) for name, tensor in weights(run, "rloo").items()
