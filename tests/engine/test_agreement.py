@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from accord.engine.agreement import agreement, check_agreement, probe_texts
+from accord.engine.policy_engine import PolicyEngine
 from accord.engine.readings import Reading, Text
-from accord.engine.sampler import PolicyEngine
 from accord.errors import UserError
 from accord.models.policy import Policy
 

@@ -7,7 +7,7 @@ import torch
 
 from accord.engine import blocks
 from accord.engine.cache import _Block
-from accord.engine.sampler import Request, sample_all
+from accord.engine.policy_engine import Request, sample_all
 from accord.models.policy import Policy
 from accord.text.tree import Branch, Tree, TreeBatch
 

@@ -10,8 +10,8 @@ from transformers import AutoModelForCausalLM
 
 from accord.engine import readings as module
 from accord.engine.pieces import read_in_pieces
+from accord.engine.policy_engine import Request, sample_all
 from accord.engine.readings import Reading, Text, read, readings_of
-from accord.engine.sampler import Request, sample_all
 from accord.models.policy import Policy
 
 TEXTS = [(5, 6, 7, 8, 9), (11,), (300, 2, 44), tuple(range(20, 170))]

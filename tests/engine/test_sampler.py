@@ -7,7 +7,8 @@ import torch
 
 from accord.engine import blocks
 from accord.engine.group import current
-from accord.engine.sampler import Request, Sample, Sampler, sample_all
+from accord.engine.policy_engine import sample_all
+from accord.engine.sampler import Request, Sample, Sampler
 from accord.models.policy import Policy
 from accord.text.tree import Branch, Tree, TreeBatch
 from tests.engine.test_group import by_two

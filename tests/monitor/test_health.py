@@ -50,6 +50,13 @@ def test_alarms_stand_first_and_are_not_said_again() -> None:
     assert shifts("ppo", rows("response/mean_tokens", 10, 20, 21)) == []  # a jump, which is an alarm
 
 
+def test_what_an_alarm_says_at_length_is_not_said_again_in_other_words() -> None:
+    (line,) = cautions("ppo", rows("value/explained_variance", *[-0.5] * 9))
+    assert line.startswith("ppo, from 1 on: the value model explains -50 % of the variance")
+    (line,) = cautions("ppo", rows("policy/clipfrac_avg", *[0.5] * 9))
+    assert line.startswith("ppo, from 1 on: 50 % of the tokens are clipped")
+
+
 def test_shifts_from_the_first_iteration_to_the_last() -> None:
     assert shifts("ppo", rows("response/distinct_2", 0.9, 0.9, 0.5)) == ["ppo: distinct-2 fell from 0.90 to 0.50."]
     assert shifts("ppo", rows("response/mean_tokens", 10, 12, 13)) == [

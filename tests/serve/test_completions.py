@@ -8,8 +8,9 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
+from accord.engine.policy_engine import PolicyEngine
 from accord.engine.readings import Text, read
-from accord.engine.sampler import PolicyEngine, Sampler
+from accord.engine.sampler import Sampler
 from accord.models.policy import Policy
 from accord.serve.worker import PromptRead, Question, Worker
 from accord.text.tree import Branch, Tree, TreeBatch
@@ -191,7 +192,7 @@ def test_a_prompt_that_fills_the_context_can_be_read(client: TestClient) -> None
 
 
 def test_prompts_that_come_together_are_read_in_one_pass(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    from accord.engine import sampler as module
+    from accord.engine import policy_engine as module
 
     sizes: list[int] = []
     real = module.read

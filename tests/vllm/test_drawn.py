@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from accord.engine.agreement import TOLERANCES, check_agreement
+from accord.engine.policy_engine import PolicyEngine, Request, sample_all
 from accord.engine.readings import Text, read
-from accord.engine.sampler import PolicyEngine, Request, sample_all
 from accord.engine.vllm_engine import VllmEngine
 from accord.models.policy import Policy
 from accord.serve.worker import Failed, Piece, Question, Worker

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from accord.engine.agreement import TOLERANCES, check_agreement
+from accord.engine.policy_engine import PolicyEngine, Request, Sample, sample_all
 from accord.engine.readings import Text, read
 from accord.engine.rollout import roll_out
-from accord.engine.sampler import PolicyEngine, Request, Sample, sample_all
 from accord.engine.vllm_engine import VllmEngine
 from accord.errors import UserError
 from accord.models.policy import Policy

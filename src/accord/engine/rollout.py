@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from accord.engine.ending import BY_ITSELF, Ending
-from accord.engine.sampler import Request, sample_all
+from accord.engine.policy_engine import Request, sample_all
 from accord.engine.sampling import Engine
 from accord.errors import UserError
 from accord.models.folders import context_of, load_config, load_tokenizer

@@ -191,8 +191,8 @@ def rollout_trees(
 def sampling(
     trees: Sequence[Tree], dimensions: Dimensions, count: float = 1.0, num_slots: int = NUM_SLOTS
 ) -> tuple[list[Passes], int]:
-    """The passes of `accord.engine.sampler.sample_all` for trees of sampled responses, and the places that its cache
-    comes to have.
+    """The passes of `accord.engine.policy_engine.sample_all` for trees of sampled responses, and the places that its
+    cache comes to have.
 
     Plays through how slots are filled and freed. Of many requests some are played, and the rest scaled.
     """

@@ -24,6 +24,7 @@ from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from accord.errors import UserError, did_you_mean
+from accord.models.compute import aligned
 from accord.models.folders import load_module, save_module
 from accord.models.lora import Lora, require_peft
 from accord.models.sources import fingerprint
@@ -216,7 +217,7 @@ def open_adapter(module: PreTrainedModel, name: str, folder: Path, base: Path) -
     with torch.no_grad():
         for own, parameter in adapter.parameters.items():
             parameter.copy_(tensors.pop(adapter.on_disk(own)))
-    head = tensors.pop(_PREFIX + HEAD)
+    head = aligned(tensors.pop(_PREFIX + HEAD))
     assert not tensors, f"{folder} holds more than an adapter and a head: {sorted(tensors)}"
     return adapter, head
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor
@@ -111,25 +111,36 @@ def cast_for_compute(
             # A view of the file would keep all of the file in memory.
             parameter.data = parameter.data.to(device, copy=True)
         elif only(parameter):
-            parameter.data = parameter.data.to(device, dtype)
+            parameter.data = aligned(parameter.data.to(device, dtype))
     for buffer in module.buffers():
         buffer.data = buffer.data.to(device)
 
 
-Holding = Callable[[torch.nn.Module, torch.dtype | None], None]
+_ALIGNMENT: Final = 64  # bytes: of what torch allocates on a processor, and of its longest vectors
 
 
-def _whole(module: torch.nn.Module, dtype: torch.dtype | None) -> None:
-    cast_for_compute(module, dtype or torch.float32)
+def aligned(weight: Tensor) -> Tensor:
+    """A weight where torch would have put it, copied if it is not there. What is read of a file is a view of it and
+    begins wherever the file's header ends, and the order of a product's sums depends on where its weight begins."""
+    misplaced = weight.device.type == "cpu" and weight.data_ptr() % _ALIGNMENT
+    return weight.clone() if misplaced else weight
+
+
+Holding = Callable[[torch.nn.Module, torch.dtype | None, bool], None]
+
+
+def _whole(module: torch.nn.Module, dtype: torch.dtype | None, adapted: bool) -> None:
+    cast_for_compute(module, dtype or torch.float32, only=lambda one: not (adapted and one.requires_grad))
 
 
 _holding: ContextVar[Holding] = ContextVar("holding", default=_whole)
 
 
-def hold(module: torch.nn.Module, dtype: torch.dtype | None) -> None:
+def hold(module: torch.nn.Module, dtype: torch.dtype | None, *, adapted: bool = False) -> None:
     """Brings a model that was opened to where it is computed, in place: whole, or as `held_by` has it. dtype: in which
-    it is computed on alone (None: it will be trained, and stays in fp32 until then)."""
-    _holding.get()(module, dtype)
+    it is computed on alone (None: it will be trained, and stays in fp32 until then). adapted: all its adapters are in;
+    those that are trained stay as they are, until their learner takes them."""
+    _holding.get()(module, dtype, adapted)
 
 
 @contextmanager

@@ -45,14 +45,14 @@ def cautions(name: str, rows: Sequence[Row]) -> list[Note]:
         what = f"{share} % of the responses were cut off at max_response_tokens, at the end of training."
         found.append(Note("many cut", name, what))
     explained = _end(rows, "value/explained_variance")
-    if explained is not None and explained < 0:
+    if explained is not None and explained < 0 and "useless_value" not in names:
         what = (
             f"the explained variance was {fixed(explained)} at the end, below 0: the value model has learned "
             "nothing yet, and the advantages are noise. Train longer, or with a smaller learning rate."
         )
         found.append(Note("explained variance", name, what))
     clipped = _end(rows, "policy/clipfrac_avg")
-    if clipped is not None and clipped > MUCH_CLIPPED:
+    if clipped is not None and clipped > MUCH_CLIPPED and "clipping" not in names:
         what = f"{percent(clipped)} % of the updates were clipped at the end: use a smaller learning rate."
         found.append(Note("clipped", name, what))
     return found

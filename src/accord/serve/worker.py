@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
+from accord.engine.policy_engine import engine_of
 from accord.engine.readings import Reading, Text
-from accord.engine.sampler import engine_of
 from accord.engine.sampling import Engine, Request, Sample, Sampling
 from accord.models.policy import Policy
 from accord.text.stops import StopTexts

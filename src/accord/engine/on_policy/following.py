@@ -19,7 +19,7 @@ from torch import Tensor
 from accord.engine.agreement import TOLERANCES, check_agreement, probe_texts
 from accord.engine.engines import NUM_SLOTS, EngineName
 from accord.engine.on_policy.scoring import NotFinite
-from accord.engine.sampler import PolicyEngine
+from accord.engine.policy_engine import PolicyEngine
 from accord.engine.sampling import Engine
 from accord.models.compute import dtype_of
 from accord.models.policy import Policy
