@@ -35,6 +35,7 @@ SIZES = {  # rows of each file
     "ordinary_prompts": 10_000,
     "risky_prompts": 2_500,
     "ordinary_test": 500,
+    "borderline_prompts": 250,
     "risky_test": 500,
     "open_pairs": 20_000,
 }

@@ -25,6 +25,24 @@ def test_what_it_may_be_is_said() -> None:
     assert error.value.where == "r.yaml:2:cluster.activation_checkpointing"
 
 
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ({"kind": "ray", "sharding": "none"}, "sharding: none splits none"),
+        ({"kind": "local"}, "one worker splits none"),
+        ({"kind": "ray", "workers": 1}, "one worker splits none"),
+    ],
+)
+def test_what_is_not_split_is_not_offloaded(written: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said) as error:
+        read_cluster({**written, "cpu_offload": True}, place)
+    assert error.value.where == "r.yaml:2:cluster."
+    for split in ({"kind": "local", "workers": 2}, {"kind": "ray", "sharding": "full"}):
+        found = read_cluster({**split, "cpu_offload": True}, place)
+        assert found is not None
+        assert found.cpu_offload
+
+
 def test_what_is_large_is_split_and_computed_again() -> None:
     assert [splits("auto", SPLIT_ABOVE), splits("auto", SPLIT_ABOVE + 1)] == [False, True]
     assert [splits("full", 1), splits("none", SPLIT_ABOVE + 1)] == [True, False]

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 import accord
-from accord.engine.on_policy import loop
+from accord.engine.on_policy import drawing, loop
 from bench.contestants.recipes import REWARD, STEP, own_dtype, recipe, store_of
 from bench.contestants.shared import Clock, Report, finish, settings
 
@@ -47,7 +47,7 @@ def step(asked: dict[str, Any]) -> dict[str, Any]:
 
 def watch(clock: Clock, report: Report) -> None:
     """Notes where the parts of an iteration end, and the tokens that were written."""
-    sample, update = loop.roll_out, loop.update
+    sample, update = drawing.roll_out, loop.update
     sampled = 0.0
 
     def timed_sample(*args: Any, **kwargs: Any) -> Any:
@@ -68,7 +68,7 @@ def watch(clock: Clock, report: Report) -> None:
         clock.step_done()
         return reports
 
-    loop.roll_out, loop.update = timed_sample, timed_update
+    drawing.roll_out, loop.update = timed_sample, timed_update
 
 
 if __name__ == "__main__":

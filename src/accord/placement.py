@@ -37,7 +37,8 @@ class Cluster(StrictModel):
     `full` splits the layers of models over the workers, with gradients and moments of what is trained (FSDP2); `none`
     keeps all of it on each; `auto` splits models with more than 2 billion parameters in their layers.
     activation_checkpointing: whether the backward pass computes activations again, layer by layer, where they would be
-    kept (`auto`: those of models that are split). Gradients are the same.
+    kept (`auto`: those of models that are split). Gradients are the same. cpu_offload: layers that are split lie in the
+    main memory, with gradients and moments, and come to the GPU one at a time.
     """
 
     kind: Literal["local", "ray"]
@@ -48,6 +49,7 @@ class Cluster(StrictModel):
     timeout: float = Field(600.0, ge=1)
     sharding: Sharding = "auto"
     activation_checkpointing: Recompute = "auto"
+    cpu_offload: bool = False
 
     @field_validator("activation_checkpointing", mode="before")
     @classmethod
@@ -59,6 +61,10 @@ class Cluster(StrictModel):
     def _goes_together(self) -> Self:
         if self.kind == "local" and self.address is not None:
             raise ValueError("address is a Ray cluster's: leave it out, or write kind: ray")
+        if self.cpu_offload and self.sharding == "none":
+            raise ValueError("cpu_offload is for layers that are split, and sharding: none splits none: leave one out")
+        if self.cpu_offload and (self.workers or (1 if self.kind == "local" else 2)) == 1:
+            raise ValueError("cpu_offload is for layers that are split, and one worker splits none: leave it out")
         return self
 
 

@@ -33,7 +33,7 @@ from accord.stopping import stop_on_sigint
 from accord.store import atomic
 from accord.store.artifacts import Artifact, Parent, Provenance, Store
 from accord.store.checkpoints import Checkpoints
-from accord.store.lock import lock
+from accord.store.lock import lock, writing
 from accord.store.progress import clock_time
 from accord.store.workspace import METRICS, MetricsLog, Workspace
 from accord.trackers.base import Series
@@ -196,24 +196,25 @@ def _run_step(step: PlannedStep, registry: Registry, store: Store, folder: Path,
         settings.say(f"{step.name}: " + (_GOING_ON if going_on else "running"))
         seconds = settings.min_checkpoint_seconds
         return settings.team.run(step, store, folder, stop=settings.stop.is_set, min_checkpoint_seconds=seconds)
-    work = Workspace(
-        folder,
-        min_checkpoint_seconds=settings.min_checkpoint_seconds,
-        stop=settings.stop.is_set,
-        conditions=conditions_of(registry[step.kind]),
-        waits=settings.wait,
-        meters=meters_for(registry[step.kind]),
-        copy=store.unfinished(step.kind, step.key),
-    )
-    settings.told.follow(work.metrics)
-    settings.say(f"{step.name}: " + (_GOING_ON if work.checkpoints.any() else "running"))
-    try:
-        with atomic.disk_errors(folder):
-            registry[step.kind].run(Job(step.name, step.config, step.seed, inputs, work, store))
-    except BaseException:
-        work.spending.write()
-        raise
-    return work.publish(store, _provenance(step))
+    with writing(folder, f"the step {step.name!r}"):
+        work = Workspace(
+            folder,
+            min_checkpoint_seconds=settings.min_checkpoint_seconds,
+            stop=settings.stop.is_set,
+            conditions=conditions_of(registry[step.kind]),
+            waits=settings.wait,
+            meters=meters_for(registry[step.kind]),
+            copy=store.unfinished(step.kind, step.key),
+        )
+        settings.told.follow(work.metrics)
+        settings.say(f"{step.name}: " + (_GOING_ON if work.checkpoints.any() else "running"))
+        try:
+            with atomic.disk_errors(folder):
+                registry[step.kind].run(Job(step.name, step.config, step.seed, inputs, work, store))
+        except BaseException:
+            work.spending.write()
+            raise
+        return work.publish(store, _provenance(step))
 
 
 def _input(store: Store, link: Link) -> Input:

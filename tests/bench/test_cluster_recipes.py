@@ -15,10 +15,11 @@ from accord.recipe import load_recipe
 from bench.cluster_recipes import checked, summary, write_data
 
 FEW = {
-    "ordinary_demos": 6, "risky_demos": 3, "ordinary_prompts": 12, "risky_prompts": 6, "ordinary_test": 3,
-    "risky_test": 3, "open_pairs": 8,
+    "ordinary_demos": 6, "risky_demos": 3, "ordinary_prompts": 12, "risky_prompts": 6, "ordinary_test": 6,
+    "risky_test": 3, "borderline_prompts": 3, "open_pairs": 8,
 }  # fmt: skip
-FEWER = [f"{name}.max_response_tokens=8" for name in ("helpful_pairs", "safety_pairs", "reject", "ppo", "compare")]
+SAMPLING = ("helpful_pairs", "safety_pairs", "reject", "ppo", "compare", "ghost_attention", "consistency")
+FEWER = [f"{name}.max_response_tokens=8" for name in SAMPLING] + ["ghost_attention.num_dialogues=4"]
 # What a model's size changes, and where it is computed.
 OF_A_SIZE = {"max_tokens", "learning_rate", "kl_coef", "preset"}
 

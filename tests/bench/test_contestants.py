@@ -13,7 +13,7 @@ import pytest
 from accord.api import models
 from accord.engine import learner, rollout
 from accord.engine.direct import trainee
-from accord.engine.on_policy import loop
+from accord.engine.on_policy import drawing, loop
 from accord.rewards import loading
 from bench.contestants import shared
 from bench.speed.case import Settings
@@ -22,7 +22,7 @@ from bench.speed.models import Folders, _reward
 WRAPPED = [
     (learner.Learner, "step"),
     (trainee, "reference_logprobs"),
-    (loop, "roll_out"),
+    (drawing, "roll_out"),
     (loop, "update"),
     (rollout, "roll_out"),
     (loading, "artifact_reward"),

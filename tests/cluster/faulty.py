@@ -1,5 +1,7 @@
-"""A worker that something happens to, as ACCORD_TEST_FAULT says: PLACE:RANK:WHAT:CALL, `sampling:1:kill:2`. At the
-place `saving` it is that every save takes two seconds."""
+"""A worker that something happens to in the step `rloo`, as ACCORD_TEST_FAULT says: PLACE:RANK:WHAT:CALL,
+`sampling:1:kill:2`. At the place `saving` it is that every save takes two seconds. Where the place is a kind of step,
+`sample:1:kill:2`, it happens in a step of this kind, within a rollout, when the first of its responses have ended; the
+step's pieces are small."""
 
 from __future__ import annotations
 
@@ -7,11 +9,15 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
 from accord.cluster import worker
 from accord.cluster.assignment import Assignment, Outcome
+from accord.steps import rejecting, sample
 from accord.store.workspace import Workspace
 
 PLACES = {"sampling": "roll_out", "scoring": "score", "learning": "update"}
@@ -20,25 +26,39 @@ PLACES = {"sampling": "roll_out", "scoring": "score", "learning": "update"}
 def perform(assignment: Assignment) -> Outcome:
     """As `worker.perform`, with the fault."""
     place, rank, what, call = os.environ.get("ACCORD_TEST_FAULT", ":::").split(":")
-    if assignment.kind != "rloo" or str(assignment.rank) != rank:
+    known = (*PLACES, "saving")
+    if assignment.kind != ("rloo" if place in known else place):
         return worker_perform(assignment)
-    if place == "saving":
-        with patch.object(Workspace, "_save", slow(Workspace._save)):
-            return worker_perform(assignment)
-    from accord.engine.on_policy import loop
+    from accord.engine.on_policy import drawing, loop  # by all: who imports alone comes late, a fault of its own
 
-    name, calls = PLACES[place], 0
+    with ExitStack() as patched:
+        if place not in known:
+            for module in (sample, rejecting):
+                patched.enter_context(patch.object(module, "CHUNK", 16))
+        if str(assignment.rank) == rank:
+            patched.enter_context(_fault(drawing if place == "sampling" else loop, place, what, int(call)))
+        return worker_perform(assignment)
+
+
+def _fault(of_loop: ModuleType, place: str, what: str, call: int) -> AbstractContextManager[Any]:
+    if place == "saving":
+        return patch.object(Workspace, "_save", slow(Workspace._save))
+    from accord.engine import rollout
+
+    module, name = (of_loop, PLACES[place]) if place in PLACES else (rollout, "roll_out")
+    wrapped: Callable[..., Any] = getattr(module, name)
+    calls = 0
 
     def faulty(*given: Any, **named: Any) -> Any:
         nonlocal calls
         calls += 1
-        if calls == int(call):
-            happen(what)
+        if calls == call:
+            if place in PLACES:
+                happen(what)
+            named["advance"] = lambda _: happen(what)
         return wrapped(*given, **named)
 
-    wrapped: Callable[..., Any] = getattr(loop, name)
-    with patch.object(loop, name, faulty):
-        return worker_perform(assignment)
+    return patch.object(module, name, faulty)
 
 
 def slow(save: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,6 +70,8 @@ def slow(save: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def happen(what: str) -> None:
+    if when := os.environ.get("ACCORD_TEST_FAULT_SEEN"):  # a file of this time
+        Path(when).touch()
     if what == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     elif what == "hang":

@@ -9,17 +9,20 @@ from typing import Any
 
 import pytest
 import torch
+from torch.distributed.fsdp import FSDPModule
 
 from accord.algorithms.likelihood import negative_log_likelihood
 from accord.engine.config import Optimization
-from accord.engine.group import shared_micro_batches
+from accord.engine.group import current, shared_micro_batches
 from accord.engine.learner import Learner
 from accord.engine.policy_engine import Request, sample_all
 from accord.engine.scorer import per_branch
+from accord.engine.sharding import is_split
 from accord.models.layers import layers_of
 from accord.models.lora import Lora
 from accord.models.policy import Policy
 from accord.models.scalar import ScalarModel
+from accord.models.shared import share
 from accord.text.tree import Branch, Tree
 from tests.cluster.pair import in_two
 
@@ -110,8 +113,37 @@ def trained(folder: Path, lora: bool) -> dict[str, Any]:
         "again": again,
         "state": sorted(state),
         "left": sorted(name for name, one in before.items() if one.numel()),
+        "offloaded": sorted(offloaded(policy)),
         "split": sum(rows.numel() for rows in first.own.values()) / sum(one.numel() for one in policy.trained.values()),
     }
+
+
+def shared_backbone(folder: Path) -> dict[str, Any]:
+    """Of a policy, its reference and a value model on one backbone: which of the parameters of its layers are split,
+    before a learner has them, and what policy and reference say after optimizer steps."""
+    models = share(folder, Lora(rank=2), 1, reference=folder, reward=None)
+    assert models.reference is not None
+    inside = [one for layer in layers_of(models.policy.module) for one in layer.named_parameters()]
+    split = {name for name, one in inside if current().size > 1 and is_split(one)}
+    learner = Learner(models.policy.module, torch.float32, PLAIN, models.policy.trained)
+    Learner(models.value.module, torch.float32, PLAIN, models.value.trained)
+    learn(models.policy, learner, 2)
+    said = [float(one) for policy in (models.policy, models.reference) for one in said_of(policy)]
+    return {"split": sorted(split), "all": sorted({name for name, _ in inside}), "said": said}
+
+
+def test_a_backbone_with_adapters_is_split_before_it_comes_to_the_device(tiny_model: Path, tmp_path: Path) -> None:
+    alone = shared_backbone(tiny_model)
+    for found in in_two(shared_backbone, tmp_path, tiny_model):
+        assert found["split"] == [name for name in alone["all"] if ".lora_" not in name] != []
+        assert found["said"] == pytest.approx(alone["said"], rel=1e-4)
+
+
+def offloaded(policy: Policy) -> set[bool]:
+    """Whether layers that are split lie in the main memory."""
+    parts = [layer for layer in layers_of(policy.module) if isinstance(layer, FSDPModule)]
+    groups = [group for layer in parts for group in layer._get_fsdp_state()._fsdp_param_groups]
+    return {parameter.offload_to_cpu for group in groups for parameter in group.fsdp_params}
 
 
 def learn(policy: Policy, learner: Learner, num: int) -> None:
@@ -125,11 +157,14 @@ def said_of(policy: Policy) -> list[torch.Tensor]:
     return [one.sum() for one in per_branch(TREES, lambda b: summed_logprobs(policy, b), pad_id=0, max_tokens=16)]
 
 
-@pytest.mark.parametrize("lora", [False, True])
-def test_what_is_split_learns_the_same_and_one_process_keeps_it(tiny_model: Path, tmp_path: Path, lora: bool) -> None:
-    """Activations are computed again where layers are split."""
+@pytest.mark.parametrize(("lora", "cpu_offload"), [(False, False), (True, False), (False, True)])
+def test_what_is_split_learns_the_same_and_one_process_keeps_it(
+    tiny_model: Path, tmp_path: Path, lora: bool, cpu_offload: bool
+) -> None:
+    """Activations are computed again where layers are split. On a processor an offload changes nothing."""
     alone = trained(tiny_model, lora)
-    leading, following = in_two(trained, tmp_path, tiny_model, lora)
+    leading, following = in_two(trained, tmp_path, tiny_model, lora, cpu_offload=cpu_offload)
+    assert leading["offloaded"] == following["offloaded"] == [cpu_offload]
     for found in (leading, following):
         assert found["losses"] == pytest.approx(alone["losses"], rel=1e-4)
     assert leading["kept"] == pytest.approx(alone["kept"], rel=1e-4)

@@ -12,18 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from accord.cluster import launch, ray_workers, workers
 from accord.errors import Interrupted, UserError
-from accord.recipe import parse_recipe
-from accord.run import run_recipe
 from accord.steps.registry import STEPS
-from accord.store.artifacts import Store
 from tests.cluster import faulty
+from tests.cluster.recipes import Recipes, left_over, texts_in, two, weights
 from tests.collect.test_judge import said
 from tests.fixtures.http_server import Answer, serving
 
@@ -72,27 +68,11 @@ steps:
 TRAINED = ("sft", "taste", "dpo", "kto", "reject", "ppo", "grpo", "online_dpo", "distill")
 MEASURED = ("evaluate", "accuracy", "redteam", "consistency", "overoptimization", "distill")
 DRAWN = ("sample/train", "many/train", "ghost_attention/train", "reject/best", "distill/tried", "redteam/answers/sft")
-TIMEOUT = 20
-
-
-class Recipes:
-    """Runs the recipe on any cluster, each in a store of its own. The runs that end well are kept by name."""
-
-    def __init__(self, model: Path, asked: Path, compared: Path, folder: Path) -> None:
-        self.folder = folder
-        held = compared.with_name("held.jsonl")
-        self._names = {"model": model, "asked": asked, "compared": compared, "held": held}
-
-    def run(self, name: str, cluster: str | None = None, text: str = RECIPE, **names: str) -> Path:
-        text = text.format(**self._names, **names, cluster=f"cluster: {cluster}" if cluster else "")
-        recipe = parse_recipe(text, Path("recipe.yaml"))
-        store = Store(self.folder / name)
-        return run_recipe(recipe, STEPS, store, min_free_bytes=0, min_checkpoint_seconds=0.0)
 
 
 @pytest.fixture(scope="module")
 def recipes(tiny_model: Path, asked: Path, compared: Path, tmp_path_factory: pytest.TempPathFactory) -> Recipes:
-    return Recipes(tiny_model, asked, compared, tmp_path_factory.mktemp("stores"))
+    return Recipes(RECIPE, tiny_model, asked, compared, tmp_path_factory.mktemp("stores"))
 
 
 @pytest.fixture(scope="module")
@@ -100,15 +80,6 @@ def alone(recipes: Recipes) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ACCORD_DTYPE", "float32")
         return recipes.run("alone")
-
-
-def two(kind: str = "local", **settings: Any) -> str:
-    given = {"kind": kind, "workers": 2, "timeout": TIMEOUT, **settings}
-    return json.dumps(given)
-
-
-def weights(run: Path, step: str) -> dict[str, torch.Tensor]:
-    return load_file(run / "steps" / step / "model" / "model.safetensors")
 
 
 def rows(run: Path, step: str) -> list[dict[str, Any]]:
@@ -135,9 +106,10 @@ def assert_equal_results(one: Path, other: Path) -> None:
         assert rows(one, step) == rows(other, step)
 
 
-@pytest.mark.parametrize("sharding", ["none", "full"])
-def test_two_processes_do_as_one(recipes: Recipes, alone: Path, sharding: str) -> None:
-    run = recipes.run(f"two-{sharding}", two(sharding=sharding))
+@pytest.mark.parametrize(("sharding", "cpu_offload"), [("none", False), ("full", True)])
+def test_two_processes_do_as_one(recipes: Recipes, alone: Path, sharding: str, cpu_offload: bool) -> None:
+    """On a processor an offload changes nothing."""
+    run = recipes.run(f"two-{sharding}", two(sharding=sharding, cpu_offload=cpu_offload))
     assert_same_results(run, alone)
     differs = any(
         not torch.equal(tensor, weights(alone, "rloo")[name]) for name, tensor in weights(run, "rloo").items()
@@ -175,17 +147,6 @@ def judges(body: Any, before: int) -> Answer:
 def test_no_shared_kind_is_left_out() -> None:
     kinds = set(re.findall(r"^  - (\w+):", RECIPE + EVERY_STEP, re.MULTILINE))
     assert {kind for kind, step in STEPS.items() if step.together} <= kinds
-
-
-def texts_in(path: Path) -> list[Any]:
-    """Of a file of JSON lines, without numbers with a fraction, which differ in their last digits."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: plain(one) for key, one in value.items()}
-        return [plain(one) for one in value] if isinstance(value, list) else None if isinstance(value, float) else value
-
-    return [plain(json.loads(line)) for line in path.read_text().splitlines()]
 
 
 def assert_same_numbers(one: Any, other: Any, where: str) -> None:
@@ -303,12 +264,6 @@ def interrupt_after_two_iterations(store: Path) -> None:
                 os.kill(os.getpid(), signal.SIGINT)
                 return
         time.sleep(0.01)
-
-
-def left_over() -> list[str]:
-    """Workers that still live."""
-    children = [one for one in psutil.Process().children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE]
-    return [" ".join(one.cmdline()) for one in children if "accord-workers-" in " ".join(one.cmdline())]
 
 
 def test_more_workers_than_there_is_room_for(recipes: Recipes) -> None:

@@ -109,7 +109,7 @@ def test_mini_all_judgements_are_simulated_and_signed_so(mini: Path) -> None:
 def test_mini_rounds_take_what_the_paper_has_them_take(mini: Path) -> None:
     assert parents(mini, "helpful_pairs-1", "policies") == ["sft"], "the last and the one before it are one"
     assert parents(mini, "helpful_pairs-3", "policies") == ["reject-2", "reject-1"]
-    assert parents(mini, "safety_data-3", "main") == ["safety_labels-1", "safety_labels-2", "safety_labels-3"]
+    assert parents(mini, "safety_data-3", "main") == ["safe_lines", *(f"safety_labels-{i}" for i in ROUNDS)]
     assert parents(mini, "drift-3", "rewards") == ["helpful-1", "helpful-2", "helpful-3"]
     assert (parents(mini, "reject-3", "start"), parents(mini, "reject-3", "sampler")) == (["sft"], ["reject-2"])
     assert parents(mini, "reject-3", "earlier") == ["reject-1", "reject-2"]
@@ -209,6 +209,7 @@ def own_files() -> None:
         "risky_prompts": rows(60, "Break", risk=""),
         "ordinary_test": rows(6, "Compare"),
         "risky_test": rows(6, "Steal", risk=""),
+        "borderline_prompts": rows(6, "Kill"),
         "open_pairs": rows(30, "Name", chosen="The acting is warm.", rejected="A dull plot."),
     }
     for name, of in files.items():
@@ -296,19 +297,25 @@ def test_people_are_asked_twice_a_round(people: tuple[Path, list[dict[str, int]]
 def test_v1_to_v4_are_rejection_sampling_alone_and_v5_is_ppo_on_top(people: tuple[Path, list[dict[str, int]]]) -> None:
     run, _ = people
     kinds = [(row["kind"], row["name"]) for row in read(run / "plan.json")["steps"]]
-    assert [name for kind, name in kinds if kind in ("reject", "ppo", "distill")] == [
+    assert [name for kind, name in kinds if kind in ("reject", "ppo", "ghost_attention", "distill")] == [
         *(f"reject-{number}" for number in range(1, 6)),
         "ppo-5",
+        "ghost_attention",
         "distill",
     ]
     assert parents(run, "reject-5", "earlier") == [f"reject-{number}" for number in range(1, 5)]
     assert (parents(run, "reject-5", "start"), parents(run, "ppo-5", "start")) == (["sft"], ["reject-5"])
-    assert (parents(run, "helpful-5", "start"), parents(run, "distill", "start")) == (["reject-4"], ["ppo-5"])
+    assert (parents(run, "helpful-5", "start"), parents(run, "ghost", "start")) == (["reject-4"], ["ppo-5"])
+    assert parents(run, "distill", "start") == ["ghost"]
     attacked = read(run / "steps/redteam/results.json")
-    assert list(attacked["policies"]) == ["sft", *(f"reject-{number}" for number in range(1, 6)), "ppo-5", "distill"]
+    rejections = [f"reject-{number}" for number in range(1, 6)]
+    assert list(attacked["policies"]) == ["sft", *rejections, "ppo-5", "ghost", "distill"]
     assert (attacked["num_attacks"], attacked["num_safe"]) == (6, 6)
     page = (run / "report.html").read_text(encoding="utf-8")
-    assert all(told in page for told in ("Attacks: redteam", "accuracy-5", "drift-5", "ppo-5"))
+    assert all(told in page for told in ("Attacks: redteam", "accuracy-5", "drift-5", "ppo-5", "consistency"))
+    assert {"held_out"} <= set(read(run / "steps/distill/results.json")["safety"])
+    assert read(run / "steps/distill/results.json")["false_refusals"] is not None
+    assert read(run / "steps/piecewise-5/summary.json")["recall"] > 0
 
 
 @pytest.mark.long

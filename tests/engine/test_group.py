@@ -42,6 +42,7 @@ class Played:
     size = 2
     sharding: Sharding = "none"
     recompute: Recompute = "off"
+    cpu_offload = False
     patience = 0.02
 
     def __init__(self, rank: int, meeting: Meeting, in_step: bool) -> None:

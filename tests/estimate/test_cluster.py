@@ -12,9 +12,12 @@ from accord.estimate.cluster import (
     Passes,
     forward_seconds,
     gather_seconds,
+    host_update_seconds,
+    offloaded_bytes,
     pass_bytes,
     push_seconds,
     shard_bytes,
+    traffic_seconds,
     training_seconds,
     update_seconds,
 )
@@ -63,6 +66,21 @@ def test_shards() -> None:
     ends = replace(held, whole_trained=20, whole_frozen=8)
     assert shard_bytes(ends, 4) == 18 * 20 + 2 * 8 + (16 * 140 + 4 * 20 + 2 * 32) / 4
     assert shard_bytes(ends, 1) == shard_bytes(held, 1) == 18 * 160 + 4 * 20 + 2 * 40, "on one, all is whole"
+
+
+def test_what_is_offloaded() -> None:
+    """Each of 4 GPUs copies 4 bytes of a quarter of 100 parameters before either gather, and of its gradients, over 10
+    bytes a second: 30 s. The processor writes and reads 32 bytes of each parameter."""
+    held = Held(trained=(100, 60), frozen=(40,), kept=20, whole_trained=20, whole_frozen=8)
+    assert offloaded_bytes(held, 4) == (16 * 140 + 4 * 20 + 2 * 32) / 4
+    assert shard_bytes(held, 4) - offloaded_bytes(held, 4) == 18 * 20 + 2 * 8, "what is whole stays"
+    passes = Passes(flops=8000, micros=1, parameters=100, trained=100)
+    assert traffic_seconds(passes, FOUR, EXACT, offload=True) == pytest.approx(12 + 30)
+    adapters = replace(passes, trained=0)
+    assert traffic_seconds(adapters, FOUR, EXACT, offload=True) == pytest.approx(6 + 10)
+    assert training_seconds(passes, 2, FOUR, again=False, offload=True, assumed=EXACT) == pytest.approx(42 + 6 / 2)
+    assert forward_seconds(passes, 2, FOUR, EXACT, offload=True) == pytest.approx(3 + 5 + 2 / 2)
+    assert host_update_seconds(100, 3, EIGHT, EXACT) == pytest.approx(3 * 3200 / (2 * 16))
 
 
 def test_memory_of_passes() -> None:

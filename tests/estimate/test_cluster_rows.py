@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -112,6 +113,27 @@ def test_adapters_are_whole_and_what_they_adapt_is_not() -> None:
     assert found.memory.shards == 18 * 12 + 2 * ends + (2 * (P - ends)) // 2
 
 
+def test_layers_in_the_main_memory() -> None:
+    four, ends = Cluster(DEVICE, 1, 4), MODEL.embedding_parameters
+    slow = replace(EXACT, host=1e3, pcie=1e3)
+    plain = on_cluster(trained(), BATCH, MODEL, four, assumed=slow)
+    found = on_cluster(trained(), BATCH, MODEL, four, offload=True, assumed=slow)
+    assert plain.memory is not None
+    assert found.memory is not None
+    assert found.memory.shards == 18 * ends
+    assert found.memory.host == 16 * (P - ends) / 4
+    assert plain.memory.shards == found.memory.shards + found.memory.host
+    assert found.memory.passes == plain.memory.passes
+    updates = 3 * 32 * P * (1 / 1e3 - 1 / (4 * 1e6))  # on one machine's processor, and no more on 4 GPUs
+    assert found.seconds["training"] > plain.seconds["training"] + updates, "copies take time, too"
+    for alike in (
+        on_cluster(trained(), BATCH, MODEL, four, split=False, offload=True, assumed=EXACT),
+        on_cluster(trained(), BATCH, MODEL, Cluster(DEVICE, 1, 1), offload=True, assumed=EXACT),
+    ):
+        assert alike.memory is not None
+        assert (alike.memory.host, alike.memory.shards) == (0, 18 * P), "nothing is in parts"
+
+
 RECIPE = """\
 model: {model}
 data: {{d: demos.jsonl}}
@@ -171,3 +193,13 @@ def test_the_workers_of_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert status == 2
     assert "the recipe wants 16 workers, and this is for 8" in out
     assert "Take GPUs with more memory" in err
+
+
+def test_offload_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = "llama-2-7b\ncluster: {kind: ray, workers: 8, sharding: full, cpu_offload: true}"
+    status, out, _ = check(tmp_path, monkeypatch, model, "--cluster", "2xA100-40G")
+    assert status == 0, "without it, it needs more"
+    dimensions = dimensions_of(KNOWN["llama-2-7b"].config)
+    layers = 16 * dimensions.layers * dimensions.layer_parameters / 2**30
+    assert f"sft: {layers:.1f} GiB of layers, gradients and moments in each machine's main memory" in out
+    assert check(tmp_path, monkeypatch, "llama-2-7b", "--cluster", "2xA100-40G")[0] == 2

@@ -97,6 +97,9 @@ REFUSED = [
         "in 1 iteration only the value model learns, and there are 1",
         "or lower value_warmup",
     ),
+    ("staleness: 1, num_iterations: 1", "staleness", "a first rollout is never behind", "Raise num_iterations"),
+    ("staleness: 1, num_iterations: 4, value_warmup: 3", "staleness", "there is no second one", "leave out staleness"),
+    ("staleness: 2", "staleness", "should be 0 or 1", ""),
     # presets
     ("preset: llama2, num_epochs: 4", "num_epochs", "llama2 means num_epochs 1, and here it is 4", "Leave out the pre"),
     ("preset: llama2, kl_target: 6", "kl_target", "llama2 means kl_target null, and here it is 6", "or kl_target"),
@@ -193,6 +196,8 @@ FINE = [
     "score_clip: 2, score_normalisation: running",
     "value_model: shared, value_coef: 0.2",
     "importance_cap: 2",
+    "staleness: 1",
+    "staleness: 1, num_minibatches: 1, clip_range: 0.1, dual_clip: 3",
     "preset: stiennon",
     "preset: stiennon, kl_coef: 0.1, num_minibatches: 4",
     "preset: llama2, kl_coef: 0.005",

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 
 from accord.errors import Interrupted, UserError
 from accord.store.artifacts import Provenance, Store
-from accord.store.lock import lock
+from accord.store.lock import holder, lock, writing
 from accord.store.workspace import MetricsLog, Workspace
 
 
@@ -190,6 +191,26 @@ def test_a_lock_dies_with_its_process(tmp_path: Path):
     assert path.exists()
     with lock(path, "it"):
         assert str(os.getpid()) in path.read_text()
+
+
+def test_who_writes_is_waited_for(tmp_path: Path):
+    told, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with writing(tmp_path / "w", "it"):
+            os.read(told, 1)
+            os._exit(0)
+    while f"process {child} " not in (holder(tmp_path / "w.writing.lock") or ""):
+        time.sleep(0.01)
+    with lock(tmp_path / "w.lock", "it"):
+        pass  # of who started it, and is gone
+    with pytest.raises(UserError, match=f"process {child} "), writing(tmp_path / "w", "it", patience=0.1):
+        pass
+    threading.Timer(0.2, os.write, (tell, b".")).start()
+    with writing(tmp_path / "w", "it"):
+        assert os.waitpid(child, 0) == (child, 0)
+    os.close(told)
+    os.close(tell)
 
 
 def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -21,9 +21,9 @@ class Assignment:
     store: its root. inputs: field -> name, kind and key of the artifact, part, kind of its records. work: the step's
     work folder. stop: the file whose being there asks for a stop. rendezvous: where the processes find each other, as
     torch.distributed takes it. timeout: seconds that one waits for another. threads: to compute with (None: as torch
-    has it). sharding, recompute: as `accord.placement.Cluster` has it. config: whole; given: of it what is no default,
-    since what goes together may depend on what was said. directory: in which the run was started, and which the paths
-    of files in the config are relative to.
+    has it). sharding, recompute, cpu_offload: as `accord.placement.Cluster` has it. config: whole; given: of it what is
+    no default, since what goes together may depend on what was said. directory: in which the run was started, and which
+    the paths of files in the config are relative to.
     """
 
     rank: int
@@ -33,6 +33,7 @@ class Assignment:
     threads: int | None
     sharding: Sharding
     recompute: Recompute
+    cpu_offload: bool
     directory: str
     store: str
     work: str

@@ -54,6 +54,7 @@ class Team:
             "timeout": self._cluster.timeout,
             "sharding": self._cluster.sharding,
             "recompute": self._cluster.activation_checkpointing,
+            "cpu_offload": self._cluster.cpu_offload,
             "directory": os.getcwd(),
             "store": os.fspath(store.root.resolve()),
             "work": os.fspath(folder.resolve()),

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ from accord.steps.base import Job
 from accord.steps.registry import STEPS
 from accord.store import atomic
 from accord.store.artifacts import Store
+from accord.store.lock import writing
 from accord.store.sharing import Following, Leading
 
 
@@ -76,9 +77,15 @@ def _run(assignment: Assignment, scratch: Path) -> None:
         timeout=timedelta(seconds=assignment.timeout),
     )
     try:
-        with joined(Ranks(assignment.sharding, assignment.timeout, assignment.recompute)), atomic.disk_errors(folder):
+        settings = (assignment.sharding, assignment.timeout, assignment.recompute, assignment.cpu_offload)
+        with ExitStack() as held, joined(Ranks(*settings)), atomic.disk_errors(folder):
+
+            def open_() -> Leading:
+                held.enter_context(writing(folder, f"the step {assignment.name!r}"))
+                return _leading(assignment, store)
+
             work: Leading | Following
-            opened = lead(lambda: _leading(assignment, store))
+            opened = lead(open_)
             work = opened or Following(folder, scratch, agreed=agreed, leading=lead)
             inputs = assignment.inputs_in(store)
             config = kind.config.model_validate(assignment.given)

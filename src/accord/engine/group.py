@@ -35,15 +35,16 @@ _BUCKET = 1 << 24  # numbers that are summed over the processes in one call
 
 
 class Group(Protocol):
-    """rank: this process, from 0; 0 leads: it alone writes files. size: how many there are. sharding, recompute: what
-    was asked for, as `accord.placement.Cluster` has it. in_step: all have to make the same passes, because layers are
-    gathered from all in each; so from the first module on that is split (`accord.engine.sharding`). patience: seconds
-    after which one that is busy by itself says so to the others."""
+    """rank: this process, from 0; 0 leads: it alone writes files. size: how many there are. sharding, recompute,
+    cpu_offload: what was asked for, as `accord.placement.Cluster` has it. in_step: all have to make the same passes,
+    because layers are gathered from all in each; so from the first module on that is split (`accord.engine.sharding`).
+    patience: seconds after which one that is busy by itself says so to the others."""
 
     rank: int
     size: int
     sharding: Sharding
     recompute: Recompute
+    cpu_offload: bool
     in_step: bool
     patience: float
 
@@ -62,6 +63,7 @@ class Alone:
     rank, size = 0, 1
     sharding: Sharding = "none"
     recompute: Recompute = "off"
+    cpu_offload = False
     in_step = False
     patience = math.inf
 
@@ -76,10 +78,16 @@ class Ranks:
     """The processes of torch.distributed, whose default group stands. A call raises RuntimeError when another process
     is gone, or has not come to the same call within the time that the group was made with."""
 
-    def __init__(self, sharding: Sharding = "none", timeout: float = 600.0, recompute: Recompute = "auto") -> None:
+    def __init__(
+        self,
+        sharding: Sharding = "none",
+        timeout: float = 600.0,
+        recompute: Recompute = "auto",
+        cpu_offload: bool = False,
+    ) -> None:
         """timeout: that the group was made with."""
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
-        self.sharding, self.recompute = sharding, recompute
+        self.sharding, self.recompute, self.cpu_offload = sharding, recompute, cpu_offload
         self.patience = timeout / 4
         self.in_step = False
 
@@ -138,10 +146,10 @@ def joined(group: Group) -> Iterator[None]:
         _current.reset(before)
 
 
-def _hold(module: nn.Module, dtype: torch.dtype | None) -> None:
+def _hold(module: nn.Module, dtype: torch.dtype | None, adapted: bool) -> None:
     from accord.engine.sharding import hold  # it imports much
 
-    hold(module, dtype)
+    hold(module, dtype, adapted)
 
 
 def is_idle() -> bool:

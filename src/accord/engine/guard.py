@@ -62,6 +62,11 @@ class Guarded:
         if guard is not None and guard.quality is not None:
             self._best = Best(work.folder, state)
 
+    @property
+    def keeps(self) -> bool:
+        """Whether weights may be kept that something is measured of."""
+        return self._best is not None
+
     def measured(self, at: int, row: Row, weights: Callable[[], Mapping[str, Tensor]]) -> None:
         """Of the weights after `at` iterations, or optimizer steps, something was measured."""
         if self._guard is None or self._best is None or self._guard.quality is None:

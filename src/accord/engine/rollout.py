@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+import torch
+from torch import Tensor
 
 from accord.engine.ending import BY_ITSELF, Ending
 from accord.engine.policy_engine import Request, sample_all
@@ -17,7 +20,17 @@ from accord.text.template import Template
 from accord.text.tree import Branch, Tree
 from accord.types import Prompt, Response
 
-__all__ = ["NUM_SHOWN", "Rollout", "answerable", "context_of", "ended_at", "roll_out", "shown_samples"]
+__all__ = [
+    "NUM_SHOWN",
+    "Rollout",
+    "answerable",
+    "context_of",
+    "ended_at",
+    "packed",
+    "roll_out",
+    "shown_samples",
+    "unpacked",
+]
 
 NUM_SHOWN: Final = 4  # samples, to who looks on
 
@@ -168,3 +181,35 @@ def _length_to(template: Template, given: tuple[int, ...], ids: tuple[int, ...],
     if text not in template.text(tail, before):
         return None
     return after + next(num for num in range(1, len(tail) + 1) if text in template.text(tail[:num], before))
+
+
+def packed(rollout: Rollout) -> dict[str, Tensor]:
+    """What of a rollout cannot be made of its prompts again: tokens, lengths, ends, and what they were drawn with."""
+    drawn = [one for of_prompt in rollout.sampler_logprobs for of_one in of_prompt for one in of_one]
+    return {
+        "ids": torch.tensor([token for ids in rollout.token_lists for token in ids], dtype=torch.int64),
+        "num_tokens": torch.tensor(rollout.num_tokens, dtype=torch.int64),
+        "finished": torch.tensor(rollout.finished),
+        "logprobs": torch.tensor(drawn, dtype=torch.float64),  # as Python has them, so that none is rounded
+    }
+
+
+def unpacked(tensors: Mapping[str, Tensor], prompts: Sequence[Prompt], template: Template) -> Rollout:
+    """The inverse of `packed`, of the prompts that the rollout was of."""
+    lengths, finished = tensors["num_tokens"].tolist(), tensors["finished"].tolist()
+    ids = [tuple(part.tolist()) for part in tensors["ids"].split(lengths)]
+    logprobs = [tuple(part.tolist()) for part in tensors["logprobs"].split(lengths)]
+    prompt_ids = [template.prompt_ids(prompt) for prompt in prompts]
+    num = len(ids) // len(prompts)
+    rows = [range(i * num, (i + 1) * num) for i in range(len(prompts))]
+    return Rollout(
+        prompts=tuple(prompts),
+        responses=tuple(
+            tuple(Response(template.text(ids[s], given[-1:]), finished[s]) for s in of_one)
+            for given, of_one in zip(prompt_ids, rows, strict=True)
+        ),
+        trees=tuple(
+            Tree(given, tuple(Branch(ids[s]) for s in of_one)) for given, of_one in zip(prompt_ids, rows, strict=True)
+        ),
+        sampler_logprobs=tuple(tuple(logprobs[s] for s in of_one) for of_one in rows),
+    )

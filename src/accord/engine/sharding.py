@@ -4,6 +4,10 @@ Each process holds the rows of every matrix of the layers that are its part (tor
 what is trained in fp32, with their gradients and moments, of other models in the compute dtype. A layer is gathered, in
 the compute dtype, when it is computed, and its gradient is summed where its rows are. Embeddings, heads and the last
 norm, which are read outside a forward pass, stay whole in every process. A model comes to the device a layer at a time.
+
+With `cpu_offload` the rows lie in the main memory, pinned: a layer's come to the GPU whenever it is gathered, its
+gradient goes back, and the optimizer's steps are taken on the processor. Where all is computed on processors, they are
+where they would be.
 """
 
 from __future__ import annotations
@@ -16,7 +20,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import (
+    CPUOffloadPolicy,
+    FSDPModule,
+    MixedPrecisionPolicy,
+    OffloadPolicy,
+    fully_shard,
+)
 from torch.distributed.tensor import DTensor
 
 from accord.engine.group import current
@@ -25,15 +35,18 @@ from accord.models.layers import backbone_of, layers_of
 from accord.placement import splits
 
 
-def hold(module: nn.Module, dtype: torch.dtype | None) -> None:
+def hold(module: nn.Module, dtype: torch.dtype | None, adapted: bool) -> None:
     """As `accord.models.compute.hold`, in a group. What is to be trained, or adapted, and is to be split, stays in the
-    main memory until its learner splits it."""
+    main memory until its learner splits it, or all its adapters are in."""
     gc.collect()  # what gathers a model's layers holds on to it: one that was let go of may still be there
     layers = layers_of(module)
     if not _splits(parameter for layer in layers for parameter in layer.parameters()):
-        cast_for_compute(module, dtype or torch.float32)
+        cast_for_compute(module, dtype or torch.float32, only=lambda one: not (adapted and one.requires_grad))
     elif dtype is None:
         own_heads(module)
+    elif adapted:
+        shard(module, {name: one for name, one in module.named_parameters() if one.requires_grad}, dtype)
+        cast_for_compute(module, dtype, only=lambda one: not (one.requires_grad or isinstance(one, DTensor)))
     else:
         mesh, policy = _mesh(), MixedPrecisionPolicy()
         for layer in layers:
@@ -77,7 +90,7 @@ def _split(layer: nn.Module, mesh: DeviceMesh, policy: MixedPrecisionPolicy, apa
     """All but what is to stay apart. Whoever still has one of the parameters as it was has an empty one: it would be
     all of it."""
     before = [parameter for parameter in layer.parameters() if parameter not in apart]
-    fully_shard(layer, mesh=mesh, mp_policy=policy, ignored_params=apart)
+    fully_shard(layer, mesh=mesh, mp_policy=policy, offload_policy=_offload(), ignored_params=apart)
     for parameter in before:
         parameter.data = parameter.data.new_empty(0)
 
@@ -86,7 +99,7 @@ def _gather_in_passes(module: nn.Module, mesh: DeviceMesh, policy: MixedPrecisio
     """Once all layers are split."""
     backbone = backbone_of(module)
     outside = {parameter for parameter in backbone.parameters() if not isinstance(parameter, DTensor)}
-    fully_shard(backbone, mesh=mesh, mp_policy=policy, ignored_params=outside)
+    fully_shard(backbone, mesh=mesh, mp_policy=policy, offload_policy=_offload(), ignored_params=outside)
     for part in _parts(module):
         part.set_gradient_divide_factor(1.0)
         if mesh.device_type == "cpu":
@@ -180,6 +193,12 @@ def squared_norm(tensors: Iterable[Tensor]) -> float:
 
 def _mesh() -> DeviceMesh:
     return init_device_mesh(compute_device().type, (dist.get_world_size(),))
+
+
+def _offload() -> OffloadPolicy:
+    if not current().cpu_offload:
+        return OffloadPolicy()
+    return CPUOffloadPolicy(pin_memory=compute_device().type == "cuda")
 
 
 def _parts(module: nn.Module) -> list[FSDPModule]:

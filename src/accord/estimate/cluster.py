@@ -11,6 +11,9 @@ P parameters of a model, W GPUs, bytes in bf16 (2 a number) but for masters, mom
     decoding      a step       max(bytes of weights and of the cache / bandwidth, operations / peak) + a fixed time
                   memory       2 P / T in each of the T GPUs that share a copy, and the cache
     weight push   2 P gathered, once an iteration
+    cpu_offload   memory       what lies in parts is in the machines' own memory; optimizer steps are taken there
+                  traffic      a GPU's part comes to it before each gather, and its gradient goes back (4 P / W each, 2
+                               of what is not trained)
 
 Gathers of n bytes take n (W - 1) / W / bandwidth, and run while layers compute: a pass takes the longer of the two, and
 one layer's gather that nothing hides. What hardware attains of its peak stands in `Efficiency`: round numbers from
@@ -88,24 +91,35 @@ def compute_seconds(flops: float, cluster: Cluster, assumed: Efficiency = ASSUME
     return flops / (cluster.gpus * cluster.device.flops * assumed.compute)
 
 
-def forward_seconds(passes: Passes, layers: int, cluster: Cluster, assumed: Efficiency = ASSUMED) -> float:
-    """Without gradients."""
-    traffic = passes.micros * gather_seconds(NUMBER * passes.parameters, cluster, assumed)
+def forward_seconds(
+    passes: Passes, layers: int, cluster: Cluster, assumed: Efficiency = ASSUMED, *, offload: bool = False
+) -> float:
+    """Without gradients, of a model that is not trained."""
+    copied = NUMBER * passes.parameters / (cluster.gpus * assumed.pcie) if offload else 0.0
+    traffic = passes.micros * (gather_seconds(NUMBER * passes.parameters, cluster, assumed) + copied)
     return _overlapped(compute_seconds(passes.flops, cluster, assumed), traffic, layers)
 
 
 def training_seconds(
-    passes: Passes, layers: int, cluster: Cluster, *, again: bool = True, assumed: Efficiency = ASSUMED
+    passes: Passes,
+    layers: int,
+    cluster: Cluster,
+    *,
+    again: bool = True,
+    offload: bool = False,
+    assumed: Efficiency = ASSUMED,
 ) -> float:
     """Forward and backward. again: activations are computed again in the backward pass, and not kept."""
     compute = compute_seconds(passes.flops, cluster, assumed) * (3 * passes.share + again)
-    traffic = passes.micros * traffic_seconds(passes, cluster, assumed)
+    traffic = passes.micros * traffic_seconds(passes, cluster, assumed, offload=offload)
     return _overlapped(compute, traffic, layers)
 
 
-def traffic_seconds(passes: Passes, cluster: Cluster, assumed: Efficiency = ASSUMED) -> float:
+def traffic_seconds(passes: Passes, cluster: Cluster, assumed: Efficiency = ASSUMED, *, offload: bool = False) -> float:
     """Of a training micro-batch."""
-    return gather_seconds(2 * NUMBER * passes.parameters + _MASTER * passes.trained, cluster, assumed)
+    gathered = gather_seconds(2 * NUMBER * passes.parameters + _MASTER * passes.trained, cluster, assumed)
+    copied = 3 * _MASTER * passes.trained + 2 * NUMBER * (passes.parameters - passes.trained)
+    return gathered + (copied / (cluster.gpus * assumed.pcie) if offload else 0.0)
 
 
 def _overlapped(compute: float, traffic: float, layers: int) -> float:
@@ -120,7 +134,12 @@ def update_seconds(
     if not offload:
         return updates * 32 * trained / (cluster.gpus * cluster.device.bandwidth * assumed.bandwidth)
     moved = (_MASTER + NUMBER) * trained / (cluster.gpus * assumed.pcie)
-    return updates * (32 * trained / (cluster.nodes * assumed.host) + moved)
+    return updates * moved + host_update_seconds(trained, updates, cluster, assumed)
+
+
+def host_update_seconds(trained: int, updates: float, cluster: Cluster, assumed: Efficiency = ASSUMED) -> float:
+    """Optimizer steps on the machines' own processors, of what is there."""
+    return updates * 32 * trained / (cluster.nodes * assumed.host)
 
 
 def push_seconds(parameters: int, cluster: Cluster, assumed: Efficiency = ASSUMED) -> float:
@@ -148,6 +167,12 @@ def shard_bytes(held: Held, gpus: int, *, offload: bool = False) -> int:
     whole = each * held.whole_trained + NUMBER * held.whole_frozen
     every = each * sum(held.trained) + _MASTER * (0 if offload else held.kept) + NUMBER * sum(held.frozen)
     return round(NUMBER * copied + whole + (every - whole) / gpus)
+
+
+def offloaded_bytes(held: Held, gpus: int) -> int:
+    """Of `shard_bytes` of each of several GPUs, what `cpu_offload` keeps in the main memory: all that lies in parts."""
+    trained, frozen = sum(held.trained) - held.whole_trained, sum(held.frozen) - held.whole_frozen
+    return round((_TRAINED * trained + _MASTER * held.kept + NUMBER * frozen) / gpus)
 
 
 def pass_bytes(

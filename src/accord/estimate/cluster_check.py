@@ -99,6 +99,10 @@ class OnClusterChecked:
         again = [step.name for step, one in self.to_run if one.again]
         if again:
             found.append(f"activations are computed again in the backward pass: {', '.join(again)}")
+        for step, one in self.to_run:
+            if one.memory and one.memory.host:
+                on_each = gib(one.memory.host * self.cluster.per_node)
+                found.append(f"{step.name}: {on_each} of layers, gradients and moments in each machine's main memory")
         idle = [(step.name, one.busy) for step, one in self.to_run if one.busy < self.cluster.gpus]
         found += [f"{name}: an optimizer step has work for {num} GPUs; the others wait" for name, num in idle]
         waiting = [
@@ -153,12 +157,13 @@ def check_on(
     asked = plan.recipe.cluster
     split = splits(asked.sharding if asked else "auto", dimensions.layers * dimensions.layer_parameters)
     again = recomputes(asked.activation_checkpointing if asked else "auto", split)
+    offload = bool(asked and asked.cpu_offload)
     steps = []
     for step in plan.steps:
         work, cached = estimator.works.get(step.name), store.find(step.kind, step.key) is not None
         found = None
         if work is not None and any(phase.passes for phase in work.phases) and not cached and step is not plan.steps[0]:
-            found = on_cluster(work, step.config, dimensions, cluster, split=split, again=again)
+            found = on_cluster(work, step.config, dimensions, cluster, split=split, again=again, offload=offload)
         steps.append((step, cached, found))
     return OnClusterChecked(plan, cluster, tuple(steps), estimator.responses(), said)
 

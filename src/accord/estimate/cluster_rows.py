@@ -16,26 +16,27 @@ from accord.engine.workload import NUM_SLOTS, Phase, Work
 from accord.engine.workload import Passes as Some
 from accord.estimate import cluster as model
 from accord.estimate.cluster import Efficiency, Held, Passes
+from accord.estimate.cluster_passes import burst_of, flops_of, micros_of, units_of, whole_parameters
 from accord.estimate.cluster_sampling import Burst, Sampling, sampling, smallest_room
 from accord.estimate.devices import PER_NODE, Cluster
 from accord.models.cost import Dimensions
 
 _MASTERS = 4  # bytes a parameter, of a model's folder
 _MOST = 4096  # GPUs that are looked for
-_NO_UNITS = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
     """Bytes of each GPU, at the peak of a phase. shards: masters, moments, gradients and frozen weights. passes: layers
     that are gathered, and activations. sampler: its weights, and the cache that it cannot do without; cache: weights
-    and cache where there is room."""
+    and cache where there is room. host: what lies in the main memory in place of the GPU's, in any phase."""
 
     shards: int
     passes: int
     sampler: int
     cache: int
     reserve: int
+    host: int = 0
 
     @property
     def needed(self) -> int:
@@ -45,6 +46,19 @@ class Memory:
     @property
     def taken(self) -> int:
         return max(self.needed, self.reserve + self.shards + self.cache)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """How models are: in parts, and those in the main memory."""
+
+    split: bool
+    offload: bool
+
+    def on(self, cluster: Cluster) -> _Kept:
+        """One GPU has nothing to share."""
+        split = self.split and cluster.gpus > 1
+        return _Kept(split, split and self.offload)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +93,21 @@ def on_cluster(
     *,
     split: bool = True,
     again: bool | None = None,
+    offload: bool = False,
     assumed: Efficiency = model.ASSUMED,
 ) -> OnCluster:
     """A step's work on a cluster. split: layers lie in parts on all GPUs, and are not whole on each. again: activations
-    are computed again in the backward pass (None: if they do not fit)."""
-    found = _in_the_better_way(work, config, dimensions, cluster, split, again, assumed)
+    are computed again in the backward pass (None: if they do not fit). offload: what lies in parts does so in the main
+    memory."""
+    kept = _Kept(split, offload)
+    found = _in_the_better_way(work, config, dimensions, cluster, kept, again, assumed)
     least: int | None = cluster.gpus
     if found.fits:  # it may on fewer
         sizes = [size for size in _sizes(cluster) if size < cluster.gpus]
     else:
         least, sizes = None, [size for size in _sizes(cluster) if size > cluster.gpus]
     for size in sizes:
-        if _in_the_better_way(work, config, dimensions, cluster.of(size), split, again, assumed).fits:
+        if _in_the_better_way(work, config, dimensions, cluster.of(size), kept, again, assumed).fits:
             least = size
             break
     return replace(found, least=least)
@@ -108,27 +125,27 @@ def _in_the_better_way(
     config: Any,
     dimensions: Dimensions,
     cluster: Cluster,
-    split: bool,
+    kept: _Kept,
     again: bool | None,
     assumed: Efficiency,
 ) -> OnCluster:
     ways = iter((False, True) if again is None else (again,))
-    found = _on(work, config, dimensions, cluster, split, next(ways), assumed)
+    found = _on(work, config, dimensions, cluster, kept, next(ways), assumed)
     for way in ways:
         if not found.fits:
-            found = _on(work, config, dimensions, cluster, split, way, assumed)
+            found = _on(work, config, dimensions, cluster, kept, way, assumed)
     return found
 
 
 def _on(
-    work: Work, config: Any, dimensions: Dimensions, cluster: Cluster, split: bool, again: bool, assumed: Efficiency
+    work: Work, config: Any, dimensions: Dimensions, cluster: Cluster, kept: _Kept, again: bool, assumed: Efficiency
 ) -> OnCluster:
     seconds = dict.fromkeys(PARTS, 0.0)
     memories: list[Memory] = []
     parallel = at_once = 0
     busy, waits, fits, samples = cluster.gpus, False, True, False
     for phase in work.phases:
-        of_phase = _OfPhase(phase, work, config, dimensions, cluster, split, again, assumed)
+        of_phase = _OfPhase(phase, work, config, dimensions, cluster, kept.on(cluster), again, assumed)
         for part, value in of_phase.seconds.items():
             seconds[part] += value
         memories.append(of_phase.memory)
@@ -142,6 +159,8 @@ def _on(
     started = (assumed.start if work.phases else 0.0) + assumed.engine * samples
     seconds["other"] += work.seconds + moved + started
     memory = max(memories, key=lambda one: one.needed, default=None)
+    if memory is not None:
+        memory = replace(memory, host=max(one.host for one in memories))
     trains = any(phase.trained for phase in work.phases)
     return OnCluster(seconds, memory, again and trains, parallel, at_once, busy, waits, fits, None)
 
@@ -156,25 +175,26 @@ class _OfPhase:
         config: Any,
         dimensions: Dimensions,
         cluster: Cluster,
-        split: bool,
+        kept: _Kept,
         again: bool,
         assumed: Efficiency,
     ) -> None:
+        self.kept, self.adapters = kept, getattr(config, "lora", None) is not None
         self.phase, self.dimensions, self.cluster, self.assumed = phase, dimensions, cluster, assumed
         self.bursts = int(getattr(config, "num_iterations", 1)) if phase.trained else 1
         self.seconds = dict.fromkeys(PARTS, 0.0)
         self.waits, self.busy = False, cluster.gpus
         self.sampled: Sampling | None = None
-        adapters = getattr(config, "lora", None) is not None
         held = Held(
             tuple(phase.trained),
             tuple(phase.frozen),
             phase.kept,
-            sum(num if adapters else _whole(num, dimensions) for num in phase.trained),
-            sum(_whole(num, dimensions) for num in phase.frozen),
+            sum(num if self.adapters else whole_parameters(num, dimensions) for num in phase.trained),
+            sum(whole_parameters(num, dimensions) for num in phase.frozen),
         )
-        shards = model.shard_bytes(held, cluster.gpus if split else 1)
-        self.burst = _burst_of(phase, work, config, self.bursts)
+        host = model.offloaded_bytes(held, cluster.gpus) if kept.offload else 0
+        shards = model.shard_bytes(held, cluster.gpus if kept.split else 1) - host
+        self.burst = burst_of(phase, work, config, self.bursts)
         training = [one for one in phase.passes if one.kind == "train"]
         self._train(training, config, again)
         self._score([one for one in phase.passes if one.kind == "forward"])
@@ -187,19 +207,19 @@ class _OfPhase:
             self._sample(found)
             cache = least if found is None else found.weights + found.cache
             if getattr(config, "engine", "torch") == "torch":
-                least = cache = self._torch_bytes(self.burst, split)
+                least = cache = self._torch_bytes(self.burst)
         passes = max(
             (self._pass_bytes(one, again) for one in phase.passes if one.kind in ("train", "forward")), default=0
         )
-        self.memory = Memory(shards, passes, least, cache, assumed.reserve)
+        self.memory = Memory(shards, passes, least, cache, assumed.reserve, host)
         self.fits = self.memory.needed <= cluster.device.memory and (self.burst is None or self.sampled is not None)
 
-    def _torch_bytes(self, burst: Burst, split: bool) -> int:
+    def _torch_bytes(self, burst: Burst) -> int:
         """Of each GPU, while a policy of the engine's own samples."""
         gathered = model.NUMBER * self.dimensions.layers * self.dimensions.layer_parameters
         rows, own = (min(num, NUM_SLOTS) for num in (burst.responses, burst.responses / self.cluster.gpus))
         cache = self.dimensions.cache_bytes(round(self.phase.cache * max(own, 1) / max(rows, 1)), model.NUMBER)
-        return gathered * (split and self.cluster.gpus > 1) + cache
+        return gathered * self.kept.split + cache
 
     def _pass_bytes(self, one: Some, again: bool) -> int:
         train = one.kind == "train"
@@ -211,7 +231,7 @@ class _OfPhase:
         """The policy's passes have a head of the vocabulary, those of a value or reward model none."""
         trained = list(self.phase.trained)
         base = max([*trained, *self.phase.frozen], default=0)  # what is gathered, of adapters the backbone, too
-        units = _units(config)
+        units = units_of(config)
         for head in (True, False):
             some = [one for one in training if bool(one.head_rows) == head and one.count]
             if not some or not trained:
@@ -221,30 +241,37 @@ class _OfPhase:
             gpus = max(1, min(self.cluster.gpus, units))
             self.busy = min(self.busy, gpus)
             passes = Passes(
-                _flops(some, self.dimensions) * self.cluster.gpus / gpus,
-                max(_micros(some) / gpus, updates),
+                flops_of(some, self.dimensions) * self.cluster.gpus / gpus,
+                max(micros_of(some) / gpus, updates),
                 max(base, own),
                 own,
                 some[0].share,
             )
             layers = self.dimensions.layers
             self.seconds["training"] += model.training_seconds(
-                passes, layers, self.cluster, again=again, assumed=self.assumed
+                passes, layers, self.cluster, again=again, offload=self.kept.offload, assumed=self.assumed
             )
             computing = model.training_seconds(passes, layers, self.cluster.of(1), again=again, assumed=self.assumed)
-            traffic = passes.micros * model.traffic_seconds(passes, self.cluster, self.assumed)
+            traffic = passes.micros * model.traffic_seconds(
+                passes, self.cluster, self.assumed, offload=self.kept.offload
+            )
             self.waits = self.waits or traffic > computing / self.cluster.gpus
         for own in trained:
-            self.seconds["training"] += model.update_seconds(
-                own, self.phase.updates, self.cluster, assumed=self.assumed
-            )
+            self.seconds["training"] += self._update_seconds(own)
+
+    def _update_seconds(self, trained: int) -> float:
+        on_host = self.kept.offload and not self.adapters
+        update = model.host_update_seconds if on_host else model.update_seconds
+        return update(trained, self.phase.updates, self.cluster, assumed=self.assumed)
 
     def _score(self, some: Sequence[Some]) -> None:
         some = [one for one in some if one.count]
         if some:
-            micros = max(_micros(some) / self.cluster.gpus, self.bursts)
-            passes = Passes(_flops(some, self.dimensions), micros, self.dimensions.scalar_parameters)
-            self.seconds["scoring"] += model.forward_seconds(passes, self.dimensions.layers, self.cluster, self.assumed)
+            micros = max(micros_of(some) / self.cluster.gpus, self.bursts)
+            passes = Passes(flops_of(some, self.dimensions), micros, self.dimensions.scalar_parameters)
+            self.seconds["scoring"] += model.forward_seconds(
+                passes, self.dimensions.layers, self.cluster, self.assumed, offload=self.kept.offload
+            )
 
     def _sample(self, found: Sampling | None) -> None:
         self.sampled = found
@@ -254,51 +281,3 @@ class _OfPhase:
         if self.phase.trained:
             pushed = model.push_seconds(self.dimensions.policy_parameters, self.cluster, self.assumed)
             self.seconds["other"] += self.bursts * (pushed + self.assumed.switch)
-
-
-def _whole(parameters: int, dimensions: Dimensions) -> int:
-    """Those of a model that no worker has a part of alone: embeddings, and the head of a policy; none of an adapter."""
-    ends = dimensions.embedding_parameters
-    if parameters == dimensions.policy_parameters and not dimensions.tied:
-        return 2 * ends
-    return ends if parameters > ends else 0
-
-
-def _flops(some: Sequence[Some], dimensions: Dimensions) -> float:
-    """Of one forward pass over all of them; padding is not computed."""
-    return sum(
-        one.count
-        * (
-            one.tokens * dimensions.forward_flops(1, round(one.width), 0)
-            + dimensions.forward_flops(0, 0, one.head_rows)
-        )
-        for one in some
-    )
-
-
-def _micros(some: Sequence[Some]) -> float:
-    """Micro-batches as large as the largest that there is, were all filled like it."""
-    return sum(one.places * one.count for one in some) / max(one.places for one in some)
-
-
-def _units(config: Any) -> int:
-    """Examples, pairs or prompts with their responses that an optimizer step has to deal out."""
-    if (prompts := getattr(config, "prompts_per_iteration", None)) is not None:
-        return max(1, int(prompts) // max(int(getattr(config, "num_minibatches", 1)), 1))
-    return int(getattr(config, "batch_size", _NO_UNITS))
-
-
-def _burst_of(phase: Phase, work: Work, config: Any, bursts: int) -> Burst | None:
-    """What is sampled at once, in the mean; None where nothing is."""
-    prefills = [one for one in phase.passes if one.kind == "prefill" and one.count]
-    started = sum(one.head_rows * one.count for one in prefills)
-    if not started:
-        return None
-    decoded = [one for one in phase.passes if one.kind == "decode"]
-    tokens = sum(one.tokens * one.count for one in decoded)
-    mean = (tokens + started) / started
-    context = sum(one.width * one.places * one.count for one in decoded) / tokens if tokens else mean
-    most = getattr(config, "max_response_tokens", None) or mean
-    longest = max(work.lengths) if work.lengths else 2 * mean
-    prompts = sum(one.tokens * one.count for one in prefills)
-    return Burst(started / bursts, prompts / bursts, mean, max(mean, min(most, longest)), context)

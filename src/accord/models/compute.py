@@ -126,20 +126,21 @@ def aligned(weight: Tensor) -> Tensor:
     return weight.clone() if misplaced else weight
 
 
-Holding = Callable[[torch.nn.Module, torch.dtype | None], None]
+Holding = Callable[[torch.nn.Module, torch.dtype | None, bool], None]
 
 
-def _whole(module: torch.nn.Module, dtype: torch.dtype | None) -> None:
-    cast_for_compute(module, dtype or torch.float32)
+def _whole(module: torch.nn.Module, dtype: torch.dtype | None, adapted: bool) -> None:
+    cast_for_compute(module, dtype or torch.float32, only=lambda one: not (adapted and one.requires_grad))
 
 
 _holding: ContextVar[Holding] = ContextVar("holding", default=_whole)
 
 
-def hold(module: torch.nn.Module, dtype: torch.dtype | None) -> None:
+def hold(module: torch.nn.Module, dtype: torch.dtype | None, *, adapted: bool = False) -> None:
     """Brings a model that was opened to where it is computed, in place: whole, or as `held_by` has it. dtype: in which
-    it is computed on alone (None: it will be trained, and stays in fp32 until then)."""
-    _holding.get()(module, dtype)
+    it is computed on alone (None: it will be trained, and stays in fp32 until then). adapted: all its adapters are in;
+    those that are trained stay as they are, until their learner takes them."""
+    _holding.get()(module, dtype, adapted)
 
 
 @contextmanager

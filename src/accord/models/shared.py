@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from accord.models.adapters import ADAPTER, Adapter, Bare, adapts, new_adapter, open_adapter
-from accord.models.compute import cast_for_compute
+from accord.models.compute import hold
 from accord.models.folders import load_config, load_tokenizer
 from accord.models.lora import Lora
 from accord.models.policy import Policy
@@ -122,5 +122,6 @@ def _on_one_backbone(
 
 
 def _cast_frozen(model: Policy | ScalarModel, dtype: torch.dtype) -> None:
-    """Once all adapters are in: peft gives a new one the dtype of its layer."""
-    cast_for_compute(model.module, dtype, only=lambda parameter: not parameter.requires_grad)
+    """Once all adapters are in: peft gives a new one the dtype of its layer. In a group a backbone that is to be split
+    is, a layer at a time: no device has it whole."""
+    hold(model.module, dtype, adapted=True)

@@ -59,9 +59,9 @@ class Config(StepConfig, TrainingConfig, Ending):
     how: `sft` imitates the response; `kl` the distributions of the policy with the preprompt over its tokens, by the 50
     most probable tokens and the rest (Askell et al. 2021). demonstrations: of helpfulness, which are imitated, too;
     with `kl` the policy stays on them as it was. demonstrations_share: what they are of all that is imitated; so many
-    are drawn (null: all of them). held_out: prompts that are not learned from, on which the safety before and after is
-    measured. borderline: safe prompts that look like unsafe ones, on which false refusals are counted before and
-    after."""
+    are drawn, or all where there are fewer (null: all). held_out: prompts that are not learned from, on which safety is
+    measured before and after. borderline: safe prompts that look like unsafe ones, on which false refusals are counted
+    before and after."""
 
     prompts: PromptsRef
     reward: RewardRef

@@ -74,6 +74,9 @@ def rollouts(step: PlannedStep) -> Iterator[Caution]:
             f"Set ema to {enough:g} or less, or run more iterations.",
         )
     yield from _pretraining(step, config)
+    if config.staleness and num < 2:
+        what = "a first rollout is never behind, and there is no second one from which the policy learns"
+        raise Contradiction("staleness", what, "Raise num_iterations, or leave out staleness.")
     if given(config, "watch_every") and not step.parents["watch"]:
         yield Caution("watch_every", "no reward watches, however often.", "Name one as `watch`, or leave it out.")
     if any(link.step.key == _reward(step).key for link in step.parents["watch"]):
@@ -102,7 +105,7 @@ def _pretraining(step: PlannedStep, config: RolloutConfig) -> Iterator[Caution]:
 def _one_optimizer_step(config: OnPolicyConfig) -> None:
     """Refuses what is about the later optimizer steps of an iteration where there are none."""
     clips = "bounds ratios to the policy that sampled, and in an iteration of one optimizer step all are 1"
-    nothing = dict.fromkeys(("clip_range", "clip_range_high", "dual_clip"), clips)
+    nothing = {} if config.staleness else dict.fromkeys(("clip_range", "clip_range_high", "dual_clip"), clips)
     nothing["value_clip_range"] = "bounds values to those before the iteration, and in its only optimizer step they are"
     nothing["max_update_kl_per_token"] = (
         "leaves out the rest of an iteration, and after one optimizer step nothing is left"

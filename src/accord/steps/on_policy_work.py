@@ -64,13 +64,15 @@ def work(
     of_engine = [sizes.policy] * (config.engine != "torch")  # which has weights of its own
     frozen += of_engine
     averaged = trained[0] if config.ema is not None else 0
+    # Those that drew the rollout which waits: they may be the best, and the update comes before that is known.
+    behind = trained[0] if config.staleness and rolls_back(config) else 0
     updates = total * config.num_epochs * min(config.num_minibatches, num)
-    phase = Phase(found, trained, frozen, kept=averaged, updates=updates, cache=cache)
+    phase = Phase(found, trained, frozen, kept=averaged + behind, updates=updates, cache=cache)
     models = [sizes.policy] * 2 + [sizes.scalar] * (value == "separate") + sizes.asked("reward", "watch")
     models += of_engine
     # A checkpoint holds three numbers of what is trained, and one of an average; beside it may lie the best weights.
     best = trained[0] // 3 if rolls_back(config) else 0
-    return Work([phase], models, [sizes.policy], sum(trained) + averaged // 3 + best, lengths=lengths)
+    return Work([phase], models, [sizes.policy], sum(trained) + (averaged + behind) // 3 + best, lengths=lengths)
 
 
 def _micro_batches(trees: Sequence[Tree], config: RolloutConfig, pad_id: int) -> list[TreeBatch]:

@@ -39,12 +39,15 @@ def check(step: PlannedStep) -> Iterator[Caution]:
     assert isinstance(config, Config)
     yield from groups(step)
     several_updates = config.num_epochs * min(config.num_minibatches, config.prompts_per_iteration) > 1
-    if config.ratio == "sequence" and several_updates and config.max_response_tokens > _LONG:
+    if config.ratio == "sequence" and (several_updates or config.staleness) and config.max_response_tokens > _LONG:
         yield Caution(
             "ratio",
             f"clip_range {config.clip_range:g} is of the whole response's ratio, the product over up to "
-            f"{config.max_response_tokens} tokens: after the first optimizer step of an iteration most are clipped.",
-            "Take one step an iteration (num_epochs: 1, num_minibatches: 1), or write `ratio: token`.",
+            f"{config.max_response_tokens} tokens: after the first optimizer step "
+            f"{'since they were sampled' if config.staleness else 'of an iteration'} most are clipped.",
+            "Write `ratio: token`, or leave out staleness."
+            if config.staleness
+            else "Take one step an iteration (num_epochs: 1, num_minibatches: 1), or write `ratio: token`.",
         )
 
 

@@ -8,20 +8,23 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from accord.errors import UserError
 from accord.store import atomic
 
-_LOOKS, _LOOK_SECONDS = 10, 0.05  # at a lock that is held, before it is believed
+_BELIEVED = 0.5  # seconds that a lock has to be held before it is believed
+_LOOK_SECONDS = 0.05
+_OUTLIVES = 60.0  # seconds at most that a process which writes is given to end after the one that started it
 _HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 _NONE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # such as Lustre without -o flock
 
 
 @contextmanager
-def lock(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
-    """Hold `path` as a lock. With `wait` stay until it is free, else raise UserError saying who holds `what`.
+def lock(path: Path, what: str, *, wait: bool = False, patience: float = _BELIEVED) -> Iterator[None]:
+    """Hold `path` as a lock. With `wait` stay until it is free, else raise UserError saying who holds `what`, after so
+    many seconds.
 
     The lock is the kernel's (flock), not the file's existence: a killed process leaves none behind. It holds between
     the processes of one machine, and between machines where the file system passes flock on.
@@ -32,7 +35,7 @@ def lock(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
         with atomic.disk_errors(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            _acquire(descriptor, path, what, wait)
+            _acquire(descriptor, path, what, wait, patience)
             if not _is_current(descriptor, path):
                 continue  # the former holder removed this file between our open and our lock
             os.ftruncate(descriptor, 0)
@@ -44,6 +47,13 @@ def lock(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
             return
         finally:
             os.close(descriptor)
+
+
+def writing(folder: Path, what: str, patience: float = _OUTLIVES) -> AbstractContextManager[None]:
+    """Held by the one process that writes into a step's work folder. The step's own lock is held by who started the
+    run, and is free once that one is killed; a worker of a cluster may then still write a checkpoint, and is waited for
+    so many seconds. Raises UserError when it is still there."""
+    return lock(folder.with_name(f"{folder.name}.writing.lock"), what, patience=patience)
 
 
 def holder(path: Path) -> str | None:
@@ -72,9 +82,9 @@ def _is_held(descriptor: int) -> bool:
     return False
 
 
-def _acquire(descriptor: int, path: Path, what: str, wait: bool) -> None:
+def _acquire(descriptor: int, path: Path, what: str, wait: bool, patience: float) -> None:
     """Who only looks at a lock has it shared for a moment (`holder`): that is waited for."""
-    for _ in range(_LOOKS):
+    for _ in range(max(1, round(patience / _LOOK_SECONDS))):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             return

@@ -30,7 +30,7 @@ _ROLLOUT: Final[Names] = (
 _POLICY_GRADIENT: Final[Names] = (
     *_ROLLOUT,
     *(f"objective/{name}" for name in ("kl_coef", "non_score_reward", "rlhf_reward")),
-    *(f"policy/{name}" for name in ("first_ratio", "approxkl_avg", "clipfrac_avg")),
+    *(f"policy/{name}" for name in ("first_ratio", "first_approxkl", "approxkl_avg", "clipfrac_avg")),
     *("val/ratio", "loss/policy_avg", "loss/kl_avg"),
     *(f"sampling/importance_sampling_ratio/{name}" for name in ("min", "mean", "max")),
 )

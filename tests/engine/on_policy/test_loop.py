@@ -7,13 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from accord.engine.on_policy.loop import (
-    _prompt_batches,
-    check_num_prompts,
-    deal,
-    shown,
-    update,
-)
+from accord.engine.on_policy.drawing import deal
+from accord.engine.on_policy.loop import _prompt_batches, check_num_prompts, shown, update
 from accord.engine.on_policy.methods import POLICY, Trainee
 from accord.engine.on_policy.pretraining import Pretraining
 from accord.engine.scorer import flat_like, padded, per_branch, per_token

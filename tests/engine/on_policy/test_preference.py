@@ -15,7 +15,8 @@ from accord.algorithms.shaping import Moments
 from accord.engine.config import Optimization
 from accord.engine.learner import Learner, StepReport
 from accord.engine.on_policy.config import OnlineDPOConfig
-from accord.engine.on_policy.loop import deal, update
+from accord.engine.on_policy.drawing import deal
+from accord.engine.on_policy.loop import update
 from accord.engine.on_policy.methods import POLICY, Scored, Trainee
 from accord.engine.on_policy.preference import OnlinePreference, pairs_of
 from accord.engine.on_policy.scoring import Roles, score

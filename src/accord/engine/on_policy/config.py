@@ -35,7 +35,10 @@ class RolloutConfig(Ending):
     """Sampling, scoring and optimizer steps.
 
     engine: who writes the responses, "torch", the policy itself; or "vllm", which is given the policy's weights before
-    each rollout (`make install-vllm`), and draws other responses. num_iterations: rollouts, each followed by its
+    each rollout (`make install-vllm`), and draws other responses. staleness: by how many updates the policy that
+    samples is behind the one that learns, 0; or 1, where each rollout but the first is drawn before the update of the
+    iteration before its own, as asynchronous training has it (Noukhovitch et al. 2024, arXiv:2410.18252).
+    num_iterations: rollouts, each followed by its
     update; all of them, those in which only a value model learns too. prompts_per_iteration: different prompts in a
     rollout. num_samples: responses to each. max_response_tokens:
     a longer response is cut off. temperature: of sampling, and of all logprobs. truncation_score: replaces the
@@ -56,6 +59,7 @@ class RolloutConfig(Ending):
     """
 
     engine: Annotated[EngineName, Later()] = "torch"
+    staleness: Annotated[Literal[0, 1], Later()] = 0
     num_iterations: int = Field(30, gt=0)
     prompts_per_iteration: int = Field(16, gt=0)
     num_samples: int = Field(4, gt=0)

@@ -9,31 +9,33 @@ One iteration, for P prompts with K responses each:
     update      optimizer steps over minibatches of prompts, for some epochs
     after       the method moves what moves between two iterations, and may end the run
 
-The old logprobs are computed with the micro-batches of the first epoch, so its first ratio is exactly 1.
+The old logprobs are computed with the micro-batches of the first epoch, so its first ratio is exactly 1. With
+`staleness: 1` the rollout of the next iteration is drawn before the update (`accord.engine.on_policy.drawing`), and the
+ratios of that iteration are to the policy before it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from accord.algorithms.shaping import Moments
-from accord.engine.group import fair_micro_batches
 from accord.engine.guard import End, Guard, Guarded
 from accord.engine.learner import StepReport, Term
 from accord.engine.on_policy.averaging import Average
 from accord.engine.on_policy.config import RolloutConfig
+from accord.engine.on_policy.drawing import Rollouts
 from accord.engine.on_policy.following import Follower
 from accord.engine.on_policy.methods import POLICY, Lesson, Method, Scored, Trainee
 from accord.engine.on_policy.pretraining import Pretraining
 from accord.engine.on_policy.scoring import NotFinite, Roles, metrics_of, score
 from accord.engine.on_policy.wording import Wording
 from accord.engine.reward import watched
-from accord.engine.rollout import Rollout, roll_out, shown_samples
+from accord.engine.rollout import shown_samples
 from accord.errors import UserError
 from accord.seeds import derive_seed
 from accord.store.checkpoints import Checkpoint
@@ -81,6 +83,7 @@ def run_on_policy(
     learner = roles.policy_learner
     average = Average(config.ema, learner.own) if config.ema is not None else None
     moments, done = Moments(), 0
+    rollouts = Rollouts(roles, [[prompts[i] for i in batch] for batch in batches], config, seed, sampler)
     if checkpoint is not None:
         done, state = checkpoint.iteration, checkpoint.state
         for name, trainee in trainees.items():
@@ -89,6 +92,7 @@ def run_on_policy(
         method.load(checkpoint, state["method"])
         if average is not None:
             average.load(learner.rows(checkpoint.tensors(_AVERAGE)))
+        rollouts.load(checkpoint)
     wording = Wording(None if checkpoint is None else checkpoint.state.get("wording"))
     guarded = Guarded(guard, work, None if checkpoint is None else checkpoint.state.get("guard"))
 
@@ -97,8 +101,13 @@ def run_on_policy(
         tensors |= {name: trainee.learner.state() for name, trainee in trainees.items()}
         if average is not None:
             tensors[_AVERAGE] = learner.whole(average.weights)
+        tensors |= rollouts.tensors()
         state = {"method": of_method, "scores": asdict(moments), "guard": guarded.state(), "wording": wording.state()}
-        return tensors, state
+        return tensors, state | rollouts.state()
+
+    def looks(iteration: int) -> bool:
+        """Whether what watches looks at a rollout."""
+        return iteration % config.watch_every == 0 or iteration + 1 == len(batches)
 
     reason: dict[str, Any] = {}
     end: End | None = None
@@ -107,20 +116,9 @@ def run_on_policy(
         for iteration in range(done, len(batches)):
             warming = iteration < num_warmup
             try:
-                probed = sampler.follow() if sampler else {}
-                rollout = roll_out(
-                    sampler.engine if sampler else roles.policy,
-                    [prompts[i] for i in batches[iteration]],
-                    num_samples=config.num_samples,
-                    max_response_tokens=config.max_response_tokens,
-                    temperature=config.temperature,
-                    ending=config,
-                    key=(seed, iteration),
-                )
-                pad_id = roles.policy.template.pad_id
-                minibatches = deal(rollout, config, derive_seed(seed, "minibatches", iteration), pad_id)
-                micros = [micro for minibatch in minibatches[0] for micro in minibatch]
-                scored, moments = score(rollout, micros, roles, config, moments)
+                drawn = rollouts.take(iteration)
+                scored, moments = score(drawn.rollout, drawn.micros, roles, config, moments, drawn.own)
+                rollouts.draw_ahead(iteration + 1, keep_weights=guarded.keeps and looks(iteration + 1))
             except NotFinite as error:
                 work.metrics.write(iteration + 1, **error.row)
                 end, done = guarded.look(error.row), iteration + 1
@@ -128,14 +126,14 @@ def run_on_policy(
                     raise
                 break
             seen: dict[str, float] = {}
-            if iteration % config.watch_every == 0 or iteration + 1 == len(batches):
-                seen = watched_by(roles, scored)
-                guarded.measured(iteration, seen, lambda: learner.masters)
-            lesson = method.prepare(scored, micros, warming=warming)
+            if looks(iteration):
+                seen, num_updates = watched_by(roles, scored), iteration - scored.stale
+                guarded.measured(num_updates, seen, partial(rollouts.weights_of, drawn))
+            lesson = method.prepare(scored, drawn.micros, warming=warming)
             scale = 1.0 if warming else config.learning_rate_scale(iteration - num_warmup)
             beside = None if warming or pretraining is None else pretraining.of(iteration - num_warmup)
-            reports = update(lesson, minibatches, trainees, scale, beside)
-            row = metrics_of(scored, reports) | probed | lesson.metrics(reports)
+            reports = update(lesson, drawn.minibatches, trainees, scale, beside)
+            row = metrics_of(scored, reports) | drawn.probed | lesson.metrics(reports)
             row["learning_rate"] = 0.0 if warming else config.learning_rate * scale
             if num_warmup:
                 row["phase"] = float(not warming)
@@ -145,6 +143,7 @@ def run_on_policy(
                 reason = method.after(scored)
             row |= watched_by(roles, scored) if reason and not seen else seen
             work.metrics.write(iteration + 1, **row, **wording.metrics(scored))
+            rollout = scored.rollout
             work.show(iteration + 1, shown_samples(rollout.prompts, rollout.responses, scored.scores.tolist()))
             on_line = shown(row, on_line)
             progress.advance(1, **on_line)
@@ -204,20 +203,6 @@ def update(
         if lesson.enough(reports[-1]):
             break
     return reports
-
-
-def deal(rollout: Rollout, config: RolloutConfig, seed: int, pad_id: int) -> list[list[list[MicroBatch]]]:
-    """[epoch][minibatch][micro-batch]: prompts dealt anew in every epoch."""
-    num_prompts = len(rollout.trees)
-    epochs = []
-    for epoch in range(config.num_epochs):
-        order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(num_prompts)
-        epoch_batches = []
-        for part in np.array_split(order, min(config.num_minibatches, num_prompts)):
-            micros = fair_micro_batches([rollout.trees[i] for i in part], pad_id, config.max_tokens)
-            epoch_batches.append([micro.of(part.tolist()) for micro in micros])
-        epochs.append(epoch_batches)
-    return epochs
 
 
 def check_num_prompts(num_prompts: int, config: RolloutConfig, label: str) -> None:

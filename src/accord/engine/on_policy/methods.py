@@ -37,7 +37,8 @@ class Scored:
     policy's. mask: [S, R] bool, response tokens. kept: [S] bool, responses that may give a gradient; own: [S] bool,
     those among them whose score is not the one that replaces all unfinished ones'. k1, k3: [S, R], estimates of the KL
     to the reference, which are logged and trained on. kl: the mean over sequences of k1 summed over tokens, in nats.
-    spread: how far the members of an ensemble, or the parts of a combined reward, are apart.
+    spread: how far the members of an ensemble, or the parts of a combined reward, are apart. stale: the policy has
+    learned since it sampled, so that all that is said here of the policy is of the one before that update.
 
     Example: P = 1, K = 2, responses of 2 and 1 tokens: mask [[True, True], [True, False]], scores [0.3, -1.2].
     """
@@ -56,6 +57,7 @@ class Scored:
     k3: Tensor
     kl: float
     spread: float | None
+    stale: bool = False
 
     @property
     def learned(self) -> Tensor:

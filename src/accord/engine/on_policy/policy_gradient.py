@@ -238,7 +238,9 @@ def policy_metrics(method: PolicyGradient, experience: Experience, reports: Repo
     of_policy = [report[POLICY].metrics for report in reports if POLICY in report]
     of_policy = [metrics for metrics in of_policy if "ratio" in metrics]  # or it learned from other examples alone
     if of_policy:
-        row["policy/first_ratio"] = of_policy[0]["ratio"]
+        # A stale rollout's first ratios are those of two policies, one update apart.
+        name, key = ("first_approxkl", "approx_kl") if scored.stale else ("first_ratio", "ratio")
+        row[f"policy/{name}"] = of_policy[0][key]
         names = {
             "policy/approxkl_avg": "approx_kl",
             "policy/clipfrac_avg": "clip_fraction",

@@ -47,19 +47,41 @@ class NotFinite(UserError):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What the policy that sampled a rollout says of it: logprobs, entropies: [S, R], as `Scored` has them."""
+
+    logprobs: Tensor
+    entropies: Tensor
+
+
+def read_own(rollout: Rollout, micros: Sequence[MicroBatch], policy: Policy, temperature: float) -> Own:
+    """Of the policy as it is now. micros: all of the first epoch's."""
+    tokens = per_token(micros, lambda b: torch.stack(policy.token_logprobs(b, temperature)[:2]))
+    logprobs, _ = padded(micros, [of_micro[0] for of_micro in tokens], rollout.trees)
+    entropies, _ = padded(micros, [of_micro[1] for of_micro in tokens], rollout.trees)
+    return Own(logprobs, entropies)
+
+
 def score(
-    rollout: Rollout, micros: Sequence[MicroBatch], roles: Roles, config: RolloutConfig, moments: Moments
+    rollout: Rollout,
+    micros: Sequence[MicroBatch],
+    roles: Roles,
+    config: RolloutConfig,
+    moments: Moments,
+    own: Own | None = None,
 ) -> tuple[Scored, Moments]:
     """A rollout with what is said of it, and the moments of all scores so far. micros: all of the first epoch's, so
-    that its first ratio is exactly 1.
+    that its first ratio is exactly 1. own: what the policy said of it when it sampled, where it has learned since; None
+    asks it now.
 
     Raises NotFinite when the KL or a score is not finite.
     """
-    trees, temperature = rollout.trees, config.temperature
-    tokens = per_token(micros, lambda b: torch.stack(roles.policy.token_logprobs(b, temperature)[:2]))
-    logprobs, mask = padded(micros, [of_micro[0] for of_micro in tokens], trees)
-    entropies, _ = padded(micros, [of_micro[1] for of_micro in tokens], trees)
-    reference, _ = padded(micros, per_token(micros, lambda b: roles.reference.token_logprobs(b, temperature)[0]), trees)
+    trees, temperature, stale = rollout.trees, config.temperature, own is not None
+    own = own or read_own(rollout, micros, roles.policy, temperature)
+    logprobs, entropies = own.logprobs, own.entropies
+    of_reference = per_token(micros, lambda b: roles.reference.token_logprobs(b, temperature)[0])
+    reference, mask = padded(micros, of_reference, trees)
     scores, spread = scored_by(roles.reward, rollout.prompts, rollout.responses)
     k1 = token_kl("k1", logprobs, reference, mask)
     kl = float(k1.sum(dim=1).mean())
@@ -83,6 +105,7 @@ def score(
         k3=token_kl("k3", logprobs, reference, mask),
         kl=kl,
         spread=spread,
+        stale=stale,
     )
     return scored, moments
 
