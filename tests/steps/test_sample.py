@@ -128,8 +128,8 @@ def test_stopped_and_run_again_it_goes_on_to_the_same_files(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ):
     steps = "  - sample: {prompts: mine.prompts, temperatures: [0.5, 1.0], num_responses: 3, max_response_tokens: 6}\n"
+    whole = run_steps(tmp_path / "a", tiny_model, steps) / "steps/sample"  # in one piece for each temperature
     monkeypatch.setattr(sample, "CHUNK", 4)
-    whole = run_steps(tmp_path / "a", tiny_model, steps) / "steps/sample"
     real, seen = Workspace.checkpoint_or_stop, []
 
     def stop(self: Workspace, iteration: int, make: object) -> None:

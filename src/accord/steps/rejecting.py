@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accord.data.records import read_records, write_records
+from accord.engine.engines import NUM_SLOTS
 from accord.errors import UserError
 from accord.steps.base import Job
 from accord.steps.chosen import Chosen, add
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 CHOOSING = "choosing"  # the stage of its checkpoints; those of the training name none
 BEST = "best.jsonl"
-CHUNK = 256  # responses of each process between two points where the step can be stopped and gone on with
+CHUNK = 2 * NUM_SLOTS  # responses of each process between two points where the step can be stopped and gone on with
 
 Scored = list[tuple[float, Demonstration]]
 

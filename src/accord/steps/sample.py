@@ -20,7 +20,7 @@ from pydantic import Field, field_validator
 
 from accord.data.records import JudgedComparison, RecordKind, write_records
 from accord.engine.ending import Ending
-from accord.engine.engines import EngineName
+from accord.engine.engines import NUM_SLOTS, EngineName
 from accord.errors import UserError
 from accord.seeds import derive_seed
 from accord.steps.base import LATEST, Caution, Job, PlannedStep, PolicyRef, PromptsRef, StepConfig, StepKind
@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 
 PART = "train"
 ORIGINS = "origins.jsonl"
-CHUNK = 64  # responses of each process between two points where the step can be stopped and gone on with
+# Responses of each process between two points where the step can be stopped and gone on with: with so many, the slots
+# of those that end early are filled again. A larger piece gains little, and keeps a stop waiting.
+CHUNK = 2 * NUM_SLOTS
 
 
 class Config(StepConfig, Ending):
