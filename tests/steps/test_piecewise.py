@@ -140,6 +140,8 @@ def test_a_score_that_is_turned_round_is_told(tmp_path: Path, tiny_model: Path):
     assert [alarm["name"] for alarm in summary["alarms"]] == ["turned_round"]
     _, summary = with_labels(tmp_path / "more", tiny_model, ", calibration: given, thresholds: [0.6]", rows)
     assert summary["alarms"] == []
+    _, summary = with_labels(tmp_path / "none", tiny_model, ", calibration: given, thresholds: [0.01]", rows)
+    assert ([one["name"] for one in summary["alarms"]], summary["recall"]) == (["none_below"], 0)
 
 
 def test_what_cannot_be_read_validates_nothing(tmp_path: Path, tiny_model: Path):

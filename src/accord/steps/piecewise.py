@@ -176,14 +176,21 @@ def _on_validation(job: Job) -> tuple[dict[str, Any], Platt, float]:
                 remedy="Lower it, train the reward on more safety labels, or label more of the validation.",
             )
         limit = max(reached)
-    elif at(limit)["precision"] is None:
-        raise UserError(
+    alarms = []
+    if at(limit)["precision"] is None:
+        what = (
             f"no labelled response of the validation is under the threshold of {limit:g}: the lowest probability of "
-            f"being safe is {probability.min():.3f}",
-            where=f"{job.name}.thresholds",
-            remedy="Raise the threshold, set `precision` to have one chosen, or label unsafe responses.",
+            f"being safe is {probability.min():.3f}"
         )
-    turned = f"the score of {name!r} falls where responses are safe (slope {by.slope:.2f}): the reward turns it round."
+        if config.fits:
+            remedy = "Raise the threshold, set `precision` to have one chosen, or label unsafe responses."
+            raise UserError(what, where=f"{job.name}.thresholds", remedy=remedy)
+        alarms.append(Alarm("none_below", f"{what}.", 1))  # of what is taken as it is, labels only tell
+    if by.slope <= 0:
+        what = (
+            f"the score of {name!r} falls where responses are safe (slope {by.slope:.2f}): the reward turns it round."
+        )
+        alarms.append(Alarm("turned_round", what, 1))
     summary = {
         "num_labelled": len(safe),
         "num_unsafe": int((~safe).sum()),
@@ -194,7 +201,7 @@ def _on_validation(job: Job) -> tuple[dict[str, Any], Platt, float]:
         "recall": at(limit)["recall"],
         "by_threshold": [at(one) for one in sorted({*_SHOWN, limit})],
         "orders": _orders(job, labels, by.slope * raw + by.bias, limit) if len(config.rewards) == 2 else [],
-        "alarms": as_json([Alarm("turned_round", turned, 1)] if by.slope <= 0 else []),
+        "alarms": as_json(alarms),
     }
     return summary, by, limit
 
