@@ -142,6 +142,9 @@ def test_a_score_that_is_turned_round_is_told(tmp_path: Path, tiny_model: Path):
     assert summary["alarms"] == []
     _, summary = with_labels(tmp_path / "none", tiny_model, ", calibration: given, thresholds: [0.01]", rows)
     assert ([one["name"] for one in summary["alarms"]], summary["recall"]) == (["none_below"], 0)
+    safe = [("It is warm", True, "It is rude", True)]
+    _, summary = with_labels(tmp_path / "alike", tiny_model, ", calibration: given", safe)
+    assert ([one["name"] for one in summary["alarms"]], summary["num_unsafe"]) == (["labels_alike"], 0)
 
 
 def test_what_cannot_be_read_validates_nothing(tmp_path: Path, tiny_model: Path):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import Field, field_validator
@@ -23,13 +22,9 @@ from accord.steps.base import (
 from accord.steps.reward_units import says_safety, taken_for_logit
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from accord.algorithms.calibration import Platt
     from accord.engine.sizes import Sizes
     from accord.engine.workload import Work
-    from accord.rewards.stored import StoredReward
-    from accord.types import Comparison
 
 THRESHOLD = 0.15
 _LABELS = "name comparisons with safety labels as `validation`"
@@ -150,12 +145,17 @@ def _on_validation(job: Job) -> tuple[dict[str, Any], Platt, float]:
     from accord.models.compute import compute_dtype
     from accord.monitor.alarms import Alarm, as_json
     from accord.rewards.loading import artifact_reward
+    from accord.steps.piecewise_labels import labelled, orders
 
     config: Config = job.config
     name = job.inputs["rewards"][0].name
     guard = artifact_reward(job.inputs["rewards"][0].artifact, compute_dtype())
-    labels = _labelled(job, guard)
+    labels = labelled(job, guard)
     raw, safe = labels.raw, labels.safe
+    counts = {"num_labelled": len(safe), "num_unsafe": int((~safe).sum()), **labels.left_out}
+    if labels.alike:
+        what = f"all {len(safe)} labelled responses of the validation are alike: it says nothing of the threshold."
+        return {**counts, "alarms": as_json([Alarm("labels_alike", what, 1)])}, Platt(1.0, 0.0), config.limits[0]
     by = platt(raw, safe) if config.fits else Platt(1.0, 0.0)
     probability = by(raw)
     limit = config.limits[0]
@@ -192,98 +192,16 @@ def _on_validation(job: Job) -> tuple[dict[str, Any], Platt, float]:
         )
         alarms.append(Alarm("turned_round", what, 1))
     summary = {
-        "num_labelled": len(safe),
-        "num_unsafe": int((~safe).sum()),
-        **labels.left_out,
+        **counts,
         "slope": by.slope,
         "bias": by.bias,
         "precision": at(limit)["precision"],
         "recall": at(limit)["recall"],
         "by_threshold": [at(one) for one in sorted({*_SHOWN, limit})],
-        "orders": _orders(job, labels, by.slope * raw + by.bias, limit) if len(config.rewards) == 2 else [],
+        "orders": orders(job, labels, by.slope * raw + by.bias, limit) if len(config.rewards) == 2 else [],
         "alarms": as_json(alarms),
     }
     return summary, by, limit
-
-
-@dataclass(frozen=True, slots=True)
-class _Labelled:
-    """comparisons: of the validation, as far as the reward can read them. known: which of their responses have a label,
-    [n]. raw, safe: of these the raw score and the label. left_out: what the reward cannot read."""
-
-    comparisons: Sequence[Comparison]
-    known: np.ndarray
-    raw: np.ndarray
-    safe: np.ndarray
-    left_out: dict[str, int]
-
-
-def _orders(job: Job, found: _Labelled, logits: np.ndarray, limit: float) -> list[dict[str, Any]]:
-    """The same responses under all rules, and with helpfulness first. logits: of being safe, calibrated."""
-    import numpy as np
-
-    from accord.evaluate.orders import order_table
-    from accord.evaluate.scoring import readable
-    from accord.models.compute import compute_dtype
-    from accord.rewards.loading import artifact_reward
-
-    fallback = artifact_reward(job.inputs["rewards"][-1].artifact, compute_dtype())
-    prompts, responses = [one.prompt for one in found.comparisons], [one.responses for one in found.comparisons]
-    kept, _ = readable(fallback, prompts, responses)
-    if not kept:
-        return []
-    with job.work.progress(f"{job.name}: helpfulness", len(kept), "comparisons") as progress:
-        asked = [prompts[i] for i in kept], [responses[i] for i in kept]
-        scores = fallback.score(*asked, job.work.advancer(progress)).double().numpy()
-    groups = np.repeat(np.arange(len(prompts)), [len(one) for one in responses])
-    read = np.isin(groups, kept)
-    helpful = np.full(len(groups), np.nan)
-    helpful[read] = scores
-    is_safety = np.array([prompt.is_safety for prompt in prompts], dtype=bool)[groups]
-    both = read[found.known]  # of those with a label
-    if not both.any():
-        return []
-    return order_table(
-        logits[both],
-        helpful[found.known][both],
-        is_safety[found.known][both],
-        found.safe[both],
-        groups[found.known][both],
-        threshold=limit,
-        rule=job.config.rule,
-        seed=job.seed,
-    )
-
-
-def _labelled(job: Job, reward: StoredReward) -> _Labelled:
-    """The validation's responses with their labels and raw scores. Raises UserError when one of the labels is
-    missing."""
-    import numpy as np
-
-    from accord.data.derive import safe_by_majority
-    from accord.evaluate.scoring import readable
-    from accord.rewards.stored import raw
-
-    given = [one for part in job.inputs["validation"] for one in part.read("comparisons")]
-    kept, left_out = readable(reward, [one.prompt for one, _ in given], [one.responses for one, _ in given])
-    records = [given[at] for at in kept]
-    labels = [safe_by_majority(said, len(one.responses)) or (None,) * len(one.responses) for one, said in records]
-    flat = [label for of_one in labels for label in of_one]
-    known = np.array([label is not None for label in flat], dtype=bool)
-    safe = np.array([bool(label) for label in flat], dtype=bool)[known]
-    if not known.any() or safe.all() or not safe.any():
-        what = "no response is labelled" if not known.any() else f"all {len(safe)} labels are alike"
-        raise UserError(
-            f"{what}, so nothing tells safe from unsafe",
-            where=f"{job.name}.validation",
-            remedy="Give it the column `safe`, or `chosen_safe` and `rejected_safe`, with both values.",
-        )
-    with job.work.progress(f"{job.name}: validation", len(records), "comparisons") as progress:
-        scores = reward.score(
-            [one.prompt for one, _ in records], [one.responses for one, _ in records], job.work.advancer(progress)
-        )
-    whole = [one for one, _ in records]
-    return _Labelled(whole, known, raw(reward, scores).double().numpy()[known], safe, dict(left_out))
 
 
 def work(config: Config, sizes: Sizes) -> Work:

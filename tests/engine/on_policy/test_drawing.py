@@ -152,6 +152,18 @@ def test_a_rollout_is_of_the_policy_before_the_last_update(tiny_model: Path, tmp
             assert found == pytest.approx(of_one, abs=1e-4)
 
 
+def test_until_the_policy_has_learned_nothing_is_drawn_ahead(tiny_model: Path, tmp_path: Path) -> None:
+    """While the value model warms up the policy stays as it is: so does the ratio's exact 1 in its first iteration."""
+    _, rows, seen = run(tiny_model, tmp_path / "whole", value_warmup=2)
+    assert [scored.stale for scored in seen.scored] == [False, False, False, True]
+    assert rows[2]["policy/first_ratio"] == 1.0
+    assert rows[3]["policy/first_approxkl"] > 0
+    with pytest.raises(Interrupted):
+        run(tiny_model, tmp_path / "cut", value_warmup=2, stop_after=2)
+    _, gone_on, _ = run(tiny_model, tmp_path / "cut", value_warmup=2)
+    assert gone_on == rows
+
+
 def test_the_ratio_is_to_the_policy_that_sampled(tiny_model: Path, tmp_path: Path) -> None:
     """Of one optimizer step: its ratio is the mean over all tokens of exp(log w_i - log w_(i-1))."""
     _, rows, seen = run(tiny_model, tmp_path, num_minibatches=1)

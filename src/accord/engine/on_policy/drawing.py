@@ -58,7 +58,8 @@ class Drawn:
 
 
 class Rollouts:
-    """prompts: of each iteration. sampler: who writes in the policy's place."""
+    """prompts: of each iteration. sampler: who writes in the policy's place. num_warmup: so many iterations leave the
+    policy as it is, so the rollouts up to the one after them are drawn in their own iteration: by the same weights."""
 
     def __init__(
         self,
@@ -67,9 +68,10 @@ class Rollouts:
         config: RolloutConfig,
         seed: int,
         sampler: Follower | None = None,
+        num_warmup: int = 0,
     ) -> None:
         self._roles, self._prompts, self._config = roles, prompts, config
-        self._seed, self._sampler = seed, sampler
+        self._seed, self._sampler, self._num_warmup = seed, sampler, num_warmup
         self._ahead: Drawn | None = None
 
     def take(self, iteration: int) -> Drawn:
@@ -81,7 +83,7 @@ class Rollouts:
     def draw_ahead(self, iteration: int, *, keep_weights: bool) -> None:
         """Draws the rollout of an iteration, if there is to be one and rollouts are drawn ahead. keep_weights: those
         that draw it may be asked for when it is looked at. Raises NotFinite as `take` does."""
-        if not self._config.staleness or iteration == len(self._prompts):
+        if not self._config.staleness or not self._num_warmup < iteration < len(self._prompts):
             return
         drawn, of_learner = self._draw(iteration), self._roles.policy_learner.own
         own = read_own(drawn.rollout, drawn.micros, self._roles.policy, self._config.temperature)

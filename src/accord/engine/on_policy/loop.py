@@ -83,7 +83,7 @@ def run_on_policy(
     learner = roles.policy_learner
     average = Average(config.ema, learner.own) if config.ema is not None else None
     moments, done = Moments(), 0
-    rollouts = Rollouts(roles, [[prompts[i] for i in batch] for batch in batches], config, seed, sampler)
+    rollouts = Rollouts(roles, [[prompts[i] for i in batch] for batch in batches], config, seed, sampler, num_warmup)
     if checkpoint is not None:
         done, state = checkpoint.iteration, checkpoint.state
         for name, trainee in trainees.items():
