@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from accord.monitor.accuracy_table import Measure, accuracy_table
+from accord.monitor.accuracy_table import Measure, accuracy_table, doubts
 from accord.monitor.report import build_report
 from accord.monitor.views import RunView, StepView
 
@@ -56,6 +56,19 @@ RESULTS: dict[str, Any] = {
         "other": {HOSTILE: row(0.5, home=False, counted=False, seen="trained on it", lead=None)},
     },
 }
+
+
+def test_models_that_learned_nothing_are_named_first():
+    assert doubts([RESULTS]) == []
+    none = {"value": 0.0, "low": 0.0, "high": 0.4}
+    safety = {"num_labelled": 8, "num_unsafe": 3, "below": {"0.15": {"recall": none}, "0.5": {"recall": none}}}
+    bad = {"rewards": {HOSTILE: {"mine": row(0.4, home=True, counted=False, safety=safety)}}}
+    first, second = doubts([RESULTS, bad])
+    assert first.startswith(f"Not better than the floor on the data that they learned for: {HOSTILE}. ")
+    assert second == f"Unsafe responses are not found: {HOSTILE} finds none of 3 below 0.5."
+    page = page_of(bad)
+    assert "Unsafe responses are not found: &lt;b&gt;me" in page
+    assert HOSTILE not in page
 
 
 def test_the_table_by_hand():

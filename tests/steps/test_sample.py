@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 
 from accord.data.records import read_records
 from accord.engine.rollout import roll_out
+from accord.engine.sizes import Records
 from accord.errors import Interrupted, UserError
 from accord.models.policy import Policy
 from accord.steps import sample
-from accord.steps.sample import deal
+from accord.steps.sample import Config, deal
+from accord.steps.sampled import expected_prompts
 from accord.store.rows import Rows
 from accord.store.workspace import Workspace
 from accord.types import Response
@@ -77,6 +80,17 @@ def test_skipped_prompts_are_left_to_others(tmp_path: Path, tiny_model: Path):
     assert [comparison.prompt for comparison, _ in records] == make_prompts()[3:5]
     with pytest.raises(UserError, match="the first 8 are skipped"):
         run_steps(tmp_path, tiny_model, SFT + SAMPLE, "sample.skip_prompts=8")
+
+
+def test_where_all_prompts_are_skipped_is_said_before_a_run() -> None:
+    few, config = make_prompts(), Config(prompts="mine", skip_prompts=8)
+    known = Records("prompts", few, len(few), counted=True)
+    with pytest.raises(UserError, match="there are 8 prompts, and the first 8 are skipped") as caught:
+        expected_prompts(config, known, "ask")
+    assert caught.value.where == "ask.skip_prompts"
+    assert expected_prompts(config, replace(known, total=11), "ask").total == 3
+    about = expected_prompts(config, replace(known, counted=False), "ask")
+    assert about.total == 0, "nobody knows that there are so few"
 
 
 def test_the_origin_that_is_named_wrote_the_response(tmp_path: Path, tiny_model: Path):

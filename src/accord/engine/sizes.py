@@ -19,7 +19,8 @@ class Records:
     """A sample of the records of a data set's part, how many there are in all, and the few longest of all.
 
     complete: the sample is all of them, as they are; else it is a part of them, or what is expected of a step to come.
-    ordinary: that none of all their prompts is a safety prompt is known.
+    ordinary: that none of all their prompts is a safety prompt is known. counted: so many there are, and not about so
+    many.
     """
 
     kind: RecordKind
@@ -28,6 +29,7 @@ class Records:
     longest: Sequence[Any] = ()
     complete: bool = False
     ordinary: bool = False
+    counted: bool = False
 
     def read(self, kind: RecordKind) -> Any:
         """The sample, viewed as `kind`; as `accord.steps.base.Input` reads all of them."""
@@ -37,7 +39,8 @@ class Records:
         """As records of another kind; the total keeps its proportion."""
         seen = self.read(kind)
         total = round(self.total * len(seen) / max(len(self.sample), 1))
-        return Records(kind, seen, total, view(self.longest, self.kind, kind), self.complete, self.ordinary)
+        counted = self.counted and len(seen) == len(self.sample)
+        return Records(kind, seen, total, view(self.longest, self.kind, kind), self.complete, self.ordinary, counted)
 
     @property
     def extremes(self) -> Records:
@@ -98,8 +101,8 @@ class Sizes:
         every = [record for part in parts for record in part.sample]
         longest = [one for part in parts for one in part.longest]
         complete = self.complete(name)
-        ordinary = all(part.ordinary for part in parts)
-        return Records(kind, every, sum(part.total for part in parts), longest, complete, ordinary)
+        ordinary, counted = all(part.ordinary for part in parts), all(part.counted for part in parts)
+        return Records(kind, every, sum(part.total for part in parts), longest, complete, ordinary, counted)
 
     def responses(self, name: str, cap: int, at: int = 0) -> tuple[int, ...]:
         """Tokens of responses, at most `cap`, as the policy number `at` of a field writes them."""

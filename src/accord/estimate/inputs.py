@@ -94,9 +94,9 @@ def sample(records: list[Any], kind: RecordKind, num: int = NUM_SAMPLED) -> Reco
     longest = sorted(records, key=lambda record: -len(repr(record)))[:NUM_LONGEST]
     ordinary = not any(prompt.is_safety for record in records if (prompt := prompt_of(record, kind)) is not None)
     if len(records) <= num:
-        return Records(kind, records, len(records), longest, complete=True, ordinary=ordinary)
+        return Records(kind, records, len(records), longest, complete=True, ordinary=ordinary, counted=True)
     drawn = np.random.Generator(np.random.Philox(key=0)).permutation(len(records))[:num]
-    return Records(kind, [records[i] for i in sorted(drawn)], len(records), longest, ordinary=ordinary)
+    return Records(kind, [records[i] for i in sorted(drawn)], len(records), longest, ordinary=ordinary, counted=True)
 
 
 def _kinds(step: PlannedStep) -> Mapping[str, RecordKind]:

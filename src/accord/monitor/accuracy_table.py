@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from accord.monitor.values import ABSENT, fixed, number, percent, table
+from accord.monitor.values import ABSENT, clean, fixed, number, percent, table
 
 LEVELS: Final = ("significantly better", "better", "slightly better", "negligibly better")
 _NOT_COUNTED: Final = "not counted: not above the floor at home"
@@ -64,6 +64,34 @@ def accuracy_table(results: Mapping[str, Any]) -> Accuracies:
     headings += [f"{what} below {at}" for at in below for what in ("precision", "recall")]
     safety = [Row(f"{reward} on {name}", _safety_cells(one, below)) for reward, name, one in with_labels]
     return Accuracies(sets, safety, headings)
+
+
+def doubts(measured: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a reader of all that was made with these reward models should know first. measured: the results of a run's
+    `accuracy` steps."""
+    cells = [
+        (clean(reward, 60), table(cell))
+        for results in measured
+        for reward, of_reward in table(results.get("rewards")).items()
+        for cell in table(of_reward).values()
+    ]
+    at_home = dict.fromkeys(name for name, cell in cells if cell.get("home") and cell.get("counted") is False)
+    blind: dict[str, str] = {}
+    for name, cell in cells:
+        safety = table(cell.get("safety"))
+        below = table(safety.get("below"))
+        recalls = {at: number(table(table(of_one).get("recall")).get("value")) for at, of_one in below.items()}
+        if recalls and set(recalls.values()) == {0.0}:
+            blind[name] = f"{name} finds none of {_num(safety.get('num_unsafe'))} below {max(recalls)}"
+    found = []
+    if at_home:
+        found.append(
+            f"Not better than the floor on the data that they learned for: {', '.join(at_home)}. What was chosen or "
+            "trained by them is not shown to be any better."
+        )
+    if blind:
+        found.append(f"Unsafe responses are not found: {'; '.join(blind.values())}.")
+    return found
 
 
 def measured(row: Mapping[str, Any], key: str, write: Callable[[Any], str], unit: str = "") -> Measure:

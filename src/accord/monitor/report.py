@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from accord.monitor import health, pictures
-from accord.monitor.accuracy_table import accuracy_table
+from accord.monitor.accuracy_table import accuracy_table, doubts
 from accord.monitor.benchmarks_panel import benchmark_lines
 from accord.monitor.calibration_picture import calibration
 from accord.monitor.consistency_panel import consistency_panel
@@ -71,7 +71,8 @@ def report_content(run: RunView) -> dict[str, Any]:
     alarmed = [health.cautions(step.name, step.metrics) for step in run.steps]
     shifted = [health.shifts(step.name, step.metrics) if step.kind in ON_POLICY else [] for step in run.steps]
     noted = _noted(run.steps, alarmed, [] if verdict.tone != "unknown" else shifted)
-    verdict = replace(verdict, cautions=(*verdict.cautions, *noted))
+    doubted = doubts([step.results for step in _measuring(run, "accuracy")])
+    verdict = replace(verdict, cautions=(*verdict.cautions, *doubted, *noted))
     studies = _measuring(run, "overoptimization")
     if verdict.tone == "unknown" and (found := " ".join(what_it_found(step.results) for step in studies).strip()):
         verdict = replace(verdict, headline=found, tone="mixed")

@@ -99,7 +99,8 @@ def prepare(job: Job, checkpoint: Checkpoint | None) -> None:
     low = [int(i) for i in np.flatnonzero((sigmoid(safety) < config.below) | (config.below == 1))]
     if not low:
         what = f"all {len(prompts)} original answers are safe with a probability of {config.below:g} or more"
-        remedy = "There is nothing to distil: raise `below`, or name prompts that are harder."
+        remedy = "There is nothing to distil: leave the step out (what has run is kept), raise `below`, or name "
+        remedy += "prompts that are harder."
         raise UserError(what, where=f"{job.name}.below", remedy=remedy)
     asked_again = [prompts[i] for i in low]
     again = ask_again(job, asking, asked_again, longer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, cast
 
 from pydantic import Field
@@ -28,7 +27,7 @@ from accord.steps.base import (
 )
 from accord.steps.ending import check_ending
 from accord.steps.judged import learning, slow_adapters
-from accord.steps.sampled import check_engine
+from accord.steps.sampled import check_engine, expected_prompts
 from accord.store.artifacts import MODEL
 from accord.strict import Later
 
@@ -100,7 +99,7 @@ def work(config: Config, sizes: Sizes) -> Work:
     from accord.engine.workload import Phase, Work, imitation, rollout_trees, sampling, scoring
 
     given = sizes.records("prompts", "prompts")
-    records = replace(given, total=max(given.total - config.skip_prompts, 0)).first(config.num_prompts)
+    records = expected_prompts(config, given, sizes.label)
     lengths = sizes.responses("start", config.max_response_tokens)
     own, whole = rollout_trees(sizes.template, records.sample, config.num_samples, lengths)
     chosen, _ = rollout_trees(sizes.template, records.sample, 1, lengths)

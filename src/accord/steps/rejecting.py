@@ -19,6 +19,7 @@ from accord.errors import UserError
 from accord.steps.base import Job
 from accord.steps.chosen import Chosen, add
 from accord.steps.guarded import guards_nothing
+from accord.steps.sampled import asked
 from accord.steps.too_long import too_long
 from accord.store.rows import Rows
 from accord.types import Demonstration, Prompt, Response
@@ -49,7 +50,8 @@ def choose(job: Job, checkpoint: Checkpoint | None) -> bool:
     sampler = job.input("sampler" if config.sampler else "start").model
     folders = list(dict.fromkeys([sampler, job.input("start").model]))
     folders += learned_folders(job.input("reward").artifact)
-    prompts, left_out = answerable(_wanted(job), folders, config.max_response_tokens, job.name)
+    wanted = asked(config, job.input("prompts").read("prompts"), job.name)
+    prompts, left_out = answerable(wanted, folders, config.max_response_tokens, job.name)
     lost = too_long(job.name, left_out, len(prompts), "prompts")
     begun = {} if checkpoint is None else checkpoint.state
     drawn, judged = (Rows(job.work, name, begun.get(name)) for name in ("responses", "scores"))
@@ -68,15 +70,6 @@ def choose(job: Job, checkpoint: Checkpoint | None) -> bool:
         return _write(job, _Selection.of(prompts, drawn, judged), earlier, left_out, raised, lost)
 
     return bool(agreed(lead(chosen)))
-
-
-def _wanted(job: Job) -> list[Prompt]:
-    config, given = job.config, job.input("prompts").read("prompts")
-    wanted = given[config.skip_prompts :][: config.num_prompts]
-    if not wanted:
-        what = f"there are {len(given)} prompts, and the first {config.skip_prompts} are skipped"
-        raise UserError(what, where=job.name, remedy="Lower skip_prompts.")
-    return wanted
 
 
 def _prompts_a_piece(job: Job) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from heapq import merge
 from itertools import groupby, product
 from operator import itemgetter
@@ -25,7 +25,7 @@ from accord.errors import UserError
 from accord.seeds import derive_seed
 from accord.steps.base import LATEST, Caution, Job, PlannedStep, PolicyRef, PromptsRef, StepConfig, StepKind
 from accord.steps.ending import check_ending
-from accord.steps.sampled import check_engine
+from accord.steps.sampled import asked, check_engine, expected_prompts
 from accord.steps.too_long import too_long
 from accord.store.rows import Rows
 from accord.strict import Later
@@ -86,13 +86,7 @@ def run(job: Job) -> None:
     checkpoint = job.work.resume()
     policies = job.inputs["policies"]
     given = job.input("prompts").read("prompts")
-    wanted_prompts = given[config.skip_prompts :][: config.num_prompts]
-    if not wanted_prompts:
-        raise UserError(
-            f"there are {len(given)} prompts, and the first {config.skip_prompts} are skipped",
-            where=job.name,
-            remedy="Lower skip_prompts.",
-        )
+    wanted_prompts = asked(config, given, job.name)
     folders = [policy.model for policy in policies]
     prompts, left_out = answerable(wanted_prompts, folders, config.max_response_tokens, job.name)
     lost = too_long(job.name, left_out, len(prompts), "prompts")
@@ -232,7 +226,7 @@ def work(config: Config, sizes: Sizes) -> Work:
     from accord.engine.workload import Phase, Work, rollout_trees, sampling
 
     given = sizes.records("prompts", "prompts")
-    records = replace(given, total=max(given.total - config.skip_prompts, 0)).first(config.num_prompts)
+    records = expected_prompts(config, given, sizes.label)
     num = len(config.policies)
     found, cache = [], 0
     made = []

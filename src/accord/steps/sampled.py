@@ -2,11 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from accord.engine.engines import COLDEST_VLLM, INSTALL, memory_share, vllm_is_installed
+from accord.errors import UserError
 from accord.steps.base import Contradiction, PlannedStep
+from accord.types import Prompt
+
+if TYPE_CHECKING:
+    from accord.engine.sizes import Records
+
+
+def asked(config: Any, prompts: Sequence[Prompt], label: str) -> Sequence[Prompt]:
+    """Those that `skip_prompts` and `num_prompts` name. Raises UserError where none is left."""
+    left = prompts[config.skip_prompts :][: config.num_prompts]
+    if not left:
+        raise _none_left(len(prompts), config.skip_prompts, label)
+    return left
+
+
+def expected_prompts(config: Any, prompts: Records, label: str) -> Records:
+    """As `asked`, of what is known of the prompts before a run."""
+    if prompts.counted and prompts.total <= config.skip_prompts:
+        raise _none_left(prompts.total, config.skip_prompts, label)
+    left = replace(prompts, total=max(prompts.total - config.skip_prompts, 0))
+    return left.first(config.num_prompts)
+
+
+def _none_left(num: int, skipped: int, label: str) -> UserError:
+    return UserError(
+        f"there are {num} prompts, and the first {skipped} are skipped",
+        where=f"{label}.skip_prompts",
+        remedy="Lower skip_prompts, or give it more prompts.",
+    )
 
 
 def without_nucleus(values: Mapping[str, Any]) -> dict[str, Any]:
