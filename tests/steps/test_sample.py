@@ -13,10 +13,15 @@ from accord.data.records import read_records
 from accord.engine.rollout import roll_out
 from accord.engine.sizes import Records
 from accord.errors import Interrupted, UserError
+from accord.estimate.rows import Estimator
 from accord.models.policy import Policy
+from accord.plan import make_plan
+from accord.recipe import parse_recipe
 from accord.steps import sample
+from accord.steps.registry import STEPS
 from accord.steps.sample import Config, deal
 from accord.steps.sampled import expected_prompts
+from accord.store.artifacts import Store
 from accord.store.rows import Rows
 from accord.store.workspace import Workspace
 from accord.types import Response
@@ -91,6 +96,20 @@ def test_where_all_prompts_are_skipped_is_said_before_a_run() -> None:
     assert expected_prompts(config, replace(known, total=11), "ask").total == 3
     about = expected_prompts(config, replace(known, counted=False), "ask")
     assert about.total == 0, "nobody knows that there are so few"
+
+
+@pytest.mark.parametrize("kind", ["sample", "reject"])
+def test_a_later_round_without_prompts_is_refused_before_a_run(tmp_path: Path, tiny_model: Path, kind: str) -> None:
+    more = ", policies: [start]" if kind == "sample" else ", reward: long"
+    text = f"model: {json.dumps(str(tiny_model))}\ndata: {{mine: builtin:made-up}}\nsteps:\n"
+    text += (
+        "  - reward_rule: {name: long, rule: length}\n  - repeat:\n      rounds: 2\n      start: start\n      steps:\n"
+    )
+    text += f"        - {kind}: {{prompts: mine.prompts, skip_prompts: {{by_round: [0, 8]}}{more}}}\n"
+    plan = make_plan(parse_recipe(text, Path("r.yaml")), STEPS)
+    with pytest.raises(UserError, match="there are 8 prompts, and the first 8 are skipped") as caught:
+        _ = Estimator(plan, STEPS, Store(tmp_path / "store")).works
+    assert caught.value.where == f"r.yaml:9:{kind}-2.skip_prompts"
 
 
 def test_the_origin_that_is_named_wrote_the_response(tmp_path: Path, tiny_model: Path):
