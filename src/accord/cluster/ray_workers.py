@@ -83,7 +83,12 @@ class RayWorkers:
             environment["ACCORD_DEVICE"] = "cuda"
         for rank in range(size):
             strategy = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=rank)
-            options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "scheduling_strategy": strategy, "max_restarts": 0}
+            options: dict[str, Any] = {
+                "num_cpus": cpus,
+                "num_gpus": gpus,
+                "scheduling_strategy": strategy,
+                "max_restarts": 0,
+            }
             options["runtime_env"] = {"env_vars": environment}
             self._actors.append(actor.options(**options).remote())
 
