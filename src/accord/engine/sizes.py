@@ -52,7 +52,12 @@ class Records:
         if num is None:
             return self
         return Records(
-            self.kind, self.sample[:num], min(num, self.total), complete=self.complete, ordinary=self.ordinary
+            self.kind,
+            self.sample[:num],
+            min(num, self.total),
+            complete=self.complete,
+            ordinary=self.ordinary,
+            counted=self.counted,
         )
 
     @property

@@ -66,12 +66,12 @@ def accuracy_table(results: Mapping[str, Any]) -> Accuracies:
     return Accuracies(sets, safety, headings)
 
 
-def doubts(measured: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What a reader of all that was made with these reward models should know first. measured: the results of a run's
+def doubts(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a reader of all that was made with these reward models should know first. found: the results of a run's
     `accuracy` steps."""
     cells = [
         (clean(reward, 60), table(cell))
-        for results in measured
+        for results in found
         for reward, of_reward in table(results.get("rewards")).items()
         for cell in table(of_reward).values()
     ]
@@ -83,15 +83,15 @@ def doubts(measured: Sequence[Mapping[str, Any]]) -> list[str]:
         recalls = {at: number(table(table(of_one).get("recall")).get("value")) for at, of_one in below.items()}
         if recalls and set(recalls.values()) == {0.0}:
             blind[name] = f"{name} finds none of {_num(safety.get('num_unsafe'))} below {max(recalls)}"
-    found = []
+    told = []
     if at_home:
-        found.append(
+        told.append(
             f"Not better than the floor on the data that they learned for: {', '.join(at_home)}. What was chosen or "
             "trained by them is not shown to be any better."
         )
     if blind:
-        found.append(f"Unsafe responses are not found: {'; '.join(blind.values())}.")
-    return found
+        told.append(f"Unsafe responses are not found: {'; '.join(blind.values())}.")
+    return told
 
 
 def measured(row: Mapping[str, Any], key: str, write: Callable[[Any], str], unit: str = "") -> Measure:

@@ -30,7 +30,7 @@ class Labelled:
     @property
     def alike(self) -> bool:
         """All labels are the same, so that nothing can be told from them."""
-        return bool(self.safe.all() or not self.safe.any())
+        return _alike(self.safe)
 
 
 def orders(job: Job, found: Labelled, logits: np.ndarray, limit: float) -> list[dict[str, Any]]:
@@ -87,7 +87,7 @@ def labelled(job: Job, reward: StoredReward) -> Labelled:
     known = np.array([label is not None for label in flat], dtype=bool)
     safe = np.array([bool(label) for label in flat], dtype=bool)[known]
     decides = job.config.fits or job.config.precision is not None
-    if not known.any() or (decides and (safe.all() or not safe.any())):
+    if not known.any() or (decides and _alike(safe)):
         what = "no response is labelled" if not known.any() else f"all {len(safe)} labels are alike"
         raise UserError(
             f"{what}, so nothing tells safe from unsafe",
@@ -100,3 +100,7 @@ def labelled(job: Job, reward: StoredReward) -> Labelled:
         )
     whole = [one for one, _ in records]
     return Labelled(whole, known, raw(reward, scores).double().numpy()[known], safe, dict(left_out))
+
+
+def _alike(safe: np.ndarray) -> bool:
+    return bool(safe.all() or not safe.any())
