@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.distributed.fsdp import FSDPModule
 
 from accord.algorithms.likelihood import negative_log_likelihood
 from accord.engine.config import Optimization
 from accord.engine.group import current, shared_micro_batches
+from accord.engine.leading import Joint, lead
 from accord.engine.learner import Learner
 from accord.engine.policy_engine import Request, sample_all
 from accord.engine.scorer import per_branch
@@ -23,6 +25,7 @@ from accord.models.lora import Lora
 from accord.models.policy import Policy
 from accord.models.scalar import ScalarModel
 from accord.models.shared import share
+from accord.store.tensors import write_tensors
 from accord.text.tree import Branch, Tree
 from tests.cluster.pair import in_two
 
@@ -88,29 +91,47 @@ def test_half_of_a_frozen_models_layers_is_held(tiny_model: Path, tmp_path: Path
         assert [found["opened"], found["passed"], found["sampled"]] == pytest.approx([expected] * 3, abs=small), found
 
 
+FILE = "model.safetensors"
 PLAIN = Optimization(betas=(0.9, 0.95), eps=1e-8, weight_decay=0.0, max_grad_norm=1.0)
 
 
-def trained(folder: Path, lora: bool) -> dict[str, Any]:
-    """What a policy has learned in optimizer steps, with others' weights put in its place between them; and what of it
-    this process could write."""
+def written(tensors: Mapping[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
+    lead(lambda: write_tensors(tensors, path), tensors)
+    return load_file(path)
+
+
+def trained(folder: Path, scratch: Path, lora: bool) -> dict[str, Any]:
+    """What a policy has learned in optimizer steps, with others' weights, and its own of before, put in its place
+    between them; and what was written of it."""
     policy = Policy.load(folder)
     if lora:
         policy.adapt(Lora(rank=2), folder, seed=1)
     before = dict(policy.module.named_parameters())
     first = Learner(policy.module, torch.float32, PLAIN, policy.trained)
     learn(policy, first, 2)
-    kept, best = ({name: one.clone() for name, one in some.items()} for some in (first.masters, first.own))
-    state = first.state()
+    best = {name: one.clone() for name, one in first.own.items()}
+    kept = written(first.masters, scratch / "kept")
+    state = written(first.state(), scratch / "state")
     learn(policy, first, 1)
+    went_on = {name: one.clone() for name, one in first.own.items()}
+    first.load_state(state)
+    learn(policy, first, 1)
+    resumed = all(torch.equal(one, went_on[name]) for name, one in first.own.items())
     first.load_masters(kept)
-    again = {name: float(one.double().norm()) for name, one in first.masters.items()}
+    again = all(torch.equal(one, best[name]) for name, one in first.own.items())
+    masters = first.masters
+    lead(lambda: policy.save(scratch / "model", masters), masters)
+    left = [str(path) for path in (scratch / "model").rglob(".*")]
+    model = load_file(scratch / "model" / FILE)
+    other = [] if lora else [name for name, one in model.items() if not torch.equal(one, kept[name])]
     first.load_own(best)
     learn(policy, first, 1)
     return {
         "losses": [float(loss) for loss in said_of(policy)],
         "kept": {name: float(one.double().norm()) for name, one in kept.items()},
         "again": again,
+        "resumed": resumed,
+        "not as written": left + other,
         "state": sorted(state),
         "left": sorted(name for name, one in before.items() if one.numel()),
         "offloaded": sorted(offloaded(policy)),
@@ -158,19 +179,45 @@ def said_of(policy: Policy) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize(("lora", "cpu_offload"), [(False, False), (True, False), (False, True)])
-def test_what_is_split_learns_the_same_and_one_process_keeps_it(
+def test_what_is_split_learns_the_same_and_one_process_writes_it(
     tiny_model: Path, tmp_path: Path, lora: bool, cpu_offload: bool
 ) -> None:
     """Activations are computed again where layers are split. On a processor an offload changes nothing."""
-    alone = trained(tiny_model, lora)
-    leading, following = in_two(trained, tmp_path, tiny_model, lora, cpu_offload=cpu_offload)
+    (tmp_path / "alone").mkdir()
+    alone = trained(tiny_model, tmp_path / "alone", lora)
+    leading, following = in_two(trained, tmp_path, tiny_model, tmp_path, lora, cpu_offload=cpu_offload)
     assert leading["offloaded"] == following["offloaded"] == [cpu_offload]
     for found in (leading, following):
         assert found["losses"] == pytest.approx(alone["losses"], rel=1e-4)
-    assert leading["kept"] == pytest.approx(alone["kept"], rel=1e-4)
-    assert leading["again"] == pytest.approx(leading["kept"], rel=1e-7)
-    assert leading["state"] == alone["state"]
-    assert set(following["kept"]) == {name for name in alone["kept"] if lora or ".layers." not in name}
+        assert found["kept"] == pytest.approx(alone["kept"], rel=1e-4)
+        assert found["state"] == alone["state"]
+        assert found["again"]
+        assert found["resumed"]
+        assert found["not as written"] == []
     assert (following["split"] < 0.9) is not lora, "adapters are whole in each"
     left = {name for name in alone["left"] if ".lora_" in name or ".layers." not in name}
     assert set(following["left"]) == left, "whoever still has a layer's weights as they were has nothing"
+
+
+def written_bytes(folder: Path, scratch: Path) -> dict[str, int]:
+    """Of a checkpoint, its largest tensor, and by how much more than before lived when one was asked for."""
+    policy = Policy.load(folder)
+    learner = Learner(policy.module, torch.float32, PLAIN, policy.trained)
+    learn(policy, learner, 1)
+    state = learner.state()
+    assert isinstance(state, Joint)
+    before, more, make = living_bytes(), [0], state.make
+
+    def watched(name: str) -> torch.Tensor | None:
+        more.append(living_bytes() - before)
+        return make(name)
+
+    state.make = watched  # type: ignore[method-assign]
+    written(state, scratch / "state")
+    sizes = [one.numel() * one.element_size() for one in state.outlines.values()]
+    return {"all": sum(sizes), "largest": max(sizes), "more": max(more)}
+
+
+def test_a_checkpoint_is_written_a_tensor_at_a_time(tiny_model: Path, tmp_path: Path) -> None:
+    for found in in_two(written_bytes, tmp_path, tiny_model, tmp_path):
+        assert found["more"] < found["largest"] / 2 < found["all"] / 10, found

@@ -98,7 +98,7 @@ def distil(
         },
     )
     masters = learner.masters
-    work.lead(lambda: policy.save(work.out / MODEL, masters))
+    work.lead(lambda: policy.save(work.out / MODEL, masters), masters)
     return found
 
 

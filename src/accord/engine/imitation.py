@@ -115,7 +115,7 @@ def imitate(
         },
     )
     masters = learner.masters
-    work.lead(lambda: policy.save(work.out / MODEL, masters))
+    work.lead(lambda: policy.save(work.out / MODEL, masters), masters)
     return counts
 
 

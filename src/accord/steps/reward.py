@@ -93,7 +93,7 @@ def run(job: Job) -> None:
     )
     normalisation = normalisation_of(model, normalised_on, config.normalise)
     masters = learner.masters
-    job.work.lead(lambda: model.save(job.work.out / MODEL, masters, normalisation))
+    job.work.lead(lambda: model.save(job.work.out / MODEL, masters, normalisation), masters)
     seen = order_of_training(len(examples.trees), config, job.seed, counts["num_optimizer_steps"])
     summary: dict[str, Any] = {
         "num_comparisons": len(set(seen)),

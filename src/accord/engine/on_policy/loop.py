@@ -154,7 +154,7 @@ def run_on_policy(
             work.checkpoint_or_stop(done, make_state)
     if end is not None and end.action == "stop" and done == len(batches):
         end = None  # it was over
-    masters = guarded.kept(end)
+    masters: Mapping[str, Tensor] | None = guarded.kept(end)
     if masters is None:
         masters = learner.masters if average is None else learner.whole(average.weights)
     return Outcome(masters, {"num_iterations": done, **reason, **guarded.summary(end, done)})
