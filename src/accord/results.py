@@ -25,6 +25,8 @@ from accord.monitor.red_team_panel import NUM_SHOWN
 from accord.monitor.report import report_page
 from accord.monitor.views import RunView, StepView
 from accord.run_folder import REPORT
+from accord.run_record import unfinished
+from accord.stopping import process_of
 from accord.store import atomic
 from accord.store.artifacts import MODEL, Store
 from accord.store.workspace import METRICS, MetricsLog
@@ -74,6 +76,7 @@ def read_run(run_dir: Path, store: Store) -> tuple[RunView, dict[str, Any]]:
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=_versions(list(manifests.values())),
         cost=cost_table(step_costs(plan, store, assumed), assumed),
+        unfinished=unfinished(plan, process_of(run_dir) is not None),
     )
     return view, plan
 

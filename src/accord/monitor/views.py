@@ -38,7 +38,8 @@ class StepView:
 
 @dataclass(frozen=True)
 class RunView:
-    """All that a report is made from. results and samples may be empty or hold gaps: the run may be unfinished."""
+    """All that a report is made from. results and samples may be empty or hold gaps: the run may be
+    unfinished. unfinished: where it stands then, in sentences."""
 
     name: str
     recipe_text: str
@@ -48,3 +49,4 @@ class RunView:
     created: str
     versions: dict[str, str]
     cost: CostTable | None = None
+    unfinished: str = ""
