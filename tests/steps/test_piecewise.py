@@ -190,7 +190,11 @@ def test_labels_that_do_not_do(tmp_path: Path, tiny_model: Path, more: str, rows
         ("rewards: [safety, third, helpful], validation: mine.pairs", "a `validation` calibrates the first alone"),
         ("rewards: [safety]", "both.rewards"),
         ("rewards: [safety, safety], calibration: given", "'safety' is among the rewards twice"),
-        ("rewards: [safety, helpful], thresholds: [1.5]", "a threshold is a probability between 0 and 1"),
+        ("rewards: [safety, helpful], thresholds: [1.5]", "it takes probabilities, each between 0 and 1"),
+        (
+            "rewards: [safety, helpful], thresholds: 1.5",
+            "it takes a list of probabilities between 0 and 1",
+        ),
         ("rewards: [safety, helpful], thresholds: [0.1, 0.2], calibration: given", "2 thresholds for 1 rewards"),
         ("rewards: [safety, helpful], precision: 0.9, calibration: given", "chosen on labels, and there are none"),
         ("rewards: [safety, helpful], calibration: platt", "fitted on labels, and there are none"),

@@ -54,11 +54,20 @@ class Config(StepConfig):
     precision: float | None = Field(None, gt=0, le=1)
     calibration: Literal["platt", "given"] | None = None
 
+    @field_validator("thresholds", mode="before")
+    @classmethod
+    def _several(cls, thresholds: object) -> object:
+        if isinstance(thresholds, int | float) and not isinstance(thresholds, bool):
+            raise ValueError(
+                "it takes a list of probabilities between 0 and 1, one for each reward but the last: [0.15]"
+            )
+        return thresholds
+
     @field_validator("thresholds")
     @classmethod
     def _between(cls, thresholds: tuple[float, ...] | None) -> tuple[float, ...] | None:
         if thresholds is not None and not all(0 < one < 1 for one in thresholds):
-            raise ValueError("a threshold is a probability between 0 and 1")
+            raise ValueError("it takes probabilities, each between 0 and 1 (without 0 and 1 themselves)")
         return thresholds
 
     @field_validator("validation")
