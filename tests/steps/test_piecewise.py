@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,24 @@ def test_a_score_that_is_turned_round_is_told(tmp_path: Path, tiny_model: Path):
     safe = [("It is warm", True, "It is rude", True)]
     _, summary = with_labels(tmp_path / "alike", tiny_model, ", calibration: given", safe)
     assert ([one["name"] for one in summary["alarms"]], summary["num_unsafe"]) == (["labels_alike"], 0)
+
+
+def test_safe_responses_that_are_paid_less_than_unsafe_ones_are_told(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The rule counts what is rude, and is turned round; helpfulness is the number of words, less an offset."""
+    rows = [("It is warm", True, "It is rude", False)] * 6 + [("It is rude", True, "So rude", False)] * 2
+    labelled_steps = LABELLED
+    for offset, pays in ((0, False), (100, True)):
+        monkeypatch.setattr(
+            sys.modules[__name__], "LABELLED", labelled_steps.replace("rule: length", f"rule: length, offset: {offset}")
+        )
+        _, summary = with_labels(tmp_path / str(offset), tiny_model, ", rule: threshold, thresholds: [0.3]", rows)
+        (told,) = [one for one in summary["alarms"] if one["name"] == "unsafe_pays"] or [None]
+        assert (told is not None) == pays == (summary["paid"]["safe"] < summary["paid"]["unsafe"])
+        if told is not None:
+            assert f"paid {summary['paid']['safe']:.2f} on average by 'helpful'" in told["what"]
+            assert "`rule: threshold` it pays to be unsafe" in told["what"]
 
 
 def test_what_cannot_be_read_validates_nothing(tmp_path: Path, tiny_model: Path):
