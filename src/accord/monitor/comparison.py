@@ -52,7 +52,11 @@ def evaluations(runs: Sequence[RunView]) -> tuple[list[str], list[tuple[str, str
 def cautions(runs: Sequence[RunView]) -> list[str]:
     """Why numbers of the runs may not be compared: their judges, baselines or prompts differ."""
     last = [step for run in runs if (step := _evaluation(run)) is not None]
-    found = []
+    found = [
+        f"{clean(label, 60)}: {clean(run.unfinished, 1000)}"
+        for label, run in zip(labels_of(runs), runs, strict=True)
+        if run.unfinished
+    ]
     if len(last) < len(runs):
         missing = [label for label, run in zip(labels_of(runs), runs, strict=True) if _evaluation(run) is None]
         found.append(f"{', '.join(clean(label, 60) for label in missing)} has no evaluation.")
