@@ -20,6 +20,7 @@ from typing import Any
 
 import accord
 from accord.cli import shipped_recipe
+from accord.monitor.overoptimization_panel import turn_in_words
 
 RESULTS = Path(__file__).parent / "results" / "goodhart"
 
@@ -58,13 +59,7 @@ def table() -> None:
 
 
 def _turn(one: dict[str, Any]) -> str:
-    fit = one.get("fit")
-    if fit is None:
-        return f"no curve: {one.get('no_fit')}"
-    if fit["peak"] is None:
-        return "rises all the way" if fit["alpha"] > 0 else "falls from the start"
-    ends = f" ({fit['peak_low']:.2f} to {fit['peak_high']:.2f})" if fit.get("peak_high") is not None else ""
-    return f"{fit['peak']:.2f}{ends}{'' if fit['inside'] else ', beyond or near the end of what was measured'}"
+    return turn_in_words(one) if one.get("fit") else f"no curve: {one.get('no_fit')}"
 
 
 def main() -> None:

@@ -34,6 +34,15 @@ def test_both_parts(results: dict):
     assert (proxy.name, proxy.seeds) == ("proxy", "2")
     assert worse.turn == "none: gold falls from the start"
     assert training.lines[0].turn.endswith("of one run: no interval")
+    assert (best.end, training.end) == ("n = 32", "the end")
+    curve = results["best_of_n"]["proxies"]["proxy"]
+    ends = [curve[key][-1] for key in ("gold", "gold_low", "gold_high", "proxy")]
+    assert [proxy.gold, proxy.proxy] == ["{:.2f} ({:.2f} to {:.2f})".format(*ends[:3]), f"{ends[3]:.2f}"]
+    assert (training.lines[0].gold, training.lines[0].proxy) == ("-4.12", "5.50")  # 5.5 (2 - 2.75), and 11 / 2
+    assert "over the runs" in training.intervals
+    assert "over the runs" in training.svg.note
+    assert "over prompts" in best.intervals
+    assert "over prompts" in best.svg.note
 
 
 def test_what_was_not_measured_is_not_drawn(results: dict):
@@ -60,13 +69,16 @@ def test_differences_in_words(results: dict):
         ({"peak": 2.0, "peak_low": 1.5, "peak_high": 2.5, "inside": True, "share_inside": 1.0}, "2.00 (1.50 to 2.50)"),
         (
             {"peak": 2.0, "peak_low": 1.5, "peak_high": None, "inside": False, "share_inside": 0.5},
-            "2.00 (1.50 to beyond), not shown: beyond or near the end of what was measured",
+            "2.00 (1.50 to beyond), not shown",
         ),
+        ({"peak": 401.9, "inside": False}, "not reached: beyond 3.00"),
+        ({"peak": 4.4, "peak_low": 1.8, "peak_high": None, "share_inside": 0.1}, "not reached: beyond 3.00"),
+        ({"peak": 2.0, "inside": False}, "2.00, of one run: no interval"),
         ({"peak": None, "alpha": 1.0, "inside": False}, "none: gold rises all the way"),
     ],
 )
 def test_turns_in_words(fit: dict, words: str):
-    family = {"names": ["a"], "fit": {"alpha": 1.0, "beta": 0.5, "r_squared": 0.9} | fit}
+    family = {"names": ["a"], "fit": {"alpha": 1.0, "beta": 0.5, "r_squared": 0.9} | fit, "curve": {"distance": [0, 3]}}
     (part,) = overoptimization_panel("study", {"training": {"a": family}}, {})
     assert part.lines[0].turn == words
 
@@ -98,3 +110,9 @@ def test_the_widest_gap_in_words():
         "0.50) by people."
     )
     assert what_it_found({}) == ""
+    found["proxies"]["good"]["fit"] = {"inside": False}
+    told = what_it_found({"gold": "people", "best_of_n": found})
+    assert told.endswith("by people. By no proxy was people seen to turn.")
+    found["proxies"]["good"]["fit"] = {"inside": True}
+    told = what_it_found({"gold": "people", "best_of_n": found})
+    assert told.endswith("by people. By good people turns before that.")

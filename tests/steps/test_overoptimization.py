@@ -34,6 +34,7 @@ PPO = """\
   - rloo: {reward: turned, prompts: mine.helpful, watch: [gold], watch_every: 1, num_iterations: 4, kl_coef: 0,
       learning_rate: 1.0e-2, prompts_per_iteration: 4, num_samples: 4, max_response_tokens: 8, truncation_score: null}
 """
+HALF = "  - combine: {name: half, rewards: [gold, words]}\n"
 STUDY = "  - overoptimization: {gold: gold, samples: many, proxies: [turned, words]}\n"
 
 
@@ -136,6 +137,28 @@ def test_a_stopped_step_goes_on(tmp_path: Path, tiny_model: Path, monkeypatch: p
             START + PPO + "  - overoptimization: {gold: turned, samples: many, policies: [rloo]}\n",
             "'turned' did not watch the training of 'rloo'",
         ),
+        (
+            START + HALF + "  - overoptimization: {gold: gold, samples: many, proxies: [half]}\n",
+            "'half' is made of the gold",
+        ),
+        (
+            START
+            + HALF
+            + PPO.replace("reward: turned", "reward: half")
+            + "  - overoptimization: {gold: gold, samples: many, policies: [rloo]}\n",
+            "'rloo' was trained against the gold",
+        ),
+        (
+            START
+            + PPO.replace("reward: turned", "name: first, reward: gold").replace("watch: [gold], watch_every: 1, ", "")
+            + PPO
+            + "  - overoptimization: {gold: gold, samples: many, policies: [rloo]}\n",
+            "'rloo' was trained against the gold",
+        ),
+        (
+            START + STUDY.replace("words]", "words], compare: [[words, words]]"),
+            "'words' is compared with itself",
+        ),
     ],
 )
 def test_what_a_plan_refuses(tiny_model: Path, steps: str, message: str):
@@ -153,6 +176,31 @@ def test_a_training_that_starts_elsewhere_is_cautioned_of(tiny_model: Path):
     assert any("'rloo' starts elsewhere than at its reference" in one for one in cautions)
     same = make_plan(parse_recipe(text.replace("reference: start", "reference: sft"), Path("few.yaml")), STEPS).cautions
     assert not any("starts elsewhere" in one for one in same)
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        (START + PPO, ""),
+        (
+            START + PPO.replace("watch_every: 1", "watch_every: 3"),
+            "'gold' looks at 'rloo' 2 times, and a curve needs 4. Lower rloo.watch_every",
+        ),
+        (
+            START + "  - sft: {data: mine.demos}\n" + PPO,
+            "'rloo' starts from 'sft', and 'many', the unit of scores",
+        ),
+        (START + PPO.replace("kl_coef", "temperature: 0.7, kl_coef"), "Set many.temperatures to [0.7]"),
+    ],
+)
+def test_a_training_that_gives_no_curve_of_the_samples_is_cautioned_of(tiny_model: Path, steps: str, words: str):
+    study = "  - overoptimization: {gold: gold, samples: many, proxies: [turned], policies: [rloo]}\n"
+    text = f"model: {json.dumps(str(tiny_model))}\ndata: {{mine: builtin:made-up}}\nsteps:\n" + steps + study
+    found = [
+        one for one in make_plan(parse_recipe(text, Path("few.yaml")), STEPS).cautions if "overoptimization" in one
+    ]
+    assert len(found) == bool(words), found
+    assert all(words in one for one in found), found
 
 
 def test_a_reward_with_one_score_for_all(tmp_path: Path, tiny_model: Path):

@@ -304,3 +304,17 @@ def test_layers_that_are_not_there(
 ) -> None:
     with pytest.raises(UserError, match=message):
         reward(tmp_path, tiny_model, keys)
+
+
+@pytest.mark.usefixtures("data")
+def test_layers_that_are_not_there_are_refused_before_a_run(tmp_path: Path, tiny_model: Path) -> None:
+    from accord.estimate.rows import Estimator
+    from accord.plan import make_plan
+    from accord.recipe import parse_recipe
+
+    text = f"model: {json.dumps(str(tiny_model))}\ndata: {{mine: builtin:made-up}}\nsteps:\n"
+    recipe = parse_recipe(text + "  - reward: {data: mine.train,\n      num_layers: 3}\n", Path("r.yaml"))
+    plan = make_plan(recipe, STEPS)
+    with pytest.raises(UserError, match="has 2 layers, and 3 are wanted") as caught:
+        Estimator(plan, STEPS, Store(tmp_path))
+    assert caught.value.where == "r.yaml:5:reward.num_layers"

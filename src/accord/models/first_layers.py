@@ -8,17 +8,20 @@ from transformers import PreTrainedModel
 from accord.errors import UserError
 
 
+def check_num_layers(num_layers: int, total: int, where: str) -> None:
+    """Raises UserError when a model has fewer layers than are wanted of it."""
+    if num_layers > total:
+        what = f"the model has {total} layers, and {num_layers} are wanted"
+        remedy = f"Set num_layers to {total} or less, or leave it out for all of them."
+        raise UserError(what, where=where, remedy=remedy)
+
+
 def keep_first_layers(module: PreTrainedModel, num_layers: int) -> None:
     """Takes the layers after the first `num_layers` out, in place, and says so in the config. The last norm and what
     comes after it stay. Raises UserError when the model has fewer layers."""
     config, backbone = module.config, getattr(module, module.base_model_prefix)
     total = config.num_hidden_layers
-    if num_layers > total:
-        raise UserError(
-            f"the model has {total} layers, and {num_layers} are wanted",
-            where="num_layers",
-            remedy=f"Set num_layers to {total} or less, or leave it out for all of them.",
-        )
+    check_num_layers(num_layers, total, "num_layers")
     stacks = [name for name, child in backbone.named_children() if isinstance(child, nn.ModuleList)]
     stack = next((name for name in stacks if len(getattr(backbone, name)) == total), None)
     if stack is None:

@@ -15,16 +15,20 @@ from accord.monitor.values import ABSENT, fixed, number, percent, short, table
 
 CEILING: Final = "gold itself"
 _DISTANCE: Final = "√KL from the start policy (KL in nats per sequence)"
-_BOOTSTRAP: Final = "95 % intervals and bands: bootstrap over prompts and seeds"
+_OVER_PROMPTS: Final = "95 % intervals and bands: bootstrap over prompts and seeds"
+_OVER_RUNS: Final = "95 % intervals and bands: bootstrap over the runs of a curve; of one run there are none"
 _SCORE: Final = "score, in standard deviations"
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A row of the table. turn: in words. fit: alpha and beta, or why there is none."""
+    """A row of the table. gold, proxy: at the end, with the interval where there is one. turn: in words. fit: alpha and
+    beta, or why there is none."""
 
     name: str
     seeds: str
+    gold: str
+    proxy: str
     turn: str
     fit: str
     explained: str
@@ -32,13 +36,16 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One picture and its table. note: what the picture's axis is, where it is not what it seems. differences: pairs of
-    curves and how much more gold the first has, in words."""
+    """One picture and its table. end: where the table's gold and proxy were measured. note: what the picture's axis is,
+    where it is not what it seems. intervals: what they are. differences: pairs of curves and how much more gold the
+    first has, in words."""
 
     title: str
     svg: Picture
     lines: Sequence[Line]
+    end: str
     note: str
+    intervals: str
     differences: Sequence[tuple[str, str]] = ()
 
 
@@ -51,19 +58,25 @@ def overoptimization_panel(name: str, results: Mapping[str, Any], summary: Mappi
         greatest = max((n for n in map(number, best_of_n.get("n") or ()) if n is not None), default=1)
         note = (
             f"The best of n responses, n from 1 to {greatest:,.0f}, chosen by each proxy; the distance is log n - (n - "
-            "1) / n, an upper bound on the KL."
+            "1) / n, an upper bound on the KL. All n are of the same samples, so that nearly any curve explains nearly "
+            "all (R² about 0): trust the intervals."
         )
-        parts.append(Part("Best of n", svg, _lines(proxies), note, _differences(best_of_n)))
+        lines, end = [_line(name, one, _at_largest_n(one)) for name, one in proxies.items()], f"n = {greatest:,.0f}"
+        parts.append(Part("Best of n", svg, lines, end, note, _OVER_PROMPTS, _differences(best_of_n)))
     if trainings := {str(key): table(one) for key, one in table(training).items()}:
-        note = "Each dot is a measurement during a training. The distance is that of the samples from the reference."
-        parts.append(Part("Training", training_picture(name, trainings), _lines(trainings), note))
+        note = (
+            "Each dot is a measurement during a training. The distance is that of the samples from the reference. "
+            "Explained: R² about 0; where it is low, read the dots."
+        )
+        lines = [_line(name, one, _at_end(one)) for name, one in trainings.items()]
+        parts.append(Part("Training", training_picture(name, trainings), lines, "the end", note, _OVER_RUNS))
     return parts
 
 
 def what_it_found(results: Mapping[str, Any]) -> str:
-    """In a sentence, of the proxy that promises most beyond what gold has: what both say of the best of n. Empty where
-    that was not measured."""
-    best_of_n, gold = table(results.get("best_of_n")), str(results.get("gold"))
+    """In two sentences, of the proxy that promises most beyond what gold has: what both say of the best of n; and by
+    which proxies gold turned. Empty where that was not measured."""
+    best_of_n, gold = table(results.get("best_of_n")), short(results.get("gold"))
     ends = []
     for name, one in table(best_of_n.get("proxies")).items():
         last = [number((one.get(key) or [None])[-1]) for key in ("proxy", "gold", "gold_low", "gold_high")]
@@ -75,8 +88,16 @@ def what_it_found(results: Mapping[str, Any]) -> str:
     n = number((best_of_n.get("n") or [None])[-1])
     return (
         f"The best of {n or 0:,.0f} by {short(name)} is {fixed(proxy)} standard deviations above the start by its own "
-        f"account, and {fixed(own)} ({fixed(low)} to {fixed(high)}) by {short(gold)}."
-    )
+        f"account, and {fixed(own)} ({fixed(low)} to {fixed(high)}) by {gold}."
+    ) + _turned(gold, {str(name): table(one) for name, one in table(best_of_n.get("proxies")).items()})
+
+
+def _turned(gold: str, proxies: Mapping[str, Mapping[str, Any]]) -> str:
+    fits = {name: table(one.get("fit")) for name, one in proxies.items() if one.get("fit")}
+    seen = [short(name) for name, fit in fits.items() if fit.get("inside")]
+    if seen:
+        return f" By {', '.join(seen)} {gold} turns before that."
+    return f" By no proxy was {gold} seen to turn." if fits else ""
 
 
 def best_of_n_picture(name: str, found: Mapping[str, Any], num_prompts: float | None = None) -> Picture:
@@ -93,7 +114,7 @@ def best_of_n_picture(name: str, found: Mapping[str, Any], num_prompts: float | 
             ]
     best = zip(distances, found.get("gold") or (), strict=False)
     ceiling: list[Datum] = [{"of": CEILING, "x": x, "y": y} for x, y in best]
-    note = f"{'n not recorded' if num_prompts is None else f'n: {num_prompts:,.0f} prompts'}; {_BOOTSTRAP}"
+    note = f"{'n not recorded' if num_prompts is None else f'n: {num_prompts:,.0f} prompts'}; {_OVER_PROMPTS}"
     return _picture(f"{name}: best of n", proxies, points, ceiling, list(_curves(proxies)), note)
 
 
@@ -107,7 +128,7 @@ def training_picture(name: str, trainings: Mapping[str, Mapping[str, Any]]) -> P
             points += [{**of, "by": "gold", "x": x, "y": gold} for x, _, gold in measured]
             points += [{**of, "by": "proxy", "x": x, "y": proxy} for x, proxy, _ in measured]
     num = sum(len(table(one.get("points"))) for one in trainings.values())
-    note = f"n: {num:,} training{'' if num == 1 else 's'}; {_BOOTSTRAP}"
+    note = f"n: {num:,} training{'' if num == 1 else 's'}; {_OVER_RUNS}"
     return _picture(f"{name}: training", trainings, points, [], list(_curves(trainings)), note)
 
 
@@ -180,18 +201,31 @@ def _picture(
     )
 
 
-def _lines(families: Mapping[str, Mapping[str, Any]]) -> list[Line]:
-    return [_line(name, one) for name, one in families.items()]
+def _at_largest_n(one: Mapping[str, Any]) -> tuple[str, str]:
+    """Gold and proxy, in words."""
+    gold, proxy = (
+        [number((one.get(f"{by}{end}") or [None])[-1]) for end in ("", "_low", "_high")] for by in ("gold", "proxy")
+    )
+    return ABSENT if None in gold else f"{fixed(gold[0])} ({fixed(gold[1])} to {fixed(gold[2])})", fixed(proxy[0])
 
 
-def _line(name: str, one: Mapping[str, Any]) -> Line:
+def _at_end(one: Mapping[str, Any]) -> tuple[str, str]:
+    """Gold and proxy of the last measurement, each the mean of the runs, in words."""
+    ends = [measured[-1] for measured in table(one.get("points")).values() if measured]
+    if not ends:
+        return ABSENT, ABSENT
+    proxy, gold = (sum(end[at] for end in ends) / len(ends) for at in (1, 2))
+    return fixed(gold), fixed(proxy)
+
+
+def _line(name: str, one: Mapping[str, Any], ends: tuple[str, str]) -> Line:
     num, fit = len(one.get("names") or ()), table(one.get("fit"))
     seeds = str(num) if num else ABSENT
     if not fit:
         why = str(one.get("no_fit") or "")
-        return Line(name, seeds, ABSENT, f"no curve: {why}" if why else ABSENT, ABSENT)
+        return Line(name, seeds, *ends, ABSENT, f"no curve: {why}" if why else ABSENT, ABSENT)
     coefficients = f"{fixed(fit.get('alpha'))}, {fixed(fit.get('beta'))}"
-    return Line(name, seeds, _turn(fit), coefficients, f"{percent(fit.get('r_squared'))} %")
+    return Line(name, seeds, *ends, turn_in_words(one), coefficients, f"{percent(fit.get('r_squared'))} %")
 
 
 def _differences(best_of_n: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -205,14 +239,17 @@ def _differences(best_of_n: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-def _turn(fit: Mapping[str, Any]) -> str:
-    peak = number(fit.get("peak"))
+def turn_in_words(one: Mapping[str, Any]) -> str:
+    """Where the gold score of a curve is highest: only as far as was measured, as a curve beyond that is no finding."""
+    fit, distances = table(one.get("fit")), table(one.get("curve")).get("distance")
+    peak, farthest = number(fit.get("peak")), number((distances or [None])[-1])
     if peak is None:
         rises = (number(fit.get("alpha")) or 0) > 0
         return "none: gold rises all the way" if rises else "none: gold falls from the start"
+    if farthest is not None and peak > farthest:
+        return f"not reached: beyond {fixed(farthest)}"
+    if "share_inside" not in fit:
+        return f"{fixed(peak)}, of one run: no interval"
     low, high = number(fit.get("peak_low")), number(fit.get("peak_high"))
     ends = "" if low is None else f" ({fixed(low)} to {fixed(high) if high is not None else 'beyond'})"
-    seen = "" if fit.get("inside") else ", not shown: beyond or near the end of what was measured"
-    if "share_inside" not in fit:
-        seen = ", of one run: no interval"
-    return f"{fixed(peak)}{ends}{seen}"
+    return f"{fixed(peak)}{ends}{'' if fit.get('inside') else ', not shown'}"

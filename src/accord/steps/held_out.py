@@ -19,7 +19,8 @@ from accord.steps.trained_on import BY
 Behind = Mapping[tuple[str, str | None], str]  # (a step's key, the part of its data) -> what the recipe calls it
 
 _ASIDE = ("prompts", "validation", "watch", "held_out", "borderline")  # answered, looked at
-_LABELS = ("data", "comparisons", "rewards", "main", "others")  # what a reward learned from, or is made of
+PARTS = ("rewards", "main", "others")  # what a reward is made of
+_LABELS = ("data", "comparisons", *PARTS)  # what a reward learned from, or is made of
 
 
 def cautions(step: PlannedStep) -> Iterator[Caution]:
@@ -65,7 +66,7 @@ def red_team_cautions(step: PlannedStep) -> Iterator[Caution]:
     config: Any = step.config
     policies, files = step.parents["policies"], {_resolved(name): name for name in config.suite}
     for link in policies:
-        prompts = (one for one in _walk([link], lambda _, field: field in BY) if one.step.kind == "data")
+        prompts = (one for one in walk([link], lambda _, field: field in BY) if one.step.kind == "data")
         again = sorted({files[path] for one in prompts for path in _files(one) if path in files})
         if again:
             what = f"{link.name} was trained on the prompts of {', '.join(again)}: that they are withstood says little."
@@ -114,7 +115,7 @@ def _decided_by(step: PlannedStep) -> Iterator[Caution]:
 
 
 def _constraints_behind(link: Link) -> set[str]:
-    steps: list[Any] = [one.step for one in _walk([link], _anything) if one.step.kind == "ghost_attention"]
+    steps: list[Any] = [one.step for one in walk([link], _anything) if one.step.kind == "ghost_attention"]
     return {step.config.constraints for step in steps}
 
 
@@ -142,7 +143,7 @@ def who_judges(step: PlannedStep) -> Who:
 
 
 def _judges_behind(link: Link) -> set[Who]:
-    return {who_judges(one.step) for one in _walk([link], _anything) if one.step.kind == "judge"}
+    return {who_judges(one.step) for one in walk([link], _anything) if one.step.kind == "judge"}
 
 
 def _resolved(source: str) -> Path:
@@ -157,7 +158,7 @@ def _files(link: Link) -> list[Path]:
     return [_resolved(one) for one in own if ":" not in one]
 
 
-def _walk(links: Iterable[Link], follows: Callable[[PlannedStep, str], bool]) -> Iterator[Link]:
+def walk(links: Iterable[Link], follows: Callable[[PlannedStep, str], bool]) -> Iterator[Link]:
     """The links, and all that is behind them by the inputs of a step that `follows` says yes to, each once. What a
     mixture holds out shares no prompt with what else it was made of, and nothing is behind it."""
     found: set[tuple[str, str | None]] = set()
@@ -172,8 +173,8 @@ def _walk(links: Iterable[Link], follows: Callable[[PlannedStep, str], bool]) ->
 
 
 def _behind(links: Iterable[Link], follows: Callable[[PlannedStep, str], bool]) -> Behind:
-    """What `_walk` meets, with its names."""
-    return {(link.step.key, link.part): link.name for link in _walk(links, follows)}
+    """What `walk` meets, with its names."""
+    return {(link.step.key, link.part): link.name for link in walk(links, follows)}
 
 
 def _anything(step: PlannedStep, field: str) -> bool:

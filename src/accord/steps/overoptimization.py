@@ -9,25 +9,23 @@ The best of n is worked out from the samples, for every n at once and for any nu
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from accord.errors import UserError, did_you_mean
+from accord.errors import UserError
 from accord.seeds import derive_seed
 from accord.steps.base import (
-    Caution,
     ComparisonsRef,
-    Contradiction,
     Job,
-    PlannedStep,
     PolicyRef,
     RewardRef,
     StepConfig,
     StepKind,
 )
+from accord.steps.overoptimization_checks import check
 from accord.store.artifacts import Artifact
 from accord.store.workspace import METRICS, MetricsLog
 
@@ -36,8 +34,6 @@ if TYPE_CHECKING:
 
     from accord.engine.sizes import Sizes
     from accord.engine.workload import Work
-
-FEWEST_SAMPLES = 8  # of a prompt: n = 2, 4 and 8 are the three distances that a curve needs
 
 
 class Config(StepConfig):
@@ -153,65 +149,6 @@ def _points(job: Job, policy: Artifact, units: Mapping[str, Any]) -> list[tuple[
         (kl, float(score if unit is None else unit.of(score)), float(units[gold.name].of(worth)))
         for kl, score, worth in seen
     ]
-
-
-def check(step: PlannedStep) -> Iterator[Caution]:
-    """What could give no curve, and what would not be one of the start policy."""
-    config = step.config
-    assert isinstance(config, Config)
-    if not config.proxies and not config.policies:
-        what = "neither a proxy nor a policy is named, so there is nothing to draw"
-        raise Contradiction("proxies", what, "Name rewards as `proxies`, or policies that gold watched as `policies`.")
-    (gold,) = step.parents["gold"]
-    keys: list[str] = [gold.step.key]
-    for link in step.parents["proxies"]:
-        if link.step.key in keys:
-            also = "is the gold reward" if link.step.key == gold.step.key else "is among the proxies twice"
-            raise Contradiction("proxies", f"{link.name!r} {also}", "Leave it out.")
-        keys.append(link.step.key)
-    known, _ = (_curves(step, field) for field in ("proxies", "policies"))
-    unknown = next((name for pair in config.compare for name in pair if name not in known), None)
-    if unknown is not None:
-        what = f"{unknown!r} is no curve of the proxies"
-        raise Contradiction("compare", what, did_you_mean(unknown, known))
-    (samples,) = step.parents["samples"]
-    if samples.step.kind == "sample":
-        of: Any = samples.step.config
-        if of.num_responses < FEWEST_SAMPLES:
-            name, num = samples.step.name, of.num_responses
-            what = f"{name!r} has {num} responses to a prompt, and a curve needs {FEWEST_SAMPLES}"
-            raise Contradiction("samples", what, f"Set {name}.num_responses to 64 or more.")
-        if len(of.policies) * len(of.temperatures) > 1:
-            what = f"{samples.step.name!r} mixes several policies or temperatures, and the best of n is of one."
-            yield Caution("samples", what, "Sample from the start policy alone, at the temperature of its training.")
-    else:
-        what = f"the responses of {samples.name!r} were not sampled here, so their distance from a policy is not known."
-        yield Caution("samples", what, "Name a `sample` step.")
-    for link in step.parents["policies"]:
-        watching = [one.step.key for one in link.step.parents.get("watch", ())]
-        if gold.step.key not in watching:
-            what = f"{gold.name!r} did not watch the training of {link.name!r}"
-            raise Contradiction("policies", what, f"Add `watch: [{gold.name}]` to {link.name!r}, or leave it out.")
-        start, reference = (
-            [one.step.key for one in link.step.parents.get(field, ())] for field in ("start", "reference")
-        )
-        if reference and reference != start:
-            what = f"{link.name!r} starts elsewhere than at its reference, where its distances count from."
-            yield Caution("policies", what, "Read its points and not its curve, or train it from its reference.")
-        if any(one.step.key == gold.step.key for one in link.step.parents.get("reward", ())):
-            what = f"{link.name!r} was trained against the gold reward"
-            raise Contradiction("policies", what, "Train it against a proxy.")
-
-
-def _curves(step: PlannedStep, field: str) -> Collection[str]:
-    """The names of the curves of a field's steps."""
-    from accord.evaluate.overoptimization import families
-
-    try:
-        return families([link.name for link in step.parents[field]]).keys()
-    except ValueError as error:
-        what = f"two curves would be called {str(error)!r}: names that differ in a number at the end are seeds of one"
-        raise Contradiction(field, what, "Give one of the steps another name.") from error
 
 
 def work(config: Config, sizes: Sizes) -> Work:

@@ -191,8 +191,11 @@ def work(config: Config, sizes: Sizes) -> Work:
     """What run() will do."""
     from accord.engine.ranking.training import rankings_of, usable
     from accord.engine.workload import Phase, Work, passes, rollout_trees, sampling, scoring, training
+    from accord.models.first_layers import check_num_layers
     from accord.text.batching import micro_batches
 
+    if config.num_layers is not None:
+        check_num_layers(config.num_layers, sizes.dimensions.layers, f"{sizes.label}.num_layers")
     template, context = sizes.template, sizes.dimensions.context
 
     def trees_of(comparisons: Sequence[JudgedComparison], field: Judged = "data") -> Sequence[Tree]:
@@ -237,7 +240,7 @@ def work(config: Config, sizes: Sizes) -> Work:
         found += scoring(template, normalised_on, 1 + config.normalise_first)
     kept = 0
     whole = sizes.dimensions
-    few = replace(whole, layers=min(config.num_layers or whole.layers, whole.layers))
+    few = replace(whole, layers=config.num_layers or whole.layers)
     scalar = few.scalar_parameters
     trained = scalar if config.lora is None else sizes.adapter(config.lora)
     if config.validation is not None:
