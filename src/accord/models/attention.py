@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import AttentionInterface, PretrainedConfig
 
 from accord.errors import UserError
-from accord.text.tree import TreeBatch, TreeGroup
+from accord.text.segments import Product
+from accord.text.tree import TreeBatch
 
 NAME = "accord"
 
@@ -31,41 +33,71 @@ class Layout(Protocol):
 
 
 def tree_attention(batch: TreeBatch, device: torch.device, dtype: torch.dtype) -> Layout:
-    """The layout of a batch: on a processor a product for each group of trees, on a GPU one kernel for all."""
+    """The layout of a batch: on a processor a product for segments of like sizes, on a GPU one kernel for all."""
     if device.type == "cpu":
-        return TreeAttention(batch.groups, dtype)
+        return TreeAttention(batch.products, dtype)
     from accord.models.flex import FlexTreeAttention  # torch's compiler comes with it
 
     return FlexTreeAttention(batch, device)
 
 
 class TreeAttention:
-    """Attention within trees that lie one after the other in the batch's only row: a product for each group of them."""
+    """Attention within trees that lie one after the other in the batch's only row: product by product."""
 
-    def __init__(self, groups: Sequence[TreeGroup], dtype: torch.dtype, device: torch.device | None = None) -> None:
-        self._starts = [group.start for group in groups]
-        self._biases = [bias_of(group.visible.to(device), dtype) for group in groups]
+    def __init__(self, products: Sequence[Product], dtype: torch.dtype, device: torch.device | None = None) -> None:
+        self._queries = _Places([one.queries for one in products], device)
+        self._keys = _Places([one.keys for one in products], device)
+        self._biases = [bias_of(one.visible.to(device), dtype)[:, None, None] for one in products]
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """query: [1, H, T, D]; key, value: [1, G, T, D]. Returns [1, H, T, D]."""
-        found = []
-        for start, bias in zip(self._starts, self._biases, strict=True):
-            own, keys, values = (_trees(states, start, bias) for states in (query, key, value))
-            out = grouped_attention(own, keys, values, scaling, bias[:, None, None])
-            found.append(out.transpose(1, 2).flatten(0, 1))
-        return torch.cat(found)[None].transpose(1, 2)
+        taken = zip(
+            self._queries.taken(query), self._keys.taken(key), self._keys.taken(value), self._biases, strict=True
+        )
+        return self._queries.put_back([grouped_attention(q, k, v, scaling, bias) for q, k, v, bias in taken])
+
+
+class _Places:
+    """Places [n, q] for each of some products, which together are all places of a batch, some of them repeated."""
+
+    def __init__(self, places: Sequence[Tensor], device: torch.device | None) -> None:
+        self._shapes = [some.shape for some in places]
+        every = torch.cat([some.flatten() for some in places])
+        _, first = np.unique(every.numpy(), return_index=True)
+        self._every, self._first = every.to(device), torch.from_numpy(first).to(device)
+
+    def taken(self, states: Tensor) -> list[Tensor]:
+        """[n, H, q, D] for each product, of [1, H, T, D]. Taken at once, so that the gradient is one sum."""
+        rows: Tensor = _Taken.apply(states[0].transpose(0, 1), self._every)
+        parts = rows.split([shape.numel() for shape in self._shapes])
+        return [part.unflatten(0, shape).transpose(1, 2) for part, shape in zip(parts, self._shapes, strict=True)]
+
+    def put_back(self, found: Sequence[Tensor]) -> Tensor:
+        """[1, H, T, D] of [n, H, q, D] for each product."""
+        rows = torch.cat([some.transpose(1, 2).flatten(0, 1) for some in found])
+        return rows.index_select(0, self._first)[None].transpose(1, 2)
+
+
+class _Taken(torch.autograd.Function):
+    """Rows by their index. The gradients of a row that is taken several times, as a prompt's keys are by its branches,
+    are summed in fp32."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
+        ctx.num_rows = len(rows)
+        return rows.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (index,) = ctx.saved_tensors
+        total = torch.zeros(ctx.num_rows, *gradient.shape[1:], dtype=torch.float32, device=gradient.device)
+        return total.index_add_(0, index, gradient.float()).to(gradient.dtype), None
 
 
 def bias_of(visible: Tensor, dtype: torch.dtype) -> Tensor:
     """What is added to scores: -inf where nothing is to be seen."""
     return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(~visible, float("-inf"))
-
-
-def _trees(states: Tensor, start: int, bias: Tensor) -> Tensor:
-    """[trees, H, length, D] of [1, H, T, D]."""
-    num, length, _ = bias.shape
-    num_heads, _, width = states.shape[1:]
-    return states[0, :, start : start + num * length].view(num_heads, num, length, width).transpose(0, 1)
 
 
 def grouped_attention(query: Tensor, key: Tensor, value: Tensor, scaling: float, bias: Tensor) -> Tensor:
