@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import torch
 
-from accord.models.attention import Sharing, bias_of, grouped_attention, shared_attention
+from accord.models.attention import Sharing, TreeAttention, _Taken, bias_of, grouped_attention, shared_attention
+from accord.text.segments import Product
 
 
 def test_which_rows_are_whose() -> None:
@@ -35,3 +36,25 @@ def test_shared_keys_are_as_keys_of_each_row() -> None:
     own_bias = bias_of(seen, torch.float64)
     found = shared_attention(query, key, value, 0.3, own_bias, prompt_key, prompt_value, sharing)
     torch.testing.assert_close(found, expected)
+
+
+def test_gradients_of_a_shared_prompt_are_summed_in_fp32() -> None:
+    """In bfloat16 256 + 1 is 256, so a sum of a thousand ones would end there."""
+    row = torch.zeros(2, 3, dtype=torch.bfloat16, requires_grad=True)
+    _Taken.apply(row, torch.zeros(1000, dtype=torch.int64)).sum().backward()
+    assert row.grad is not None
+    assert row.grad.tolist() == [[1000.0] * 3, [0.0] * 3]
+
+
+def test_attention_by_hand() -> None:
+    """Scores are 0, so what is seen is averaged: prompt p0 p1, then a0 and b0, whose values are 1, 3, 8 and 20."""
+    first, filled = torch.tensor([[0, 1]]), torch.tensor([[2, 2], [3, 3]])
+    prompt = Product(first, first, torch.tensor([[[True, False], [True, True]]]))
+    branches = Product(filled, torch.tensor([[0, 1, 2], [0, 1, 3]]), torch.ones(2, 2, 3, dtype=torch.bool))
+    layout = TreeAttention([branches, prompt], torch.float32)
+    values = torch.tensor([1.0, 3.0, 8.0, 20.0]).view(1, 1, 4, 1)
+    nothing = torch.zeros(1, 2, 4, 1)
+    out = layout.attend(0, nothing, nothing[:, :1], values, 1.0)
+    assert out.shape == (1, 2, 4, 1)
+    torch.testing.assert_close(out[0, 0, :, 0], torch.tensor([1.0, 2.0, 4.0, 8.0]))
+    torch.testing.assert_close(out[0, 1], out[0, 0])
