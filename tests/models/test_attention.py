@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from accord.models.attention import Sharing, TreeAttention, _Taken, bias_of, grouped_attention, shared_attention
@@ -13,7 +14,8 @@ def test_which_rows_are_whose() -> None:
     assert sharing.place_of_row.tolist() == [0, 0, 1]
 
 
-def test_shared_keys_are_as_keys_of_each_row() -> None:
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-12), (torch.float32, 1e-6), (torch.bfloat16, 0.02)])
+def test_shared_keys_are_as_keys_of_each_row(dtype: torch.dtype, error: float) -> None:
     """7 rows of 3 prompts of 5, 2 and 4 tokens, with 1 to 6 tokens of their own: 2 groups of 3 heads each."""
     seeded = torch.Generator().manual_seed(0)
 
@@ -32,10 +34,12 @@ def test_shared_keys_are_as_keys_of_each_row() -> None:
     bias = bias_of(torch.cat([prompt_seen[prompt_of_row], seen], dim=1), torch.float64)[:, None, None, None]
     expected = grouped_attention(query, every_key, every_value, 0.3, bias)
 
-    sharing = Sharing.of(prompt_of_row, bias_of(prompt_seen, torch.float64))
-    own_bias = bias_of(seen, torch.float64)
-    found = shared_attention(query, key, value, 0.3, own_bias, prompt_key, prompt_value, sharing)
-    torch.testing.assert_close(found, expected)
+    sharing = Sharing.of(prompt_of_row, bias_of(prompt_seen, dtype))
+    ours = (one.to(dtype) for one in (query, key, value))
+    of_prompts = (one.to(dtype) for one in (prompt_key, prompt_value))
+    found = shared_attention(*ours, 0.3, bias_of(seen, dtype), *of_prompts, sharing)
+    assert found.dtype == dtype
+    assert (found - expected).abs().max() < error
 
 
 def test_gradients_of_a_shared_prompt_are_summed_in_fp32() -> None:

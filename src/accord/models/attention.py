@@ -156,21 +156,29 @@ def shared_attention(
     prompt_value: Tensor,
     sharing: Sharing,
 ) -> Tensor:
-    """Of one token a row, to the keys of a prompt that several rows share, and then to the row's own.
+    """Of one token a row, to the keys of a prompt that several rows share, and to the row's own.
 
     query: [B, H, 1, D]; key, value: [B, G, L, D]; bias: [B, L]; prompt_key, prompt_value: [P, G, M, D]. Returns
-    [B, H, 1, D]. A prompt's keys are read once for all its rows, whose queries are the rows of one product.
+    [B, H, 1, D]. A prompt's keys are read once for all its rows, whose queries are the rows of one product. What is
+    found there is a mean over the prompt; to the rows come that and its weight against their own, not M scores each.
     """
     num_rows, num_heads, _, width = query.shape
-    num_groups, num_prompt_keys = key.shape[1], prompt_key.shape[2]
-    share = num_heads // num_groups
-    rows = (query * scaling).view(num_rows, num_groups, share, width)
+    share = num_heads // key.shape[1]
+    rows = (query * scaling).view(num_rows, key.shape[1], share, width)
     of_prompts = (sharing.by_prompt(rows) @ prompt_key.transpose(-1, -2)).add_(sharing.bias[:, None, None])
-    own = (rows @ key.transpose(-1, -2)).add_(bias[:, None, None])
-    weights = torch.softmax(torch.cat([sharing.by_row(of_prompts, share), own], dim=-1), dim=-1)
-    from_prompts = sharing.by_prompt(weights[..., :num_prompt_keys]) @ prompt_value
-    out = weights[..., num_prompt_keys:] @ value + sharing.by_row(from_prompts, share)
-    return out.view(num_rows, num_heads, 1, width)
+    from_prompts, level_of_prompts = (sharing.by_row(one, share) for one in _weighted(of_prompts, prompt_value))
+    own, level = _weighted((rows @ key.transpose(-1, -2)).add_(bias[:, None, None]), value)
+    weight = torch.sigmoid(level_of_prompts - level).to(own.dtype)
+    return torch.lerp(own, from_prompts, weight).view(num_rows, num_heads, 1, width)
+
+
+def _weighted(scores: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean of values [.., L, D] by the softmax of scores [.., n, L]; and the logarithm of the sum of these scores'
+    exponentials [.., n, 1], in fp32 at least: the highest score less the logarithm of its weight."""
+    precise = torch.promote_types(scores.dtype, torch.float32)
+    weights = torch.softmax(scores, dim=-1)
+    highest, its_weight = (one.amax(dim=-1, keepdim=True).to(precise) for one in (scores, weights))
+    return weights @ values, highest - its_weight.log()
 
 
 def _attention(
