@@ -41,9 +41,9 @@ def said_by(folder: Path, dtype: torch.dtype) -> list[Any]:
     policy = Policy.load(folder, dtype)
     model = ScalarModel.load(folder, dtype, new_head=True)
     model.head.data.copy_(torch.linspace(-1, 1, model.head.shape[1])[None])
-    found = [one.tolist() for one in per_branch(TREES, lambda b: summed_logprobs(policy, b), pad_id=0, max_tokens=16)]
+    found = [one.tolist() for one in per_branch(TREES, lambda b: summed_logprobs(policy, b), max_tokens=16)]
     found += [sample.ids for of in sample_all(policy, REQUESTS, max_response_tokens=6) for sample in of]
-    found += [one.tolist() for one in per_branch(TREES, model.scores, pad_id=0, max_tokens=16)]
+    found += [one.tolist() for one in per_branch(TREES, model.scores, max_tokens=16)]
     return found
 
 
@@ -71,7 +71,7 @@ def held(folder: Path) -> dict[str, int]:
     outside = sum(2 * parameter.numel() for parameter in policy.module.parameters() if id(parameter) not in layers)
     opened = living_bytes() - before
     layer_numbers = sum(parameter.numel() for layer in layers_of(policy.module) for parameter in layer.parameters())
-    per_branch(TREES, lambda b: summed_logprobs(policy, b), pad_id=0, max_tokens=16)
+    per_branch(TREES, lambda b: summed_logprobs(policy, b), max_tokens=16)
     passed = living_bytes() - before
     sample_all(policy, REQUESTS, max_response_tokens=6)
     sampled = living_bytes() - before
@@ -170,13 +170,13 @@ def offloaded(policy: Policy) -> set[bool]:
 
 def learn(policy: Policy, learner: Learner, num: int) -> None:
     for _ in range(num):
-        for micro in shared_micro_batches(TREES, 0, 16):
+        for micro in shared_micro_batches(TREES, 16):
             learner.accumulate(negative_log_likelihood(policy.token_logprobs(micro.batch)))
         learner.step(1e-2)
 
 
 def said_of(policy: Policy) -> list[torch.Tensor]:
-    return [one.sum() for one in per_branch(TREES, lambda b: summed_logprobs(policy, b), pad_id=0, max_tokens=16)]
+    return [one.sum() for one in per_branch(TREES, lambda b: summed_logprobs(policy, b), max_tokens=16)]
 
 
 @pytest.mark.parametrize(("lora", "cpu_offload"), [(False, False), (True, False), (False, True)])

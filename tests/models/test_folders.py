@@ -32,8 +32,8 @@ from accord.models.policy import Policy
 from accord.models.scalar import Normalisation, ScalarModel
 from accord.models.sources import fingerprint
 from accord.rewards.learned import LearnedReward
+from accord.text.segments import Product
 from accord.text.template import Template
-from accord.text.tree import TreeGroup
 from accord.types import Message, Prompt, Response
 from tests.fixtures.tiny_model import make_tokenizer
 
@@ -81,7 +81,7 @@ def test_a_value_model_starts_at_the_normalised_score(tiny_model: Path, tmp_path
     reward, value = ScalarModel.load(tmp_path), ScalarModel.value_from_reward(tmp_path)
     from accord.text.tree import Branch, Tree, TreeBatch
 
-    batch = TreeBatch.from_trees([Tree((5, 6), (Branch((20, 21, 22)),))], 0)
+    batch = TreeBatch.from_trees([Tree((5, 6), (Branch((20, 21, 22)),))])
     with torch.no_grad():
         raw = reward.values(batch)
         torch.testing.assert_close(value.values(batch), 2 * (raw - 0.25), atol=1e-5, rtol=0)
@@ -174,8 +174,8 @@ def test_an_architecture_that_ignores_the_tree_is_refused(tiny_model: Path, monk
     catalog.check_tree_layout(load_module(AutoModelForCausalLM, tiny_model), "tiny")
 
     class Blind(attention.TreeAttention):
-        def __init__(self, groups: Sequence[TreeGroup], dtype: torch.dtype) -> None:
-            super().__init__([replace(one, visible=torch.ones_like(one.visible).tril()) for one in groups], dtype)
+        def __init__(self, products: Sequence[Product], dtype: torch.dtype) -> None:
+            super().__init__([replace(one, visible=torch.ones_like(one.visible).tril()) for one in products], dtype)
 
     monkeypatch.setattr(attention, "TreeAttention", Blind)
     with pytest.raises(UserError, match="response tree's mask"):

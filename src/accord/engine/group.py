@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from accord.models.compute import held_by
 from accord.placement import Recompute, Sharding
 from accord.text.batching import MicroBatch, balanced, iterate_micro_batches, micro_batches
-from accord.text.tree import Tree, num_places
+from accord.text.tree import Tree
 
 Item = TypeVar("Item")
 _BUCKET = 1 << 24  # numbers that are summed over the processes in one call
@@ -178,18 +178,18 @@ def shared(micros: Iterable[Item], load: Callable[[Item], float]) -> Iterator[It
         _idle.set(False)
 
 
-def fair_micro_batches(trees: Sequence[Tree], pad_id: int, max_tokens: int) -> list[MicroBatch]:
+def fair_micro_batches(trees: Sequence[Tree], max_tokens: int) -> list[MicroBatch]:
     """As `accord.text.batching.micro_batches`, but so small that every process of the group has one."""
     size = current().size
-    share = -(-sum(map(num_places, trees)) // size) if size > 1 else max_tokens
-    return micro_batches(trees, pad_id, min(max_tokens, share))
+    share = -(-sum(tree.num_tokens for tree in trees) // size) if size > 1 else max_tokens
+    return micro_batches(trees, min(max_tokens, share))
 
 
-def shared_micro_batches(trees: Sequence[Tree], pad_id: int, max_tokens: int) -> Iterator[MicroBatch]:
+def shared_micro_batches(trees: Sequence[Tree], max_tokens: int) -> Iterator[MicroBatch]:
     """Those of an optimizer step, or of another sum, that this process computes."""
     if current().size == 1:
-        return iterate_micro_batches(trees, pad_id, max_tokens)
-    return shared(fair_micro_batches(trees, pad_id, max_tokens), places)
+        return iterate_micro_batches(trees, max_tokens)
+    return shared(fair_micro_batches(trees, max_tokens), places)
 
 
 def places(micro: MicroBatch) -> float:

@@ -57,7 +57,7 @@ def work_of(config: Any, sizes: Sizes) -> Work:
         scored += scoring(sizes.template, whole, count * len(asked))
     if config.how == "kl":
         taught = [tree for prompts in again for tree in rollout_trees(sizes.template, prompts, 1, lengths)[0]]
-        batches = (micro.batch for micro in micro_batches(taught, sizes.template.pad_id, TEACHER_TOKENS))
+        batches = (micro.batch for micro in micro_batches(taught, TEACHER_TOKENS))
         sampled += passes("forward", batches, scale / len(again))
 
     trees, _ = rollout_trees(sizes.template, taken, 1, lengths)
@@ -70,7 +70,7 @@ def work_of(config: Any, sizes: Sizes) -> Work:
         num = demonstrations.scale * len(more)
         trees = [*trees, *more]
         num_examples += num if share is None else min(num, num_examples * share / (1 - share))
-    phase, trained = imitation(sizes, config, trees, num_examples / len(trees), joint_tokens=config.max_tokens)
+    phase, trained = imitation(sizes, config, trees, num_examples / len(trees))
     return Work(
         [Phase(sampled, frozen=[sizes.policy], cache=cache), Phase(scored, frozen=asked), phase],
         loaded=[*[sizes.policy] * 4, *asked, *asked, *asked],

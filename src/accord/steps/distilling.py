@@ -160,7 +160,6 @@ def learn(job: Job, checkpoint: Checkpoint | None) -> dict[str, Any]:
         [one for one, _ in kept],
         config,
         limits=None,
-        joint_tokens=config.max_tokens,
         seed=job.seed,
         work=job.work,
         label=job.name,

@@ -210,7 +210,7 @@ def work(config: Config, sizes: Sizes) -> Work:
         return trees_of(records.sample, field)
 
     def batches_of(some: Sequence[Tree]) -> Iterator[TreeBatch]:
-        return (micro.batch for micro in micro_batches(some, template.pad_id, config.max_tokens))
+        return (micro.batch for micro in micro_batches(some, config.max_tokens))
 
     records = sizes.records("data", "comparisons")
     trees = trees_in("data")

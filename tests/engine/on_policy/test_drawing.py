@@ -123,7 +123,7 @@ def token_logprobs(policy: Policy, scored: Scored) -> list[list[float]]:
     for tree in scored.rollout.trees:
         for response in flatten(tree):
             with torch.no_grad():
-                found.append(policy.token_logprobs(TreeBatch.from_trees([response], 0)).logprobs.tolist())
+                found.append(policy.token_logprobs(TreeBatch.from_trees([response])).logprobs.tolist())
     return found
 
 

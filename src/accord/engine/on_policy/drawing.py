@@ -148,10 +148,10 @@ class Rollouts:
 
     def _deal(self, rollout: Rollout, iteration: int) -> Dealt:
         seed = derive_seed(self._seed, "minibatches", iteration)
-        return deal(rollout, self._config, seed, self._roles.policy.template.pad_id)
+        return deal(rollout, self._config, seed)
 
 
-def deal(rollout: Rollout, config: RolloutConfig, seed: int, pad_id: int) -> list[list[list[MicroBatch]]]:
+def deal(rollout: Rollout, config: RolloutConfig, seed: int) -> list[list[list[MicroBatch]]]:
     """[epoch][minibatch][micro-batch]: prompts dealt anew in every epoch."""
     num_prompts = len(rollout.trees)
     epochs = []
@@ -159,7 +159,7 @@ def deal(rollout: Rollout, config: RolloutConfig, seed: int, pad_id: int) -> lis
         order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(num_prompts)
         epoch_batches = []
         for part in np.array_split(order, min(config.num_minibatches, num_prompts)):
-            micros = fair_micro_batches([rollout.trees[i] for i in part], pad_id, config.max_tokens)
+            micros = fair_micro_batches([rollout.trees[i] for i in part], config.max_tokens)
             epoch_batches.append([micro.of(part.tolist()) for micro in micros])
         epochs.append(epoch_batches)
     return epochs
