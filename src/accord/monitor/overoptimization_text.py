@@ -72,8 +72,8 @@ def of_one_model(results: Mapping[str, Any], name: str) -> str:
     """In a sentence, what a study found of a policy or a proxy: the measurement at the end of its training, or of the
     best of n by its curve. Empty where it was not among them."""
     gold = short(results.get("gold"))
-    for family in curves_of(results.get("training")).values():
-        if measured := table(family.get("points")).get(name):
+    for training in curves_of(results.get("training")).values():
+        if measured := table(training.get("points")).get(name):
             distance, proxy, own = measured[-1]
             return (
                 f"In the last iteration of its training, before the update, it was {fixed(own)} standard deviations "
