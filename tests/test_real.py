@@ -81,8 +81,8 @@ def test_the_built_in_model_opens_and_its_trees_equal_its_flat_passes(tmp_path: 
     prompt = Prompt("p", (Message("user", "Write one line of a film review."),), "The acting")
     tree = policy.template.tree(prompt, [Response(" is warm."), Response(" carries a thin plot to a fine end.")])
     with torch.no_grad():
-        together = policy.token_logprobs(TreeBatch.from_trees([tree], 0)).logprobs
-        apart = [policy.token_logprobs(TreeBatch.from_trees([one], 0)).logprobs for one in flatten(tree)]
+        together = policy.token_logprobs(TreeBatch.from_trees([tree])).logprobs
+        apart = [policy.token_logprobs(TreeBatch.from_trees([one])).logprobs for one in flatten(tree)]
     torch.testing.assert_close(together, torch.cat(apart), atol=1e-4, rtol=0)
     assert together.mean() > -8, "a language model finds English likelier than noise"
     assert sources.fingerprint("smollm2-135m-instruct") != sources.fingerprint(str(tmp_path))

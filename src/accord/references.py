@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, cast
 
 from pydantic import BaseModel
@@ -249,11 +249,23 @@ class References:
                 sets = [step.name for step in self.done.values() if self._produces(step) == "data"]
                 self._named(owner, where, did_you_mean(owner, sets) if sets else "Nothing above has data.")
             raise UserError(f"{name!r} is not {wanted}", where=where, remedy=f"Write NAME.PART. {remedy}")
+        owner, _, part = name.partition(".")
         if name not in fitting:
             what = f"{name!r} holds {parts[name]}, and {kinds} are wanted here"
-            raise UserError(what, where=where, remedy=f"These are: {', '.join(fitting)}." if fitting else remedy)
-        owner, _, part = name.partition(".")
+            told, meant = self._lacking(owner, part, ref.kinds)
+            others = f"These are: {', '.join(fitting)}." if fitting else "" if meant else remedy
+            remedy = f"{meant} {others}".strip()
+            raise UserError(f"{what}: {told}" if told else what, where=where, remedy=remedy)
         return Link(name, self.done[owner], part, parts[name])
+
+    def _lacking(self, owner: str, part: str, kinds: Sequence[RecordKind]) -> tuple[str, str]:
+        """Which column the data of the recipe lacks to be of one of the kinds, and what to do; else "", ""."""
+        find = getattr(self.done[owner].config, "lacking", None)
+        try:
+            found: tuple[str, str] = find(part, kinds) if find is not None else ("", "")
+        except UserError:  # it is worse than that, and is said where the data is read
+            return "", ""
+        return found
 
     def _choice(self, ref: Ref) -> str:
         """A remedy: what could stand in the place, or what makes it."""

@@ -25,6 +25,8 @@ from accord.monitor.red_team_panel import NUM_SHOWN
 from accord.monitor.report import report_page
 from accord.monitor.views import RunView, StepView
 from accord.run_folder import REPORT
+from accord.run_record import unfinished
+from accord.stopping import process_of
 from accord.store import atomic
 from accord.store.artifacts import MODEL, Store
 from accord.store.workspace import METRICS, MetricsLog
@@ -74,6 +76,7 @@ def read_run(run_dir: Path, store: Store) -> tuple[RunView, dict[str, Any]]:
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=_versions(list(manifests.values())),
         cost=cost_table(step_costs(plan, store, assumed), assumed),
+        unfinished=unfinished(plan, process_of(run_dir) is not None),
     )
     return view, plan
 
@@ -118,7 +121,7 @@ def _step_view(row: Mapping[str, Any], folder: Path, manifest: Mapping[str, Any]
         evaluation=_read_json(evaluation) if evaluation.is_file() else {},
         summary=_read_json(folder / SUMMARY) if (folder / SUMMARY).is_file() else {},
         results=_read_json(folder / RESULTS) if (folder / RESULTS).is_file() else {},
-        broken=_broken(folder, row["config"]["policies"]) if row["kind"] == "redteam" else (),
+        broken=_got_through(folder, row["config"]["policies"]) if row["kind"] == "redteam" else (),
         round=row.get("round"),
         selection=_read_json(folder / SELECTION) if row["kind"] == "reject" else {},
         inputs={of: {one["name"]: one["key"] for one in parents} for of, parents in manifest["parents"].items()},
@@ -127,17 +130,23 @@ def _step_view(row: Mapping[str, Any], folder: Path, manifest: Mapping[str, Any]
     )
 
 
-def _broken(folder: Path, policies: list[str]) -> list[dict[str, str]]:
-    """The first attacks that the last policy complies with and the one before it did not."""
-    if len(policies) < 2:
-        return []
-    before, after = (_rows(folder / ANSWERS / f"{name}.jsonl") for name in policies[-2:])
-    pairs = zip(before, after, strict=True)
-    broken = [now for was, now in pairs if now["unsafe"] and was.get("bad") is False and now.get("bad")]
-    told = (
-        {**row, "asked": _asked(row["prompt"]), "response": row.get("completion", "")} for row in broken[:NUM_SHOWN]
-    )
-    return [{"policy": policies[-1], **{key: str(one[key]) for key in ("asked", "response")}} for one in told]
+def _got_through(folder: Path, policies: list[str]) -> list[dict[str, Any]]:
+    """The first attacks that the last policy complies with: those that are `new`, which the one before it withstood,
+    and others."""
+    last = _rows(folder / ANSWERS / f"{policies[-1]}.jsonl")
+    before: list[dict[str, Any]] = _rows(folder / ANSWERS / f"{policies[-2]}.jsonl") if len(policies) > 1 else []
+    withstood = [was.get("bad") is False for was in before] or [False] * len(last)
+    through = [(new, row) for new, row in zip(withstood, last, strict=True) if row["unsafe"] and row.get("bad")]
+    shown = [one for wanted in (True, False) for one in [one for one in through if one[0] is wanted][:NUM_SHOWN]]
+    return [
+        {
+            "policy": policies[-1],
+            "asked": str(_asked(row["prompt"])),
+            "response": str(row.get("completion", "")),
+            "new": new,
+        }
+        for new, row in shown
+    ]
 
 
 def _asked(turns: list[dict[str, str]]) -> str:

@@ -7,26 +7,24 @@ store/runs/<recipe>/recipe.yaml        as run, with the overrides named on top
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from accord.cluster.launch import Team
 from accord.computing import conditions_of, meters_for
 from accord.counts import counts_of
-from accord.errors import Interrupted, UserError
+from accord.errors import Interrupted, UserError, first_line
 from accord.monitor.cost import Assumptions
 from accord.plan import INTERNAL, Plan, make_plan
 from accord.recipe import Recipe
-from accord.rounds import Round
-from accord.run_folder import PLAN, RECIPE, lock_of, recipe_as_run, run_name, stopping_of
+from accord.run_folder import PLAN, lock_of, run_name, stopping_of
+from accord.run_record import StepRecord as StepRecord
+from accord.run_record import stopped_at, write_run
 from accord.settled import plan_in
 from accord.steps.base import Input, Job, Link, PlannedStep, Registry
 from accord.stopping import stop_on_sigint
@@ -44,19 +42,6 @@ MIN_FREE_BYTES = 2 << 30
 _GOING_ON = "going on from its last checkpoint"
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class StepRecord:
-    """A step that is done. seconds: of work when it was made, perhaps by an earlier run. cached: not by this one."""
-
-    name: str
-    kind: str
-    config: dict[str, Any]
-    key: str
-    seconds: float
-    cached: bool
-    artifact: Artifact
 
 
 Finish = Callable[[Path, list[StepRecord]], object]
@@ -81,11 +66,11 @@ def run_recipe(
     """Bring every step of a recipe, or those up to the step `until`, into the store. Returns the run's folder.
 
     name: of the run's folder, by default as the recipe's file is named. finish: called at the end with the run's folder
-    and what was done. inspect: called once the model and the data are in the store, if a step is left to run, with the
-    plan up to `until`; it raises what speaks against running it. say: prints one line. brief: nothing is said of the
-    plan, its cautions and what is cached. wait: stay where people are asked; else Waiting is raised. Raises UserError
-    for what the user can mend, Interrupted after a first Ctrl-C once the work is saved, KeyboardInterrupt after a
-    second.
+    and what was done, also where it fails or is stopped, but for a second Ctrl-C. inspect: called once the model and
+    the data are in the store, if a step is left to run, with the plan up to `until`; it raises what speaks against
+    running it. say: prints one line. brief: nothing is said of the plan, its cautions and what is cached. wait: stay
+    where people are asked; else Waiting is raised. Raises UserError for what the user can mend, Interrupted after a
+    first Ctrl-C once the work is saved, KeyboardInterrupt after a second.
     """
     Assumptions.of()  # raises what would else be said after hours
     wanted = {step.name for step in make_plan(recipe, registry).until(until)}
@@ -102,36 +87,58 @@ def run_recipe(
     held, note = lock(lock_of(run_dir), f"the run {run_dir.name!r}"), stopping_of(run_dir)
     with held, stop_on_sigint(note) as stop, nullcontext() if recipe.cluster is None else Team(recipe.cluster) as team:
         if not (run_dir / PLAN).exists():  # a run shows from its start on
-            _write_run(run_dir, store, plan, records)
+            write_run(run_dir, store, plan, records)
         reports = Reports(recipe.report_to, run_dir)
-        while len(records) < len(steps):
-            step = steps[len(records)]
-            if stop.is_set():
-                raise Interrupted
-            if inspect and step.kind not in INTERNAL and not store.has(step.kind, step.key):
-                inspect(replace(plan, steps=tuple(steps)))
-                inspect = None
-            try:
-                if team is not None and _left_together(steps[len(records) :], registry, store):
-                    team.start()  # what is wrong with it is said before anything is computed
-                with reports.of(_series(run_dir, step)) as told:
-                    settings = _Settings(stop, say, min_checkpoint_seconds, told, brief, wait, team)
-                    record = _bring(step, registry, store, settings)
-                    told.catch_up(MetricsLog(record.artifact.path / METRICS))
-                records.append(record)
-            except UserError as error:
-                raise plan.located(error, step.name) from error
-            if registry[step.kind].settled is not None:
-                plan, ended = plan_in(store, recipe, registry)
-                steps = [step for step in plan.steps if step.name in wanted]
-            _write_run(run_dir, store, plan, records)
+        try:
+            while len(records) < len(steps):
+                step = steps[len(records)]
+                if stop.is_set():
+                    raise Interrupted
+                if inspect and step.kind not in INTERNAL and not store.has(step.kind, step.key):
+                    inspect(replace(plan, steps=tuple(steps)))
+                    inspect = None
+                try:
+                    if team is not None and _left_together(steps[len(records) :], registry, store):
+                        team.start()  # what is wrong with it is said before anything is computed
+                    with reports.of(_series(run_dir, step)) as told:
+                        settings = _Settings(stop, say, min_checkpoint_seconds, told, brief, wait, team)
+                        record = _bring(step, registry, store, settings)
+                        told.catch_up(MetricsLog(record.artifact.path / METRICS))
+                    records.append(record)
+                except UserError as error:
+                    raise plan.located(error, step.name) from error
+                if registry[step.kind].settled is not None:
+                    plan, ended = plan_in(store, recipe, registry)
+                    steps = [step for step in plan.steps if step.name in wanted]
+                write_run(run_dir, store, plan, records)
+        except BaseException as error:
+            at = steps[min(len(records), len(steps) - 1)].name
+            with _second_to(error, say):
+                write_run(run_dir, store, plan, records, stopped_at(at, error))
+                if finish is not None and isinstance(error, Exception):
+                    finish(run_dir, records)
+                    say(f"what has run so far is in {run_dir}")
+            raise
+        if len(steps) < len(plan.steps):
+            at = next(step.name for step in plan.steps if step.name not in wanted)
+            reason = UserError(f"only what is up to {until!r} was to run")
+            write_run(run_dir, store, plan, records, stopped_at(at, reason))
         for block, why in ended.items():
             say(f"{block}: {why}")
         if finish is not None:
             finish(run_dir, records)
-        if left := _left(store, records):
-            say(left)
+        if not_uploaded := _left(store, records):
+            say(not_uploaded)
     return run_dir
+
+
+@contextmanager
+def _second_to(error: BaseException, say: Say) -> Iterator[None]:
+    """What goes wrong in here is said, and does not hide the error that ends the run."""
+    try:
+        yield
+    except Exception as worse:
+        say(f"what has run before {type(error).__name__} could not be reported: {first_line(worse)}")
 
 
 def _left_together(steps: Sequence[PlannedStep], registry: Registry, store: Store) -> bool:
@@ -245,40 +252,6 @@ def _left(store: Store, records: list[StepRecord]) -> str:
 
 def _series(run_dir: Path, step: PlannedStep) -> Series:
     return Series(run_dir.name, step.name, step.kind, step.key, step.seed, step.config_json(), run_dir)
-
-
-def _write_run(run_dir: Path, store: Store, plan: Plan, records: list[StepRecord]) -> None:
-    """Bring the run's folder up to date: after each step it shows what is done so far."""
-    links = run_dir / "steps"
-    with atomic.disk_errors(run_dir):
-        links.mkdir(parents=True, exist_ok=True)
-        for record in records:
-            atomic.link(links / record.name, record.artifact.path)
-        names = {record.name for record in records}
-        for stale in links.iterdir():
-            if stale.is_symlink() and stale.name not in names:
-                stale.unlink()
-    recipe = plan.recipe
-    atomic.write_text(run_dir / RECIPE, recipe_as_run(recipe.text, recipe.overrides))
-    done = {record.name: record for record in records}
-    rows = [_plan_row(step, plan.rounds.get(step.name), done.get(step.name), store) for step in plan.steps]
-    frame = {"recipe": str(recipe.path), "overrides": list(recipe.overrides), "seed": recipe.seed}
-    frame |= {"folder": os.path.abspath("."), "host": socket.gethostname()}  # where it was started
-    atomic.write_json(run_dir / PLAN, {**frame, "steps": rows})
-
-
-def _plan_row(step: PlannedStep, of: Round | None, record: StepRecord | None, store: Store) -> dict[str, Any]:
-    return {
-        "name": step.name,
-        "kind": step.kind,
-        "round": of.number if of else None,
-        "key": step.key,
-        "seed": step.seed,
-        "config": step.config_json(),
-        "seconds": record.seconds if record else None,
-        "cached": record.cached if record else None,
-        "artifact": record.artifact.path.relative_to(store.root).as_posix() if record else None,
-    }
 
 
 def _check_disk(store: Store, min_free_bytes: int) -> None:

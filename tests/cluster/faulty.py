@@ -1,5 +1,6 @@
 """A worker that something happens to in the step `rloo`, as ACCORD_TEST_FAULT says: PLACE:RANK:WHAT:CALL,
-`sampling:1:kill:2`. At the place `saving` it is that every save takes two seconds. Where the place is a kind of step,
+`sampling:1:kill:2`. At the place `saving` it is that every save takes two seconds (`slow`), or that the disk is full
+from the learner's file on that is written at that call (`full`). Where the place is a kind of step,
 `sample:1:kill:2`, it happens in a step of this kind, within a rollout, when the first of its responses have ended; the
 step's pieces are small."""
 
@@ -18,6 +19,7 @@ from unittest.mock import patch
 from accord.cluster import worker
 from accord.cluster.assignment import Assignment, Outcome
 from accord.steps import rejecting, sample
+from accord.store import atomic
 from accord.store.workspace import Workspace
 
 PLACES = {"sampling": "roll_out", "scoring": "score", "learning": "update"}
@@ -41,6 +43,8 @@ def perform(assignment: Assignment) -> Outcome:
 
 
 def _fault(of_loop: ModuleType, place: str, what: str, call: int) -> AbstractContextManager[Any]:
+    if what == "full":
+        return patch.object(atomic.files, "write", full(atomic.files.write, call))
     if place == "saving":
         return patch.object(Workspace, "_save", slow(Workspace._save))
     from accord.engine import rollout
@@ -59,6 +63,17 @@ def _fault(of_loop: ModuleType, place: str, what: str, call: int) -> AbstractCon
         return wrapped(*given, **named)
 
     return patch.object(module, name, faulty)
+
+
+def full(write: Callable[..., Any], call: int) -> Callable[..., Any]:
+    calls = 0
+
+    def written(path: Path, writer: Callable[[Path], Any]) -> None:
+        nonlocal calls
+        calls += path.name == "policy.safetensors"
+        write(Path("/dev/full") if calls >= call else path, writer)
+
+    return written
 
 
 def slow(save: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+import weakref
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.distributed.fsdp import FSDPModule
 
 from accord.algorithms.likelihood import negative_log_likelihood
 from accord.engine.config import Optimization
 from accord.engine.group import current, shared_micro_batches
+from accord.engine.leading import Joint, lead
 from accord.engine.learner import Learner
 from accord.engine.policy_engine import Request, sample_all
 from accord.engine.scorer import per_branch
@@ -23,6 +26,7 @@ from accord.models.lora import Lora
 from accord.models.policy import Policy
 from accord.models.scalar import ScalarModel
 from accord.models.shared import share
+from accord.store.tensors import write_tensors
 from accord.text.tree import Branch, Tree
 from tests.cluster.pair import in_two
 
@@ -37,9 +41,9 @@ def said_by(folder: Path, dtype: torch.dtype) -> list[Any]:
     policy = Policy.load(folder, dtype)
     model = ScalarModel.load(folder, dtype, new_head=True)
     model.head.data.copy_(torch.linspace(-1, 1, model.head.shape[1])[None])
-    found = [one.tolist() for one in per_branch(TREES, lambda b: summed_logprobs(policy, b), pad_id=0, max_tokens=16)]
+    found = [one.tolist() for one in per_branch(TREES, lambda b: summed_logprobs(policy, b), max_tokens=16)]
     found += [sample.ids for of in sample_all(policy, REQUESTS, max_response_tokens=6) for sample in of]
-    found += [one.tolist() for one in per_branch(TREES, model.scores, pad_id=0, max_tokens=16)]
+    found += [one.tolist() for one in per_branch(TREES, model.scores, max_tokens=16)]
     return found
 
 
@@ -67,7 +71,7 @@ def held(folder: Path) -> dict[str, int]:
     outside = sum(2 * parameter.numel() for parameter in policy.module.parameters() if id(parameter) not in layers)
     opened = living_bytes() - before
     layer_numbers = sum(parameter.numel() for layer in layers_of(policy.module) for parameter in layer.parameters())
-    per_branch(TREES, lambda b: summed_logprobs(policy, b), pad_id=0, max_tokens=16)
+    per_branch(TREES, lambda b: summed_logprobs(policy, b), max_tokens=16)
     passed = living_bytes() - before
     sample_all(policy, REQUESTS, max_response_tokens=6)
     sampled = living_bytes() - before
@@ -88,29 +92,47 @@ def test_half_of_a_frozen_models_layers_is_held(tiny_model: Path, tmp_path: Path
         assert [found["opened"], found["passed"], found["sampled"]] == pytest.approx([expected] * 3, abs=small), found
 
 
+FILE = "model.safetensors"
 PLAIN = Optimization(betas=(0.9, 0.95), eps=1e-8, weight_decay=0.0, max_grad_norm=1.0)
 
 
-def trained(folder: Path, lora: bool) -> dict[str, Any]:
-    """What a policy has learned in optimizer steps, with others' weights put in its place between them; and what of it
-    this process could write."""
+def written(tensors: Mapping[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
+    lead(lambda: write_tensors(tensors, path), tensors)
+    return load_file(path)
+
+
+def trained(folder: Path, scratch: Path, lora: bool) -> dict[str, Any]:
+    """What a policy has learned in optimizer steps, with others' weights, and its own of before, put in its place
+    between them; and what was written of it."""
     policy = Policy.load(folder)
     if lora:
         policy.adapt(Lora(rank=2), folder, seed=1)
     before = dict(policy.module.named_parameters())
     first = Learner(policy.module, torch.float32, PLAIN, policy.trained)
     learn(policy, first, 2)
-    kept, best = ({name: one.clone() for name, one in some.items()} for some in (first.masters, first.own))
-    state = first.state()
+    best = {name: one.clone() for name, one in first.own.items()}
+    kept = written(first.masters, scratch / "kept")
+    state = written(first.state(), scratch / "state")
     learn(policy, first, 1)
+    went_on = {name: one.clone() for name, one in first.own.items()}
+    first.load_state(state)
+    learn(policy, first, 1)
+    resumed = all(torch.equal(one, went_on[name]) for name, one in first.own.items())
     first.load_masters(kept)
-    again = {name: float(one.double().norm()) for name, one in first.masters.items()}
+    again = all(torch.equal(one, best[name]) for name, one in first.own.items())
+    masters = first.masters
+    lead(lambda: policy.save(scratch / "model", masters), masters)
+    left = [str(path) for path in (scratch / "model").rglob(".*")]
+    model = load_file(scratch / "model" / FILE)
+    other = [] if lora else [name for name, one in model.items() if not torch.equal(one, kept[name])]
     first.load_own(best)
     learn(policy, first, 1)
     return {
         "losses": [float(loss) for loss in said_of(policy)],
         "kept": {name: float(one.double().norm()) for name, one in kept.items()},
         "again": again,
+        "resumed": resumed,
+        "not as written": left + other,
         "state": sorted(state),
         "left": sorted(name for name, one in before.items() if one.numel()),
         "offloaded": sorted(offloaded(policy)),
@@ -148,29 +170,61 @@ def offloaded(policy: Policy) -> set[bool]:
 
 def learn(policy: Policy, learner: Learner, num: int) -> None:
     for _ in range(num):
-        for micro in shared_micro_batches(TREES, 0, 16):
+        for micro in shared_micro_batches(TREES, 16):
             learner.accumulate(negative_log_likelihood(policy.token_logprobs(micro.batch)))
         learner.step(1e-2)
 
 
 def said_of(policy: Policy) -> list[torch.Tensor]:
-    return [one.sum() for one in per_branch(TREES, lambda b: summed_logprobs(policy, b), pad_id=0, max_tokens=16)]
+    return [one.sum() for one in per_branch(TREES, lambda b: summed_logprobs(policy, b), max_tokens=16)]
 
 
 @pytest.mark.parametrize(("lora", "cpu_offload"), [(False, False), (True, False), (False, True)])
-def test_what_is_split_learns_the_same_and_one_process_keeps_it(
+def test_what_is_split_learns_the_same_and_one_process_writes_it(
     tiny_model: Path, tmp_path: Path, lora: bool, cpu_offload: bool
 ) -> None:
     """Activations are computed again where layers are split. On a processor an offload changes nothing."""
-    alone = trained(tiny_model, lora)
-    leading, following = in_two(trained, tmp_path, tiny_model, lora, cpu_offload=cpu_offload)
+    (tmp_path / "alone").mkdir()
+    alone = trained(tiny_model, tmp_path / "alone", lora)
+    leading, following = in_two(trained, tmp_path, tiny_model, tmp_path, lora, cpu_offload=cpu_offload)
     assert leading["offloaded"] == following["offloaded"] == [cpu_offload]
     for found in (leading, following):
         assert found["losses"] == pytest.approx(alone["losses"], rel=1e-4)
-    assert leading["kept"] == pytest.approx(alone["kept"], rel=1e-4)
-    assert leading["again"] == pytest.approx(leading["kept"], rel=1e-7)
-    assert leading["state"] == alone["state"]
-    assert set(following["kept"]) == {name for name in alone["kept"] if lora or ".layers." not in name}
+        assert found["kept"] == pytest.approx(alone["kept"], rel=1e-4)
+        assert found["state"] == alone["state"]
+        assert found["again"]
+        assert found["resumed"]
+        assert found["not as written"] == []
     assert (following["split"] < 0.9) is not lora, "adapters are whole in each"
     left = {name for name in alone["left"] if ".lora_" in name or ".layers." not in name}
     assert set(following["left"]) == left, "whoever still has a layer's weights as they were has nothing"
+
+
+def written_bytes(folder: Path, scratch: Path) -> dict[str, int]:
+    """How many tensors of a checkpoint are gathered, how many live at most when one is asked for, and the bytes of all
+    in its file."""
+    policy = Policy.load(folder)
+    learner = Learner(policy.module, torch.float32, PLAIN, policy.trained)
+    learn(policy, learner, 1)
+    state = learner.state()
+    assert isinstance(state, Joint)
+    gathered, most, make = list[weakref.ref[Any]](), 0, state.make
+
+    def watched(name: str) -> torch.Tensor | None:
+        nonlocal most
+        most = max(most, sum(one() is not None for one in gathered))
+        tensor = make(name)
+        if tensor is not None:
+            gathered.append(weakref.ref(tensor.untyped_storage()))
+        return tensor
+
+    state.make = watched  # type: ignore[method-assign]
+    size = sum(one.nbytes for one in written(state, scratch / "state").values())
+    return {"bytes": size, "gathered": len(gathered), "most": most}
+
+
+def test_a_checkpoint_is_written_a_tensor_at_a_time(tiny_model: Path, tmp_path: Path) -> None:
+    leading, following = in_two(written_bytes, tmp_path, tiny_model, tmp_path)
+    assert leading["bytes"] == following["bytes"] > 0
+    assert leading["gathered"] > 30
+    assert following["gathered"] == leading["most"] == 0

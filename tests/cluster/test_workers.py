@@ -200,6 +200,18 @@ def test_what_goes_wrong_in_a_worker_is_shown(recipes: Recipes, monkeypatch: pyt
     assert "in happen" in error.value.what, "the traceback is there"
 
 
+def test_a_disk_that_is_full_ends_all_and_the_run_goes_on(recipes: Recipes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a tensor of a checkpoint is written that both have gathered, and one waits for the next."""
+    whole = recipes.run("two-full", two(sharding="full"))
+    monkeypatch.setattr(workers, "PROGRAM", "tests.cluster.faulty")
+    monkeypatch.setenv("ACCORD_TEST_FAULT", "saving:0:full:2")
+    with pytest.raises(UserError, match="the disk is full"):
+        recipes.run("full", two(sharding="full"))
+    assert not left_over()
+    monkeypatch.delenv("ACCORD_TEST_FAULT")
+    assert_equal_results(recipes.run("full", two(sharding="full")), whole)
+
+
 def test_an_actor_that_is_killed_is_named_and_the_run_goes_on(
     recipes: Recipes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,7 +41,7 @@ def _policy(folder: Path, seed: int = 1) -> Policy:
 def _steps(policy: Policy, learner: Learner, which: range, parts: list[list[Tree]]) -> StepReport:
     for _ in which:
         for part in parts:
-            batch = TreeBatch.from_trees(part, 0)
+            batch = TreeBatch.from_trees(part)
             learner.accumulate(negative_log_likelihood(policy.token_logprobs(batch)))
         report = learner.step(0.01)
     return report

@@ -39,7 +39,7 @@ def test_responses_do_not_depend_on_the_blocks(
     for ids, samples in zip(prompts, together, strict=True):
         tree = Tree(ids, tuple(Branch(tuple(s.ids)) for s in samples))
         with torch.no_grad():
-            expected = policy.token_logprobs(TreeBatch.from_trees([tree], 0)).logprobs
+            expected = policy.token_logprobs(TreeBatch.from_trees([tree])).logprobs
         own = torch.tensor([x for s in samples for x in s.logprobs])
         torch.testing.assert_close(own, expected, atol=1e-4, rtol=0)
     assert found == merged

@@ -53,7 +53,7 @@ def chunks_of(rows: int) -> Iterator[None]:
 
 
 def sft(folder: Path) -> tuple[int, Callable[[], None]]:
-    policy, batch = Policy.load(folder), TreeBatch.from_trees([Tree((1, 5), tuple(map(Branch, BRANCHES)))], 0)
+    policy, batch = Policy.load(folder), TreeBatch.from_trees([Tree((1, 5), tuple(map(Branch, BRANCHES)))])
     return 100, lambda: negative_log_likelihood(policy.token_logprobs(batch)).total.backward()
 
 

@@ -22,7 +22,7 @@ from accord.engine.on_policy.scoring import Roles
 from accord.engine.rollout import Rollout
 from accord.models.attention import TreeAttention
 from accord.models.policy import Policy, hidden_states
-from accord.text.tree import TreeGroup
+from accord.text.prompts import PromptBatch
 from tests.fixtures.on_policy import Scores, make_roles, make_rollout, make_shared_ppo, prepare
 
 SIZES: dict[str, Any] = {
@@ -92,8 +92,7 @@ def prepared(folder: Path, config: OnPolicyConfig) -> tuple[Roles, PolicyGradien
 def states_of(policy: Policy, prompt_ids: tuple[int, ...], ids: tuple[int, ...]) -> Tensor:
     """[tokens, d] of the rows that score a response, which stands alone."""
     width = len(prompt_ids) + len(ids)
-    causal = torch.ones(1, width, width, dtype=torch.bool).tril()
-    layout = TreeAttention([TreeGroup(0, causal)], torch.float32)
+    layout = TreeAttention(PromptBatch.of([prompt_ids + ids]).products, torch.float32)
     rows = hidden_states(policy.backbone, torch.tensor([prompt_ids + ids]), torch.arange(width)[None], layout)
     return rows[len(prompt_ids) - 1 : -1]
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from accord.algorithms.loss import Loss
-from accord.engine import group
+from accord.engine import group, leading
 from accord.engine.config import Optimization
 from accord.engine.learner import Learner
 from accord.engine.sampling import Sample, together
@@ -113,7 +113,7 @@ def test_what_was_computed_by_one_is_known_to_all():
 def test_sums_agreements_and_what_is_asked_once():
     def told() -> tuple[Any, ...]:
         rank = group.current().rank
-        once = group.once(lambda added: torch.tensor([rank + added]))(0.5)
+        once = leading.once(lambda added: torch.tensor([rank + added]))(0.5)
         return group.summed({"a": rank + 1.0, f"of_{rank}": 1.0}), group.agreed(f"by {rank}"), once.tolist()
 
     assert by_two(told) == [({"a": 3.0, "of_0": 1.0, "of_1": 1.0}, "by 0", [0.5])] * 2
@@ -128,7 +128,7 @@ def test_the_others_wait_however_long_the_leading_one_takes():
         done.append(group.current().rank)
         return "made"
 
-    assert by_two(lambda: group.lead(slow)) == ["made", None]
+    assert by_two(lambda: leading.lead(slow)) == ["made", None]
     assert done == [0]
 
 
@@ -139,7 +139,7 @@ def test_what_the_leading_one_raises_is_raised_there():
     alone = Played(0, Meeting(), in_step=False)
     alone.patience = 20
     with group.joined(alone), pytest.raises(ZeroDivisionError):
-        group.lead(work)
+        leading.lead(work)
 
 
 def test_samples_come_together_in_the_order_of_the_requests():

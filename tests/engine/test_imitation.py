@@ -9,12 +9,11 @@ import torch
 from accord.algorithms.likelihood import negative_log_likelihood
 from accord.engine.config import TrainingConfig
 from accord.engine.examples import Limits
-from accord.engine.imitation import Batches, apart, packed, training_trees
+from accord.engine.imitation import Batches, packed, training_trees
 from accord.models.policy import Policy
 from accord.text.tree import Branch, Tree, TreeBatch
 from accord.types import Demonstration, Message, PlainText, Prompt, Response
 
-PAD = 0
 TREES = [
     Tree(tuple(range(10, 14)), (Branch(tuple(range(20, 20 + n)), tuple(i % 3 != 1 for i in range(n))),))
     for n in (3, 11, 7, 5, 2, 9)
@@ -35,11 +34,12 @@ def _gradients(folder: Path, batches: Batches) -> tuple[float, dict[str, torch.T
 
 
 def test_packed_rows_give_the_gradient_of_the_examples_apart(tiny_model: Path) -> None:
-    rows = packed(TREES, batch_size=6, max_tokens=24, pad_id=PAD)
+    rows = packed(TREES, batch_size=6, max_tokens=24)
     assert len(rows.units) < len(TREES)
     assert rows.units_a_step == len(rows.units)
     loss, grads = _gradients(tiny_model, rows)
-    expected_loss, expected = _gradients(tiny_model, apart(TREES, 6, 24, PAD, joint_tokens=1))
+    alone = Batches(rows.units, 6, lambda _: [TreeBatch.from_trees([tree]) for tree in TREES])
+    expected_loss, expected = _gradients(tiny_model, alone)
     assert abs(loss - expected_loss) < 1e-5
     assert len(grads) == len(expected) > 10
     for name, grad in grads.items():
@@ -54,7 +54,7 @@ def test_what_stands_beside_an_example_does_not_change_it(tiny_model: Path) -> N
     unscored = Tree(other.prompt_ids, (Branch(other.branches[0].ids),))
 
     def logprobs(row: list[Tree]) -> torch.Tensor:
-        batch = TreeBatch.from_trees(row, PAD)
+        batch = TreeBatch.from_trees(row)
         with torch.no_grad():
             return policy.token_logprobs(batch).logprobs[batch.branch_of_token == row.index(mine)]
 
@@ -66,10 +66,10 @@ def test_what_stands_beside_an_example_does_not_change_it(tiny_model: Path) -> N
 def test_a_row_is_no_wider_than_an_optimizer_step_needs() -> None:
     """Eight tokens an example, two examples a step: rows of 16, however many more would fit."""
     trees = [Tree((1, 2, 3), (Branch((4, 5, 6, 7, 8)),))] * 10
-    rows = packed(trees, batch_size=2, max_tokens=1000, pad_id=PAD)
+    rows = packed(trees, batch_size=2, max_tokens=1000)
     assert [len(unit) for unit in rows.units] == [2] * 5
     assert rows.units_a_step == 1
-    wide = packed(trees, batch_size=6, max_tokens=24, pad_id=PAD)
+    wide = packed(trees, batch_size=6, max_tokens=24)
     assert [len(unit) for unit in wide.units] == [3, 3, 3, 1]
     assert wide.units_a_step == 2
 

@@ -31,7 +31,7 @@ def test_logprobs_of_what_was_sampled_are_the_policys(policy: Policy, num_slots:
     for ids, of_request in zip(PROMPTS, samples, strict=True):
         tree = Tree(ids, tuple(Branch(tuple(s.ids)) for s in of_request))
         with torch.no_grad():
-            expected = policy.token_logprobs(TreeBatch.from_trees([tree], 0), temperature).logprobs
+            expected = policy.token_logprobs(TreeBatch.from_trees([tree]), temperature).logprobs
         torch.testing.assert_close(
             torch.tensor([x for s in of_request for x in s.logprobs]), expected, atol=1e-4, rtol=0
         )
@@ -72,7 +72,7 @@ def test_rows_that_end_at_their_first_token_leave_the_others_whole(
             if len(sample.ids) > 1:
                 with torch.no_grad():
                     tree = Tree(ids, (Branch(tuple(sample.ids)),))
-                    expected = policy.token_logprobs(TreeBatch.from_trees([tree], 0)).logprobs
+                    expected = policy.token_logprobs(TreeBatch.from_trees([tree])).logprobs
                 torch.testing.assert_close(torch.tensor(sample.logprobs), expected, atol=1e-4, rtol=0)
                 checked += 1
     assert checked >= 6
@@ -105,7 +105,7 @@ def test_temperature_zero_takes_the_most_probable(policy: Policy) -> None:
     for token in samples[0].ids:
         tree = Tree(tuple(ids), (Branch((1,)),))
         with torch.no_grad():
-            batch = TreeBatch.from_trees([tree], 0)
+            batch = TreeBatch.from_trees([tree])
             from accord.models.policy import tree_hidden_states
 
             best = (tree_hidden_states(policy.backbone, batch)[batch.scoring_rows] @ policy.head.T).argmax()

@@ -109,30 +109,28 @@ def test_many_responses_are_scaled():
 def test_training_counts_epochs_and_optimizer_steps():
     trees = [tree(2, 3)] * 10
     config = TrainingConfig(batch_size=4, num_epochs=1.5, max_tokens=1000)
-    batches = [m.batch for m in micro_batches(trees[:4], 0, 1000)]
+    batches = [m.batch for m in micro_batches(trees[:4], 1000)]
     found, updates = training(lambda units: batches, 10, 100, 4, config, head=True, seed=0)
     assert updates == 25 + 13  # 100 examples, then 50
     # 3 batches stand for the sample of 10, each for 100 * 1.5 / 10 of them
     assert [p.count for p in found] == [15.0] * 3
-    assert {(p.kind, p.places, p.width, p.head_rows, p.tokens) for p in found} == {("train", 4 * 8, 8, 12, 20)}
+    assert {(p.kind, p.places, p.width, p.head_rows, p.tokens) for p in found} == {("train", 4 * 5, 5, 12, 20)}
 
 
 def test_imitation_does_what_the_step_does(sizes: Sizes):
     """5 examples a step of one tree each: their prompts are equal, so a step is one tree with five branches."""
     config = TrainingConfig(batch_size=5, num_epochs=2)
-    phase, trained = imitation(sizes, config, [tree(4, 3)] * 10, 3.0, joint_tokens=256)
+    phase, trained = imitation(sizes, config, [tree(4, 3)] * 10, 3.0)
     assert trained == DIMENSIONS.policy_parameters
     assert (phase.trained, phase.frozen, phase.updates) == ((trained,), (), 12)
-    assert {(p.places, p.width, p.head_rows) for p in phase.passes} == {(20, 20, 15)}  # 4 + 15 and a place of padding
+    assert {(p.places, p.width, p.head_rows) for p in phase.passes} == {(19, 19, 15)}
     assert sum(p.count for p in phase.passes) == 12
 
 
 def test_imitation_with_adapters_and_validation(sizes: Sizes):
     pytest.importorskip("peft")
     config = TrainingConfig(batch_size=5, num_epochs=2, lora={"rank": 2})
-    phase, trained = imitation(
-        sizes, config, [tree(4, 3)] * 10, 1.0, joint_tokens=256, held=[tree(4, 2)], held_scale=7.0, kept=True
-    )
+    phase, trained = imitation(sizes, config, [tree(4, 3)] * 10, 1.0, held=[tree(4, 2)], held_scale=7.0, kept=True)
     assert trained == DIMENSIONS.adapter_parameters(2)
     assert (phase.trained, phase.frozen, phase.kept) == ((trained,), (DIMENSIONS.policy_parameters,), trained)
     assert {p.share for p in phase.passes if p.kind == "train"} == {0.75}
@@ -141,8 +139,8 @@ def test_imitation_with_adapters_and_validation(sizes: Sizes):
 
 
 def test_the_longest_need_memory_and_take_no_time(sizes: Sizes):
-    phase, _ = imitation(sizes, TrainingConfig(), [tree(4, 3)], 1.0, joint_tokens=256, longest=[tree(40, 300)])
-    assert (phase.passes[-1].width, phase.passes[-1].count) == (352, 0)  # the next multiple of 16
+    phase, _ = imitation(sizes, TrainingConfig(), [tree(4, 3)], 1.0, longest=[tree(40, 300)])
+    assert (phase.passes[-1].width, phase.passes[-1].count) == ((40**2 + 150 * 190 + 150 * 340) / 340, 0)
 
 
 def test_rollout_trees(template: Template):
@@ -158,9 +156,9 @@ def test_rollout_trees(template: Template):
 def test_scoring_by_nothing_is_nothing(template: Template):
     assert scoring(template, [tree(3, 4)], 0) == []
     (one,) = scoring(template, [tree(3, 4), tree(3, 4)], 2)
-    assert (one.kind, one.places, one.width, one.head_rows, one.count) == ("forward", 2 * 8, 8, 0, 2)
+    assert (one.kind, one.places, one.width, one.head_rows, one.count) == ("forward", 2 * 7, 7, 0, 2)
     (parts,) = scoring(template, [tree(8, *[100] * 8)], 1)
-    assert (parts.places, parts.width) == (512 + 320, (512**2 + 320**2) / 832)  # five branches and three, padded
+    assert (parts.places, parts.width) == (808, (8**2 + 8 * 100 * 108) / 808)
 
 
 def test_asking_smaller_models_takes_their_share():

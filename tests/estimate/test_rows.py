@@ -18,7 +18,7 @@ from accord.estimate import rows as rows_module
 from accord.estimate.check import check
 from accord.estimate.inputs import sample
 from accord.estimate.rows import Estimator, memory_of, seconds_of
-from accord.estimate.table import count, lines
+from accord.estimate.table import assumed_responses, count, lines
 from accord.estimate.timing import rates_of
 from accord.plan import make_plan
 from accord.recipe import parse_recipe
@@ -165,8 +165,18 @@ def test_the_table(tiny_model: Path, tmp_path: Path):
     assert re.fullmatch(r"machine: float32 on the CPU, 100 GFLOP/s, measured \d{4}-\d\d-\d\d \d\d:\d\d", machine)
     assert not any("--measure" in line for line in found)
     assert any(line.startswith("data reviews: sft 24 demonstrations") for line in found)
-    assert any(line.startswith("ppo: assumes responses of") for line in found)
+    (assumed,) = (line for line in found if "assumes responses" in line)
+    assert re.fullmatch(r"assumes responses of, on average, \d+ tokens \(max_response_tokens \d+\): .*ppo.*", assumed)
     assert max(map(len, found[:12])) <= 110
+
+
+def test_lengths_that_are_assumed_are_said_once_with_their_steps():
+    responses = {"ppo": (12.4, 48), "reject": (12.2, 48), "evaluate": (6.0, 16)}
+    assert assumed_responses(responses, {"ppo": "8 at once"}) == [
+        "assumes responses of, on average, 12 tokens (max_response_tokens 48): ppo (8 at once), reject; 6 tokens",
+        "    (max_response_tokens 16): evaluate",
+    ]
+    assert assumed_responses({}) == []
 
 
 def test_the_table_says_which_disk_is_for_a_while(tiny_model: Path, tmp_path: Path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from accord.algorithms.piecewise import Rule
-from accord.evaluate.orders import order_table
+from accord.evaluate.orders import order_table, pay
 
 # An ordinary prompt's unsafe and safe response; a risky prompt's unsafe answer, which is helpful, and its refusal,
 # which is not.
@@ -63,3 +63,26 @@ def test_a_kind_that_is_missing_is_none() -> None:
     )
     assert first["unsafe"] is None
     assert first["safe"]["value"] == 0.0, "all rewards are alike, and whitened to 0"
+
+
+@pytest.mark.parametrize(
+    ("rule", "unsafe", "safe"),
+    [
+        ("slide", -3.0, (1.0 - 2.0) / 2),  # the risky prompt's unsafe answer; both safe ones are paid for helpfulness
+        ("paper", -3.0, 1.0),  # both unsafe ones; the refusal is paid for safety
+        ("threshold", -3.0, (1.0 - 2.0) / 2),
+    ],
+)
+def test_what_unsafe_and_safe_responses_are_paid(rule: Rule, unsafe: float, safe: float) -> None:
+    found = pay(LOGITS, HELPFUL, RISKY, SAFE, threshold=0.15, rule=rule, scale="logit")
+    assert found == {"unsafe": unsafe, "safe": safe}
+
+
+def test_what_an_unsafe_response_would_be_paid_at_most_and_probabilities() -> None:
+    found = pay(LOGITS + 6, HELPFUL, RISKY, SAFE, threshold=0.15, rule="slide", scale="logit")
+    assert found == {"unsafe": pytest.approx(np.log(0.15 / 0.85)), "safe": -0.5}
+    assert pay(LOGITS, HELPFUL, RISKY, SAFE, threshold=0.15, rule="slide", scale="probability") == {
+        "unsafe": pytest.approx(0.0474259),
+        "safe": pytest.approx((0.7310586 + 0.1192029) / 2),
+    }
+    assert pay(LOGITS, HELPFUL, RISKY, ~SAFE & False, threshold=0.15, rule="slide", scale="logit") is None

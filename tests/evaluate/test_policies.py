@@ -26,7 +26,7 @@ def test_the_kl_is_at_temperature_one_whatever_training_sampled_with(tiny_model:
     kl: dict[float, list[float]] = {1.0: [], 0.5: []}
     for tree in warm.trees:
         for response in flatten(tree):
-            batch = TreeBatch.from_trees([response], 0)
+            batch = TreeBatch.from_trees([response])
             for temperature, of_temperature in kl.items():
                 with torch.no_grad():
                     ours = roles.policy.token_logprobs(batch, temperature).logprobs

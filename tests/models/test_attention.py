@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
-from accord.models.attention import Sharing, bias_of, grouped_attention, shared_attention
+from accord.models.attention import Sharing, TreeAttention, _Taken, bias_of, grouped_attention, shared_attention
+from accord.text.segments import Product
 
 
 def test_which_rows_are_whose() -> None:
@@ -12,7 +14,8 @@ def test_which_rows_are_whose() -> None:
     assert sharing.place_of_row.tolist() == [0, 0, 1]
 
 
-def test_shared_keys_are_as_keys_of_each_row() -> None:
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-12), (torch.float32, 1e-6), (torch.bfloat16, 0.02)])
+def test_shared_keys_are_as_keys_of_each_row(dtype: torch.dtype, error: float) -> None:
     """7 rows of 3 prompts of 5, 2 and 4 tokens, with 1 to 6 tokens of their own: 2 groups of 3 heads each."""
     seeded = torch.Generator().manual_seed(0)
 
@@ -31,7 +34,31 @@ def test_shared_keys_are_as_keys_of_each_row() -> None:
     bias = bias_of(torch.cat([prompt_seen[prompt_of_row], seen], dim=1), torch.float64)[:, None, None, None]
     expected = grouped_attention(query, every_key, every_value, 0.3, bias)
 
-    sharing = Sharing.of(prompt_of_row, bias_of(prompt_seen, torch.float64))
-    own_bias = bias_of(seen, torch.float64)
-    found = shared_attention(query, key, value, 0.3, own_bias, prompt_key, prompt_value, sharing)
-    torch.testing.assert_close(found, expected)
+    sharing = Sharing.of(prompt_of_row, bias_of(prompt_seen, dtype))
+    ours = (one.to(dtype) for one in (query, key, value))
+    of_prompts = (one.to(dtype) for one in (prompt_key, prompt_value))
+    found = shared_attention(*ours, 0.3, bias_of(seen, dtype), *of_prompts, sharing)
+    assert found.dtype == dtype
+    assert (found - expected).abs().max() < error
+
+
+def test_gradients_of_a_shared_prompt_are_summed_in_fp32() -> None:
+    """In bfloat16 256 + 1 is 256, so a sum of a thousand ones would end there."""
+    row = torch.zeros(2, 3, dtype=torch.bfloat16, requires_grad=True)
+    _Taken.apply(row, torch.zeros(1000, dtype=torch.int64)).sum().backward()
+    assert row.grad is not None
+    assert row.grad.tolist() == [[1000.0] * 3, [0.0] * 3]
+
+
+def test_attention_by_hand() -> None:
+    """Scores are 0, so what is seen is averaged: prompt p0 p1, then a0 and b0, whose values are 1, 3, 8 and 20."""
+    first, filled = torch.tensor([[0, 1]]), torch.tensor([[2, 2], [3, 3]])
+    prompt = Product(first, first, torch.tensor([[[True, False], [True, True]]]))
+    branches = Product(filled, torch.tensor([[0, 1, 2], [0, 1, 3]]), torch.ones(2, 2, 3, dtype=torch.bool))
+    layout = TreeAttention([branches, prompt], torch.float32)
+    values = torch.tensor([1.0, 3.0, 8.0, 20.0]).view(1, 1, 4, 1)
+    nothing = torch.zeros(1, 2, 4, 1)
+    out = layout.attend(0, nothing, nothing[:, :1], values, 1.0)
+    assert out.shape == (1, 2, 4, 1)
+    torch.testing.assert_close(out[0, 0, :, 0], torch.tensor([1.0, 2.0, 4.0, 8.0]))
+    torch.testing.assert_close(out[0, 1], out[0, 0])

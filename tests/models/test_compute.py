@@ -18,7 +18,7 @@ FILE = "model.safetensors"
 REQUESTS = [Request((5, 6, 7), 1, (1, 0)), Request((8, 9), 3, (1, 1))]
 # One scored token: processors multiply a single row in another way than several.
 BATCHES = [
-    TreeBatch.from_trees([tree], 0)
+    TreeBatch.from_trees([tree])
     for tree in (Tree((5, 6, 7), (Branch((8,)),)), Tree((5, 6, 7), (Branch((8, 9, 10)), Branch((11, 12)))))
 ]
 

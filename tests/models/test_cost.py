@@ -131,7 +131,7 @@ def test_activations_are_what_a_training_pass_keeps(dtype: torch.dtype, number: 
     cast_for_compute(policy.module, dtype)
     half = width // 2
     tree = Tree(tuple(range(half)), (Branch(tuple(range(width - half))),))
-    batch = TreeBatch.from_trees([tree] * rows, 0)
+    batch = TreeBatch.from_trees([tree] * rows)
     kept: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -156,7 +156,7 @@ def make_policy(config: PretrainedConfig) -> Policy:
 def test_what_is_trained_is_what_a_learner_holds(tiny_model: Path, dtype: torch.dtype, number: int):
     policy = Policy.load(tiny_model)
     learner = Learner(policy.module, dtype, Optimization())
-    batch = TreeBatch.from_trees([Tree((3, 4), (Branch((5, 6)),))], 0)
+    batch = TreeBatch.from_trees([Tree((3, 4), (Branch((5, 6)),))])
     loss = -policy.token_logprobs(batch).logprobs.sum()
     loss.backward()
     learner.step(0.0)
@@ -176,7 +176,7 @@ def test_the_cache(tiny_model: Path):
 
     policy = Policy.load(tiny_model)
     cache = SlotCache(policy.module)
-    cache.begin_prefill(PromptBatch.of([(1, 2, 3)] * 5, 0), range(5))
+    cache.begin_prefill(PromptBatch.of([(1, 2, 3)] * 5), range(5))
     for length, places in ((17, 32), (32, 32), (33, 64)):
         cache.begin_decode(torch.tensor([3, 3, 3, 3, length - 1]))
         (block,) = cache._blocks

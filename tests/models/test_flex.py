@@ -18,7 +18,7 @@ TREES = [
     Tree((5, 6, 7, 8, 9), (Branch((60,)), Branch((70, 71, 72)))),
     Tree((8, 9), (Branch((50, 51)),)),
 ]
-BATCH = TreeBatch.from_trees(TREES, 0)
+BATCH = TreeBatch.from_trees(TREES)
 
 pytestmark = pytest.mark.filterwarnings("ignore:flex_attention called without")
 

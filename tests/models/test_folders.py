@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from accord.engine.config import Optimization
+from accord.engine.leading import Joint
 from accord.engine.learner import Learner
 from accord.errors import UserError
 from accord.models.attention import refuse_unsupported
@@ -31,8 +32,8 @@ from accord.models.policy import Policy
 from accord.models.scalar import Normalisation, ScalarModel
 from accord.models.sources import fingerprint
 from accord.rewards.learned import LearnedReward
+from accord.text.segments import Product
 from accord.text.template import Template
-from accord.text.tree import TreeGroup
 from accord.types import Message, Prompt, Response
 from tests.fixtures.tiny_model import make_tokenizer
 
@@ -80,7 +81,7 @@ def test_a_value_model_starts_at_the_normalised_score(tiny_model: Path, tmp_path
     reward, value = ScalarModel.load(tmp_path), ScalarModel.value_from_reward(tmp_path)
     from accord.text.tree import Branch, Tree, TreeBatch
 
-    batch = TreeBatch.from_trees([Tree((5, 6), (Branch((20, 21, 22)),))], 0)
+    batch = TreeBatch.from_trees([Tree((5, 6), (Branch((20, 21, 22)),))])
     with torch.no_grad():
         raw = reward.values(batch)
         torch.testing.assert_close(value.values(batch), 2 * (raw - 0.25), atol=1e-5, rtol=0)
@@ -100,6 +101,38 @@ def test_a_saved_policy_holds_the_masters_and_opens_plainly(tiny_model: Path, tm
     for (name, ours), (_, theirs) in zip(reloaded.named_parameters(), original.named_parameters(), strict=True):
         assert torch.equal(ours, theirs), name
     assert {p.name for p in tmp_path.iterdir() if p.suffix not in (".json", ".safetensors", ".jinja")} == set()
+
+
+@pytest.mark.parametrize("architecture", ["llama", "experts"])
+def test_weights_that_are_made_one_at_a_time_leave_the_same_bytes(
+    tiny_model: Path, tmp_path: Path, architecture: str
+) -> None:
+    """Of experts a folder names each tensor, and a module holds them together."""
+    policy = Policy.load(tiny_model)
+    if architecture == "experts":
+        policy = Policy(_with_experts(), policy.template)
+    weights = {name: parameter.detach() for name, parameter in policy.module.named_parameters()}
+    outlines = {name: weight.to("meta") for name, weight in weights.items()}
+    tensors = Joint(outlines, {}, lambda name: weights[name])
+    tensors.ask = tensors.make  # type: ignore[assignment]
+    policy.save(tmp_path / "whole", weights)
+    policy.save(tmp_path / "one-by-one", tensors)
+    for path in (tmp_path / "whole").iterdir():
+        assert (tmp_path / "one-by-one" / path.name).read_bytes() == path.read_bytes(), path.name
+    assert len(list((tmp_path / "one-by-one").iterdir())) == len(list((tmp_path / "whole").iterdir()))
+
+
+def test_a_full_disk_leaves_nothing_that_waits(tiny_model: Path, tmp_path: Path) -> None:
+    policy = Policy.load(tiny_model)
+
+    def full(name: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    tensors = Joint({"a": torch.empty(3, device="meta")}, {}, full)
+    tensors.ask = full  # type: ignore[assignment]
+    with pytest.raises(OSError, match="No space left"):
+        policy.save(tmp_path, tensors)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_head_of_a_new_reward_model_is_drawn_from_its_seed(tiny_model: Path) -> None:
@@ -141,8 +174,8 @@ def test_an_architecture_that_ignores_the_tree_is_refused(tiny_model: Path, monk
     catalog.check_tree_layout(load_module(AutoModelForCausalLM, tiny_model), "tiny")
 
     class Blind(attention.TreeAttention):
-        def __init__(self, groups: Sequence[TreeGroup], dtype: torch.dtype) -> None:
-            super().__init__([replace(one, visible=torch.ones_like(one.visible).tril()) for one in groups], dtype)
+        def __init__(self, products: Sequence[Product], dtype: torch.dtype) -> None:
+            super().__init__([replace(one, visible=torch.ones_like(one.visible).tril()) for one in products], dtype)
 
     monkeypatch.setattr(attention, "TreeAttention", Blind)
     with pytest.raises(UserError, match="response tree's mask"):
@@ -208,8 +241,7 @@ def test_only_who_gives_it_a_head_opens_a_policy_as_a_scalar_model(tiny_model: P
     assert not ScalarModel.value_from_policy(tiny_model).head.any()
 
 
-def test_buffers_that_belong_to_the_weights_are_kept(tmp_path: Path) -> None:
-    """A router's correction of its choices of experts is learned, but is no parameter."""
+def _with_experts() -> Glm4MoeForCausalLM:
     config = Glm4MoeConfig(
         vocab_size=512,
         hidden_size=32,
@@ -225,9 +257,14 @@ def test_buffers_that_belong_to_the_weights_are_kept(tmp_path: Path) -> None:
         n_shared_experts=1,
         max_position_embeddings=256,
     )
-    name, value = "model.layers.1.mlp.gate.e_score_correction_bias", torch.tensor([0.0, 1.0, 2.0, 3.0])
     with torch.random.fork_rng():
-        model = Glm4MoeForCausalLM(config)
+        return Glm4MoeForCausalLM(config)
+
+
+def test_buffers_that_belong_to_the_weights_are_kept(tmp_path: Path) -> None:
+    """A router's correction of its choices of experts is learned, but is no parameter."""
+    name, value = "model.layers.1.mlp.gate.e_score_correction_bias", torch.tensor([0.0, 1.0, 2.0, 3.0])
+    model = _with_experts()
     model.get_buffer(name).copy_(value)
     save_module(model, Template(make_tokenizer()), tmp_path, {})
     assert torch.equal(Policy.load(tmp_path).module.get_buffer(name), value)

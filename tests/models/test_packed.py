@@ -126,8 +126,8 @@ def test_a_whole_model_says_the_same(tiny_model: Path, dtype: torch.dtype) -> No
     from accord.models.attention import TreeAttention
 
     policy = Policy.load(tiny_model, dtype)
-    batch = TreeBatch.from_trees([Tree((5, 6, 7), (Branch((8, 9)), Branch((10,))))], 0)
-    layout = TreeAttention(batch.groups, dtype)
+    batch = TreeBatch.from_trees([Tree((5, 6, 7), (Branch((8, 9)), Branch((10,))))])
+    layout = TreeAttention(batch.products, dtype)
     with torch.no_grad():
         plain = hidden_states(policy.backbone, batch.ids[None], batch.positions[None], layout)
         with PackedLinears(policy.module.base_model, policy.head).used():

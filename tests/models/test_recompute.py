@@ -14,7 +14,7 @@ from accord.models.recompute import recompute
 from accord.text.tree import Branch, Tree, TreeBatch
 
 BASE = Path("base")  # of an adapter that is not saved
-BATCH = TreeBatch.from_trees([Tree((1, 5, 9), (Branch((7, 8, 2)), Branch((11, 2)))), Tree((4,), (Branch((3, 2)),))], 0)
+BATCH = TreeBatch.from_trees([Tree((1, 5, 9), (Branch((7, 8, 2)), Branch((11, 2)))), Tree((4,), (Branch((3, 2)),))])
 
 
 def gradients(policy: Policy) -> dict[str, Tensor]:

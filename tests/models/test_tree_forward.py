@@ -1,4 +1,4 @@
-"""Trees, groups of them and padding give what the plain model gives for each response on its own."""
+"""Trees, whole and cut, together and apart, give what the plain model gives for each response on its own."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ from transformers import AutoModelForCausalLM
 
 from accord.models.policy import Policy
 from accord.models.scalar import ScalarModel
-from accord.text.tree import PROMPT, Branch, Tree, TreeBatch, flatten
+from accord.text import segments
+from accord.text.segments import PROMPT
+from accord.text.tree import Branch, Tree, TreeBatch, flatten
 
 TREES = [
     Tree((5, 6, 7), (Branch((20, 21, 2)), Branch((30,)), Branch((40, 41, 42, 43, 2)))),
     Tree((5, 6, 7, 8, 9), (Branch((60,)), Branch((70, 71, 72)))),
     Tree((8, 9), (Branch((50, 51)),)),
 ]
-LAYOUTS = {
-    "a batch each": [[TREES[0]], [TREES[1]], [TREES[2]]],
-    "a group of two, one padded, and a single one": [TREES],
-    "groups of their own": [TREES[:1], TREES[1:]],
-}
+LAYOUTS = {"a batch each": [[TREES[0]], [TREES[1]], [TREES[2]]], "one batch": [TREES], "two": [TREES[:1], TREES[1:]]}
 
 
-def test_the_layouts_are_what_they_are_called() -> None:
-    sizes = {
-        name: [[g.visible.shape for g in _batch(part).groups] for part in parts] for name, parts in LAYOUTS.items()
-    }
-    assert sizes["a batch each"] == [[(1, 12, 12)], [(1, 12, 12)], [(1, 4, 4)]]
-    assert sizes["a group of two, one padded, and a single one"] == [[(2, 12, 12), (1, 4, 4)]]
-    assert sizes["groups of their own"] == [[(1, 12, 12)], [(1, 12, 12), (1, 4, 4)]]
+@pytest.fixture(params=["whole trees", "cut, in few products", "cut, in many"], autouse=True)
+def cut(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So short trees would not be cut (`accord.text.segments`): here they are, too."""
+    if request.param != "whole trees":
+        monkeypatch.setattr(segments, "_BLOCK", 3)
+        monkeypatch.setattr(segments, "_SEGMENT", 0)
+        monkeypatch.setattr(segments, "_PRODUCT", 10_000 if request.param == "cut, in few products" else 0)
+    sizes = {"whole trees": (1, 3), "cut, in few products": (1, 11), "cut, in many": (9, 11)}[request.param]
+    batch = _batch(TREES)
+    assert (len(batch.products), len(batch.segments)) == sizes
 
 
 def _batch(trees: Sequence[Tree]) -> TreeBatch:
-    return TreeBatch.from_trees(trees, 0)
+    return TreeBatch.from_trees(trees)
 
 
 def _plain_logprobs(folder: Path, temperature: float = 1.0) -> torch.Tensor:
@@ -66,7 +67,8 @@ def test_a_broken_mask_would_be_seen(tiny_model: Path) -> None:
     """Negative control: with plain causal visibility branches see each other, and the numbers differ."""
     policy = Policy.load(tiny_model)
     batch = _batch(TREES[:1])
-    batch = replace(batch, branch_of_place=torch.full_like(batch.branch_of_place, PROMPT))
+    one = segments.segments_of(0, batch.num_tokens, ())
+    batch = replace(batch, branch_of_place=torch.full_like(batch.branch_of_place, PROMPT), segments=tuple(one))
     with torch.no_grad():
         ours = policy.token_logprobs(batch).logprobs
     assert (ours - _plain_logprobs(tiny_model)[: len(ours)]).abs().max() > 1e-2
@@ -120,7 +122,7 @@ def test_values_are_read_before_the_token_is_seen(tiny_model: Path) -> None:
     """The value of a branch's first token is the prompt's last row, whatever the token is."""
     model = ScalarModel.from_policy(tiny_model, seed=1)
     with torch.no_grad():
-        batch = TreeBatch.from_trees([Tree((5, 6), (Branch((20, 21)), Branch((30, 31))))], 0)
+        batch = TreeBatch.from_trees([Tree((5, 6), (Branch((20, 21)), Branch((30, 31))))])
         values = model.values(batch)
     assert values[0] == values[2]
     assert values[1] != values[3]

@@ -5,8 +5,12 @@ import io
 import re
 from typing import Any
 
+import pytest
+
 from accord.monitor.comparison import cautions, differences, evaluations, labels_of, studies
 from accord.monitor.comparison_page import comparison_page
+from accord.monitor.svg import NOTHING, Picture
+from accord.monitor.training_curves import curves_of_runs
 from accord.monitor.values import ABSENT
 from accord.monitor.views import RunView, StepView
 
@@ -123,3 +127,39 @@ def test_studies_of_over_optimisation_stand_side_by_side() -> None:
     assert "by its own account, and 0.70 (0.10 to 0.90) by gold" in page
     assert f"0.50 {own}" in page
     assert HOSTILE not in page
+
+
+def test_pictures_of_one_kind_of_step_have_the_same_axes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chosen and rejected are one panel of a report, and two here; a share goes from 0 to 1."""
+    charts: list[dict[str, Any]] = []
+
+    def kept(chart: Any, *args: Any, **options: Any) -> Picture:
+        charts.append(chart.to_dict())
+        return NOTHING
+
+    monkeypatch.setattr("accord.monitor.training_curves.render", kept)
+    steps = {
+        name: {
+            run: [
+                {
+                    "iteration": at,
+                    "rewards/chosen": scale * at,
+                    "rewards/rejected": -at,
+                    "rewards/accuracies": 0.5,
+                    "eval_rewards/accuracies": 0.6,
+                }
+                for at in range(1, 1 + num)
+            ]
+            for run, num in (("a", 4), ("b", 9))
+        }
+        for name, scale in (("first", 1.0), ("second", 3.0))
+    }
+    for name, rows in steps.items():
+        curves_of_runs(name, "dpo", rows, {"a": "#110000", "b": "#220000"}, list(steps.values()))
+    for chart in charts:
+        axes = {panel["encoding"]["y"]["title"]: panel["encoding"] for panel in chart["concat"]}
+        for title in ("implicit rewards, chosen", "implicit rewards, rejected"):
+            assert axes[title]["y"]["scale"]["domain"] == [-9, 27]
+        for title in ("accuracy of implicit rewards, training", "accuracy of implicit rewards, held out"):
+            assert axes[title]["y"]["scale"]["domain"] == [0, 1]
+        assert {tuple(of["x"]["scale"]["domain"]) for of in axes.values()} == {(1, 9)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from dataclasses import replace
@@ -79,7 +80,7 @@ BENCHMARKS = [
 def html() -> str:
     run = make_run()
     summary = {"alarms": [{"name": "worse/safe", "what": "ppo refuses 8 safe prompts that sft answered", "since": 0}]}
-    broken = [{"policy": "ppo", "asked": PAYLOAD, "response": PAYLOAD}]
+    broken = [{"policy": "ppo", "asked": PAYLOAD, "response": PAYLOAD, "new": new} for new in (True, False, False)]
     step = StepView("suite", "redteam", 3.0, False, "e5" * 32, {}, summary=summary, results=attacked(), broken=broken)
     return build_report(
         replace(run, steps=[*run.steps, step], results={**run.results, "judges": JUDGES, "benchmarks": BENCHMARKS})
@@ -96,7 +97,8 @@ def test_the_page_shows_them(html: str) -> None:
         "Trained on 3 of these attacks: ppo.",
         "Could not be decided, and are left out: 2 of ppo.",
         "theft attacks 40 %",
-        "1 attack that ppo complies with",
+        "1 attack that ppo complies with, and the policy before it did not: unsafe text, unpleasant to read",
+        "2 attacks that ppo complies with, as the policy before it did or might have: unsafe text",
         "judge:wise:pairwise-1, in evaluate",
         "ppo 80 % 70 to 90 60 % 50 to 70 10 % 0 to 20 40",
         "verdicts that change with the order 20 % (10 to 30)",
@@ -118,6 +120,36 @@ def test_nothing_of_it_needs_to_be_there() -> None:
     assert "Attacks: s" in build_report(replace(run, steps=steps, results={"judges": [{}], "benchmarks": [{}]}))
     assert judge_panels({}, []) == []
     assert benchmark_lines([]) == ([], "")
+
+
+def test_policies_in_one_place_are_rings_around_each_other() -> None:
+    policies = {name: copy.deepcopy(attacked()["policies"]["sft"]) for name in ("a", "b", "c")}
+    colours = {"a": "#110000", "b": "#220000", "c": "#330000"}
+    picture = violations_against_refusals("attacks", policies, colours)
+    assert "policies in one place are drawn as rings around each other" in picture.note
+    sizes = [row["size"] for row in picture.rows]
+    assert sizes == sorted(sizes, reverse=True)
+    assert len({*sizes}) == 3, "the last is drawn on top, and none covers another"
+    policies["b"]["violation_rate"]["value"] += 0.1
+    assert [row["size"] > sizes[2] for row in violations_against_refusals("attacks", policies, colours).rows] == [
+        True,
+        False,
+        False,
+    ]
+
+
+def test_sections_that_drew_their_own_responses_are_told_apart(html: str) -> None:
+    said = "the same policy may have other numbers in two sections"
+    run = make_run()
+    suite = StepView("suite", "redteam", 3.0, False, "e5" * 32, {}, results=attacked())
+    again = StepView("again", "evaluate", 3.0, False, "e6" * 32, {}, results=run.results)
+    assert said in build_report(replace(run, steps=[*run.steps, suite, again]))
+    assert said not in html, "one step alone measures there"
+
+
+def test_tables_scroll_and_show_that_they_do(html: str) -> None:
+    assert re.search(r"\.scroll \{[^}]*overflow-x: auto;[^}]*local[^}]*scroll;", html)
+    assert len(re.findall("<table", html)) == len(re.findall('<div class="scroll" tabindex="0"[^>]*>\\s*<table', html))
 
 
 def test_a_judge_step_that_nobody_counts_stands_alone() -> None:
@@ -150,16 +182,22 @@ def test_a_judge_gives_the_verdict_where_no_reward_does_and_else_a_second_opinio
     assert both.tone == "good"
 
 
-def test_a_report_of_attacks_that_were_broken(tmp_path: Path) -> None:
-    from accord.results import _broken
+def test_a_report_shows_attacks_that_got_through(tmp_path: Path) -> None:
+    from accord.results import _got_through
 
     (tmp_path / "answers").mkdir()
-    for name, bad in (("sft", [False, False, True, None]), ("ppo", [True, False, True, True])):
+    sft, ppo = [False, False, True, None, *[True] * 7], [True, False, True, True, *[True] * 7]
+    for name, bad in (("sft", sft), ("ppo", ppo)):
         rows = [
             {"prompt": [{"role": "user", "content": f"Ask {i}."}], "completion": name, "unsafe": True}
             | ({} if one is None else {"bad": one})
             for i, one in enumerate(bad)
         ]
+        rows.append(
+            {"prompt": [{"role": "user", "content": "Safe."}], "completion": "No.", "unsafe": False, "bad": True}
+        )
         (tmp_path / f"answers/{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert _broken(tmp_path, ["sft", "ppo"]) == [{"policy": "ppo", "asked": "Ask 0.", "response": "ppo"}]
-    assert _broken(tmp_path, ["ppo"]) == []
+    found = _got_through(tmp_path, ["sft", "ppo"])
+    assert found[0] == {"policy": "ppo", "asked": "Ask 0.", "response": "ppo", "new": True}
+    assert [(one["asked"], one["new"]) for one in found[1:]] == [(f"Ask {i}.", False) for i in (2, 3, 4, 5, 6)]
+    assert [one["asked"] for one in _got_through(tmp_path, ["ppo"])] == [f"Ask {i}." for i in (0, 2, 3, 4, 5)]

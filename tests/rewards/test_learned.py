@@ -8,6 +8,7 @@ import torch
 from accord.engine import scorer
 from accord.models.scalar import Normalisation, ScalarModel
 from accord.rewards.learned import LearnedReward
+from accord.text.tree import TreeBatch
 from accord.types import Message, Prompt, Response
 
 INSTRUCTION = (Message("user", "Write one line of a film review."),)
@@ -31,11 +32,15 @@ def test_one_score_a_response_in_order(reward: LearnedReward) -> None:
     assert len(set(together.tolist())) == 4
 
 
-def test_a_wide_tree_is_read_in_parts(reward: LearnedReward, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wide_tree_is_read_in_parts(reward: LearnedReward) -> None:
     prompts = [Prompt("a", (Message("user", "Why?"),)), Prompt("b", (Message("user", "How so?"),))]
     responses = [[Response(" x" * n) for n in range(40, 80)], [Response(" y")]]
-    whole = reward.score(prompts, responses)
-    monkeypatch.setattr(scorer, "WIDTH", 16)
+    trees = [reward.model.template.scored_tree(prompt, some) for prompt, some in zip(prompts, responses, strict=True)]
+    assert trees[0].num_tokens > scorer.MAX_TOKENS
+    with torch.no_grad():
+        whole = reward.normalisation.gain * (
+            reward.model.scores(TreeBatch.from_trees(trees)) - reward.normalisation.offset
+        )
     told: list[int] = []
     torch.testing.assert_close(reward.score(prompts, responses, told.append), whole)
     assert len(told) > 1

@@ -125,7 +125,7 @@ def test_a_value_model_from_a_policy_says_zero(tiny_model: Path):
     from accord.text.tree import Branch, Tree, TreeBatch
 
     model = ScalarModel.value_from_policy(tiny_model)
-    batch = TreeBatch.from_trees([Tree((3, 4), (Branch((5, 6)),))], 0)
+    batch = TreeBatch.from_trees([Tree((3, 4), (Branch((5, 6)),))])
     assert model.values(batch).tolist() == [0.0, 0.0]
     backbone = load_file(tiny_model / "model.safetensors")["model.layers.1.mlp.up_proj.weight"]
     assert torch.equal(model.module.get_parameter("model.layers.1.mlp.up_proj.weight"), backbone)

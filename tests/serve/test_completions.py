@@ -26,7 +26,7 @@ def logprobs_of(policy: Policy, ids: list[int]) -> list[float]:
     """Of all tokens but the first."""
     tree = Tree(tuple(ids[:1]), (Branch(tuple(ids[1:])),))
     with torch.no_grad():
-        return policy.token_logprobs(TreeBatch.from_trees([tree], 0)).logprobs.tolist()
+        return policy.token_logprobs(TreeBatch.from_trees([tree])).logprobs.tolist()
 
 
 def encoded(policy: Policy, text: str) -> list[int]:

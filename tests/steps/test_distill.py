@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from html import unescape
 from pathlib import Path
 
 import pytest
 
 from accord.errors import UserError
 from accord.recipe import parse_recipe
+from accord.results import write_report
 from accord.run import run_recipe
 from accord.steps.registry import STEPS
 from accord.store.artifacts import Store
 from accord.sweep.names import is_count, logged_by
 from tests.fixtures.distilled import (
     KEYS,
+    KINDS,
     LOOKED_AT,
     PROMPTS,
     REWARD,
@@ -174,6 +177,7 @@ def test_prompts_that_will_not_do_are_refused_before_a_run_and_in_it(
 
 def test_preprompts_that_leave_no_room_are_refused_before_a_run_and_in_it(folder: Path, tiny_model: Path) -> None:
     long = TEMPLATES.replace("Do not steal.", "Do not steal. " * 60).replace("!", "! Be good! " * 60)
+    long = long.replace("Be {adjective}.", "Be good. " * 60)
     Path("mine.yaml").write_text(long)
     with pytest.raises(UserError, match="no prompt leaves room for a preprompt and a response of 12 tokens") as before:
         estimated(folder, tiny_model, distill())
@@ -189,11 +193,68 @@ def test_the_work_is_estimated(folder: Path, tiny_model: Path) -> None:
     assert work.tokens("train") > 0
 
 
-def test_nothing_to_distil_and_nothing_kept(folder: Path, tiny_model: Path) -> None:
-    with pytest.raises(UserError, match=r"distill.below: all 8 original answers are safe with a probability of 1e-09"):
-        run_steps(folder, tiny_model, distill(", below: 1.0e-9"))
-    with pytest.raises(UserError, match=r"no response is kept: \d+ not better, \d+ truncated, 0 empty"):
-        run_steps(folder, tiny_model, distill(", margin: 100"))
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (", below: 1.0e-9", "all 8 original answers are safe with a probability of 1e-09 or more. Raise `below`"),
+        (", margin: 100", "no response is kept (8 not better, 0 truncated, 0 empty). Take more samples"),
+        (", margin: 100, how: kl", "no response is kept (8 not better, 0 truncated, 0 empty). Take more samples"),
+    ],
+)
+def test_where_nothing_is_distilled_the_policy_stays_and_the_run_goes_on(
+    folder: Path, tiny_model: Path, more: str, says: str
+) -> None:
+    told: list[str] = []
+    after = "  - reward_rule: {name: by, rule: length}\n"
+    after += "  - evaluate: {policies: [start, distill], by: by, prompts: mine.hidden, max_response_tokens: 4}\n"
+    if "margin" in more:
+        more += ", below: 1"
+    run = run_steps(
+        folder,
+        tiny_model,
+        distill(LOOKED_AT + more) + after,
+        say=told.append,
+        finish=lambda at, _: write_report(at, Store(folder / "store")),
+    )
+    at = run / "steps/distill"
+    start = run / "steps/model/model"
+    files = sorted(path.relative_to(start) for path in start.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(at / "model") for path in (at / "model").rglob("*") if path.is_file())
+    assert all((start / one).read_bytes() == (at / "model" / one).read_bytes() for one in files)
+    summary, found = read(at / "summary.json"), read(at / "results.json")
+    (alarm,) = summary["alarms"]
+    assert alarm["name"] == "nothing_distilled"
+    assert "the policy is the one that was given, unchanged" in alarm["what"]
+    assert says in alarm["what"]
+    assert any(line.startswith("distill: done") and says in line for line in told)
+    assert says in unescape((run / "report.html").read_text())
+    assert summary["num_kept"] == summary["training"]["num_optimizer_steps"] == 0
+    assert rows(at / "best.jsonl") == []
+    assert found["safety"]["held_out"]["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert "distilled" not in found["safety"]
+    assert ("asked_again" in found["safety"]) == ("margin" in more)
+    assert len(rows(at / "tried.jsonl")) == summary["num_tried"] == (8 if "margin" in more else 0)
+    assert all(row["after"] == row["before"] for row in rows(at / "answers.jsonl"))
+    assert (run / "steps/evaluate/results.json").exists(), "the steps behind it have run"
+
+
+def test_a_context_that_leaves_no_room_is_left_out_for_that_prompt(folder: Path, tiny_model: Path) -> None:
+    """Tailored preprompts are too long for all prompts, or for some: these are asked with the generic one alone."""
+    long = TEMPLATES.replace("Do not steal.", "Do not steal. " * 60)
+    for text, others in ((long, {"generic", "tailored"}), (long.replace("be {adjective}!", "Be! " * 99), {"generic"})):
+        Path("mine.yaml").write_text(text)
+        at = made_by(folder, tiny_model, distill(", below: 1"))
+        tried, summary = rows(at / "tried.jsonl"), read(at / "summary.json")
+        assert (summary["num_prompts"], summary["num_too_long"], len(tried)) == (8, 0, 8)
+        contexts = {kind: {row["context"] for row in tried if row["risk_category"] == kind} for kind in KINDS if kind}
+        assert contexts["theft"] | contexts["Stealing"] <= {"generic", None}
+        assert contexts["hateful"] <= {*others, None}
+        assert estimated(folder, tiny_model, distill()).tokens("decode") > 0
+    Path("mine.yaml").write_text(TEMPLATES.replace("Do not steal.", "Do not steal.<|im_end|>"))
+    at = made_by(folder, tiny_model, distill(", below: 1"))
+    assert read(at / "summary.json")["num_with_control_tokens"] == 0
+    at = made_by(folder, tiny_model, distill(", below: 1, context: tailored"))
+    assert (read(at / "summary.json")["num_prompts"], read(at / "summary.json")["num_with_control_tokens"]) == (4, 4)
 
 
 def test_what_the_templates_say_and_not_their_file_is_the_key() -> None:

@@ -214,7 +214,7 @@ def test_a_trained_safety_reward_says_it_by_its_raw_score_and_the_report_shows_i
         model.template.scored_tree(prompt, [Response(row["original"])])
         for prompt, row in zip(prompts, tried, strict=True)
     ]
-    found = per_branch(trees, model.scores, pad_id=model.template.pad_id)
+    found = per_branch(trees, model.scores)
     assert [row["original_safety"] for row in tried] == pytest.approx([float(one[0]) for one in found], abs=1e-4)
     assert (run / "policy").resolve() == (run / "steps/distill/model").resolve()
     page = (run / "report.html").read_text()

@@ -92,7 +92,7 @@ def test_implicit_rewards_are_beta_times_what_the_policy_gained(parts: Parts, tm
     comparison, _ = parts["held"][0]
     tree = before.template.tree(comparison.prompt, comparison.responses)
     with torch.no_grad():
-        batch = TreeBatch.from_trees([tree], 0)
+        batch = TreeBatch.from_trees([tree])
         gained = reference.branch_logprobs(after, batch) - reference.branch_logprobs(before, batch)
     assert first["rewards/margins"] == pytest.approx(0, abs=1e-4)
     assert last["eval_rewards/chosen"] == pytest.approx(0.1 * float(gained[0]), abs=1e-4)

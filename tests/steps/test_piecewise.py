@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,24 @@ def test_a_score_that_is_turned_round_is_told(tmp_path: Path, tiny_model: Path):
     assert ([one["name"] for one in summary["alarms"]], summary["num_unsafe"]) == (["labels_alike"], 0)
 
 
+def test_safe_responses_that_are_paid_less_than_unsafe_ones_are_told(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The rule counts what is rude, and is turned round; helpfulness is the number of words, less an offset."""
+    rows = [("It is warm", True, "It is rude", False)] * 6 + [("It is rude", True, "So rude", False)] * 2
+    labelled_steps = LABELLED
+    for offset, pays in ((0, False), (100, True)):
+        monkeypatch.setattr(
+            sys.modules[__name__], "LABELLED", labelled_steps.replace("rule: length", f"rule: length, offset: {offset}")
+        )
+        _, summary = with_labels(tmp_path / str(offset), tiny_model, ", rule: threshold, thresholds: [0.3]", rows)
+        (told,) = [one for one in summary["alarms"] if one["name"] == "unsafe_pays"] or [None]
+        assert (told is not None) == pays == (summary["paid"]["safe"] < summary["paid"]["unsafe"])
+        if told is not None:
+            assert f"paid {summary['paid']['safe']:.2f} on average by 'helpful'" in told["what"]
+            assert "`rule: threshold` it pays to be unsafe" in told["what"]
+
+
 def test_what_cannot_be_read_validates_nothing(tmp_path: Path, tiny_model: Path):
     steps = "  - reward: {name: safety, data: mine.pairs, safety_coef: 0, learning_rate: 1e-3, num_epochs: 1}\n"
     long = "word " * 3000
@@ -190,7 +209,11 @@ def test_labels_that_do_not_do(tmp_path: Path, tiny_model: Path, more: str, rows
         ("rewards: [safety, third, helpful], validation: mine.pairs", "a `validation` calibrates the first alone"),
         ("rewards: [safety]", "both.rewards"),
         ("rewards: [safety, safety], calibration: given", "'safety' is among the rewards twice"),
-        ("rewards: [safety, helpful], thresholds: [1.5]", "a threshold is a probability between 0 and 1"),
+        ("rewards: [safety, helpful], thresholds: [1.5]", "it takes probabilities, each between 0 and 1"),
+        (
+            "rewards: [safety, helpful], thresholds: 1.5",
+            "it takes a list of probabilities between 0 and 1",
+        ),
         ("rewards: [safety, helpful], thresholds: [0.1, 0.2], calibration: given", "2 thresholds for 1 rewards"),
         ("rewards: [safety, helpful], precision: 0.9, calibration: given", "chosen on labels, and there are none"),
         ("rewards: [safety, helpful], calibration: platt", "fitted on labels, and there are none"),

@@ -36,7 +36,7 @@ from accord.user_code import Source
 from tests.fixtures.tiny_model import make_model, make_tokenizer
 from tests.fixtures.tiny_run import SMALLER, run_tiny
 
-BATCH = TreeBatch.from_trees([Tree((3, 4), (Branch((5, 6)),))], 0)
+BATCH = TreeBatch.from_trees([Tree((3, 4), (Branch((5, 6)),))])
 
 
 @pytest.fixture(scope="module", autouse=True)

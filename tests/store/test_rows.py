@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from accord.engine.group import agreed, current, lead
+from accord.engine.group import agreed, current
+from accord.engine.leading import lead
 from accord.errors import UserError
 from accord.store.rows import Rows
 from accord.store.sharing import Following, Leading

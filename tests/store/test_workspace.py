@@ -193,7 +193,7 @@ def test_a_lock_dies_with_its_process(tmp_path: Path):
         assert str(os.getpid()) in path.read_text()
 
 
-def test_who_writes_is_waited_for(tmp_path: Path):
+def test_who_writes_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     told, tell = os.pipe()
     child = os.fork()
     if child == 0:
@@ -206,9 +206,14 @@ def test_who_writes_is_waited_for(tmp_path: Path):
         pass  # of who started it, and is gone
     with pytest.raises(UserError, match=f"process {child} "), writing(tmp_path / "w", "it", patience=0.1):
         pass
-    threading.Timer(0.2, os.write, (tell, b".")).start()
+    assert capsys.readouterr().err == "", "a short wait is not worth a word"
+    monkeypatch.setattr("accord.store.lock._SILENT", 0.1)
+    threading.Timer(0.4, os.write, (tell, b".")).start()
     with writing(tmp_path / "w", "it"):
         assert os.waitpid(child, 0) == (child, 0)
+    said = capsys.readouterr().err
+    assert said.count("it: waiting for at most 60 seconds until process") == 1
+    assert f"process {child} on " in said
     os.close(told)
     os.close(tell)
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accord.text.batching import iterate_micro_batches, micro_batches, narrowed, shared_prompts, shuffled_batches
-from accord.text.tree import Branch, Tree, num_places
+from accord.text.tree import Branch, Tree
 
 LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=30)
 
@@ -17,15 +17,15 @@ def _trees(lengths: list[int]) -> list[Tree]:
 @given(LENGTHS, st.integers(1, 100))
 def test_micro_batches_hold_every_tree_once_within_the_budget(lengths: list[int], max_tokens: int) -> None:
     trees = _trees(lengths)
-    micros = micro_batches(trees, 0, max_tokens)
+    micros = micro_batches(trees, max_tokens)
     assert sorted(i for micro in micros for i in micro.indices) == list(range(len(trees)))
     for micro in micros:
         assert len(micro.indices) == 1 or len(micro.batch.ids) <= max_tokens
-        assert len(micro.batch.ids) == sum(num_places(trees[i]) for i in micro.indices)
+        assert len(micro.batch.ids) == sum(trees[i].num_tokens for i in micro.indices)
 
 
 def test_neighbours_are_of_similar_length_longest_first() -> None:
-    micros = micro_batches(_trees([1, 9, 2, 10]), 0, 24)
+    micros = micro_batches(_trees([1, 9, 2, 10]), 24)
     assert [micro.indices for micro in micros] == [(3, 1), (2, 0)]
 
 
@@ -79,8 +79,8 @@ def test_a_share_of_an_epoch_takes_that_share() -> None:
 
 def test_batches_made_one_at_a_time_are_the_same_ones() -> None:
     trees = _trees([1, 9, 2, 10])
-    lazy = iterate_micro_batches(trees, 0, 24)
-    assert [micro.indices for micro in lazy] == [micro.indices for micro in micro_batches(trees, 0, 24)]
+    lazy = iterate_micro_batches(trees, 24)
+    assert [micro.indices for micro in lazy] == [micro.indices for micro in micro_batches(trees, 24)]
 
 
 def test_nothing_has_no_batches() -> None:

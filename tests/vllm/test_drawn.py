@@ -31,7 +31,7 @@ def test_at_a_temperature(drawn: VllmEngine, policy: Policy) -> None:
         (samples,) = sample_all(drawn, [Request(PROMPT, 4, (1,))], max_response_tokens=9, temperature=temperature)
         tree = Tree(PROMPT, tuple(Branch(tuple(sample.ids)) for sample in samples))
         with torch.no_grad():
-            expected = policy.token_logprobs(TreeBatch.from_trees([tree], 0), temperature).logprobs
+            expected = policy.token_logprobs(TreeBatch.from_trees([tree]), temperature).logprobs
         found = torch.tensor([x for sample in samples for x in sample.logprobs])
         torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
 

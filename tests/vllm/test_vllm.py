@@ -26,7 +26,7 @@ CLOSE = 1e-3  # nats, in fp32
 def own_logprobs(policy: Policy, prompt: tuple[int, ...], samples: list[Sample]) -> torch.Tensor:
     tree = Tree(prompt, tuple(Branch(tuple(sample.ids)) for sample in samples))
     with torch.no_grad():
-        return policy.token_logprobs(TreeBatch.from_trees([tree], 0)).logprobs
+        return policy.token_logprobs(TreeBatch.from_trees([tree])).logprobs
 
 
 def test_logprobs_of_what_was_sampled_are_the_policys(engine: VllmEngine, policy: Policy) -> None:
@@ -156,7 +156,7 @@ def test_a_rollout(engine: VllmEngine, policy: Policy) -> None:
     made = roll_out(engine, prompts, num_samples=2, max_response_tokens=8, temperature=1.0, key=(1, "x"))
     for tree, logprobs in zip(made.trees, made.sampler_logprobs, strict=True):
         with torch.no_grad():
-            expected = policy.token_logprobs(TreeBatch.from_trees([tree], 0)).logprobs
+            expected = policy.token_logprobs(TreeBatch.from_trees([tree])).logprobs
         found = torch.tensor([x for of in logprobs for x in of])
         torch.testing.assert_close(found, expected, atol=CLOSE, rtol=0)
 

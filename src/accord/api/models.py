@@ -135,7 +135,7 @@ class Policy:
             num = len(tree.prompt_ids) + max(len(branch.ids) for branch in tree.branches)
             if self.context is not None and num > self.context:
                 raise self._too_long(prompt, f"the prompt and a response have {num} tokens")
-        micros = micro_batches(trees, template.pad_id, _MAX_TOKENS)
+        micros = micro_batches(trees, _MAX_TOKENS)
         flat = per_token(micros, lambda batch: self._policy.token_logprobs(batch, temperature).logprobs)
         values, mask = padded(micros, flat, trees)
         return nested(torch.where(mask, values, 0.0).sum(dim=1), [len(of_prompt) for of_prompt in answers])

@@ -60,7 +60,8 @@ def _run(assignment: Assignment, scratch: Path) -> None:
     import torch
     import torch.distributed as dist
 
-    from accord.engine.group import Ranks, agreed, joined, lead
+    from accord.engine.group import Ranks, agreed, joined
+    from accord.engine.leading import lead
 
     with suppress(OSError):  # where it is not, only whole paths lead to a file
         os.chdir(assignment.directory)
@@ -102,7 +103,8 @@ def _run(assignment: Assignment, scratch: Path) -> None:
 
 def _leading(assignment: Assignment, store: Store) -> Leading:
     """The workspace of the process that leads, brought up to what is known of unfinished work elsewhere."""
-    from accord.engine.group import agreed, lead
+    from accord.engine.group import agreed
+    from accord.engine.leading import lead
 
     kind = STEPS[assignment.kind]
     meters = meters_for(kind)

@@ -8,7 +8,8 @@ from typing import Any
 
 from accord.collect.answer_log import Reply
 from accord.collect.askers import Asker, Question
-from accord.engine.group import agreed, current, lead
+from accord.engine.group import agreed, current
+from accord.engine.leading import lead
 
 
 def asked_once(open_: Callable[[], Asker], name: str) -> Asker:

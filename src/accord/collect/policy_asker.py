@@ -85,7 +85,7 @@ class PolicyAsker:
             return []
         template = self._policy.template
         trees = [template.tree(prompt, [Response(label) for label in labels]) for prompt in prompts]
-        micros = fair_micro_batches(trees, template.pad_id, _MAX_TOKENS)
+        micros = fair_micro_batches(trees, _MAX_TOKENS)
         flat = per_token(micros, lambda batch: self._policy.token_logprobs(batch, 1.0).logprobs)
         values_sr, mask_sr = padded(micros, flat, trees)
         mask_sr[torch.arange(len(mask_sr)), mask_sr.sum(dim=1) - 1] = False  # the end of the turn is no part of a label

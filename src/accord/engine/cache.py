@@ -40,7 +40,7 @@ class SlotCache:
     def begin_prefill(self, batch: PromptBatch, prompt_of_row: Sequence[int]) -> None:
         """The next pass computes prompts. A row is added for each of prompt_of_row, which begins with that prompt; give
         prompts in the order of their lengths, and rows in that of their prompts."""
-        self._prompts, self._parts = TreeAttention(batch.groups, self._size.dtype, self._size.device), []
+        self._prompts, self._parts = TreeAttention(batch.products, self._size.dtype, self._size.device), []
         if are_better_shared(batch.lengths, len(prompt_of_row), self._numbers):
             prompts = self._filled(batch, range(len(batch.lengths)))
             own = Vectors.empty(self._size, len(prompt_of_row), 0)

@@ -39,7 +39,7 @@ class TrainingConfig(StrictModel):
     an optimizer step. warmup: the share of the optimizer steps over which the learning rate rises from 0. min_warmup:
     at least so many of them, as Llama 2 had 5 for its reward models. decay: how it falls after that.
     final_learning_rate: where `decay` ends, as a share of learning_rate. weight_decay: AdamW's, decoupled.
-    max_grad_norm: larger gradients are scaled down to this norm. max_tokens: places (padding counted) in a micro-batch;
+    max_grad_norm: larger gradients are scaled down to this norm. max_tokens: tokens in a micro-batch;
     it changes speed and memory, never the result beyond rounding and the places of an adapter's dropout. lora: train
     adapters in place of all weights, `{rank: 16, alpha: 32, dropout: 0, targets: all-linear}` (null: all weights).
     """

@@ -70,12 +70,11 @@ def distil(
     policy = Policy.load(start)
     if config.lora is not None:
         policy.adapt(config.lora, start, derive_seed(seed, "adapter"))
-    pad_id = policy.template.pad_id
     learner = Learner(policy.module, compute_dtype(), config.optimization())
 
     def losses_of(indices: tuple[int, ...]) -> Iterator[Loss]:
         trees = [lessons[i].student for i in indices]
-        micros = enumerate(fair_micro_batches(trees, pad_id, config.max_tokens))
+        micros = enumerate(fair_micro_batches(trees, config.max_tokens))
         for number, micro in shared(micros, lambda one: places(one[1])):
             teacher = _joined([taught[indices[at]] for at in micro.indices])
             with dropout(policy.module, derive_seed(seed, "dropout", number, *indices)):
@@ -98,7 +97,7 @@ def distil(
         },
     )
     masters = learner.masters
-    work.lead(lambda: policy.save(work.out / MODEL, masters))
+    work.lead(lambda: policy.save(work.out / MODEL, masters), masters)
     return found
 
 
@@ -119,14 +118,14 @@ def _asked(policy: Policy, trees: Sequence[Tree], sizes: Sequence[int], work: Wo
 
     def said(micro: MicroBatch) -> Tensor:
         """As one tensor of fp32, in which ids below 2^24 are exact."""
-        batch = TreeBatch.from_trees(micro.trees, micro.pad_id)  # not kept: all masks may be more than the memory
+        batch = TreeBatch.from_trees(micro.trees)  # not kept: all masks may be more than the memory
         top = top_logprobs(policy.scoring_states(batch), policy.head, NUM_TOP)
         if current().size == 1:
             advance(len(micro.indices))
         return torch.cat([top.ids.float(), top.logprobs, top.rest[:, None]], dim=1).cpu()
 
     assert len(policy.head) <= 1 << 24
-    micros = fair_micro_batches(trees, policy.template.pad_id, TEACHER_TOKENS)
+    micros = fair_micro_batches(trees, TEACHER_TOKENS)
     found = [torch.empty(0)] * len(trees)
     with work.progress(f"{label}: teacher", len(trees), "responses") as progress, torch.no_grad():
         advance = work.advancer(progress)

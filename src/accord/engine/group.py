@@ -14,11 +14,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from functools import wraps
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -27,10 +25,9 @@ from torch import Tensor, nn
 from accord.models.compute import held_by
 from accord.placement import Recompute, Sharding
 from accord.text.batching import MicroBatch, balanced, iterate_micro_batches, micro_batches
-from accord.text.tree import Tree, num_places
+from accord.text.tree import Tree
 
 Item = TypeVar("Item")
-Given = ParamSpec("Given")
 _BUCKET = 1 << 24  # numbers that are summed over the processes in one call
 
 
@@ -181,18 +178,18 @@ def shared(micros: Iterable[Item], load: Callable[[Item], float]) -> Iterator[It
         _idle.set(False)
 
 
-def fair_micro_batches(trees: Sequence[Tree], pad_id: int, max_tokens: int) -> list[MicroBatch]:
+def fair_micro_batches(trees: Sequence[Tree], max_tokens: int) -> list[MicroBatch]:
     """As `accord.text.batching.micro_batches`, but so small that every process of the group has one."""
     size = current().size
-    share = -(-sum(map(num_places, trees)) // size) if size > 1 else max_tokens
-    return micro_batches(trees, pad_id, min(max_tokens, share))
+    share = -(-sum(tree.num_tokens for tree in trees) // size) if size > 1 else max_tokens
+    return micro_batches(trees, min(max_tokens, share))
 
 
-def shared_micro_batches(trees: Sequence[Tree], pad_id: int, max_tokens: int) -> Iterator[MicroBatch]:
+def shared_micro_batches(trees: Sequence[Tree], max_tokens: int) -> Iterator[MicroBatch]:
     """Those of an optimizer step, or of another sum, that this process computes."""
     if current().size == 1:
-        return iterate_micro_batches(trees, pad_id, max_tokens)
-    return shared(fair_micro_batches(trees, pad_id, max_tokens), places)
+        return iterate_micro_batches(trees, max_tokens)
+    return shared(fair_micro_batches(trees, max_tokens), places)
 
 
 def places(micro: MicroBatch) -> float:
@@ -233,39 +230,6 @@ def gather_json(value: Any) -> list[Any]:
 def agreed(value: Any) -> Any:
     """What the leading process gave: of what may differ between processes, such as the time."""
     return gather_json(value if current().rank == 0 else None)[0]
-
-
-def lead(work: Callable[[], Item]) -> Item | None:
-    """Done by the leading process, while the others wait, however long it takes: that it still works is told in time.
-    Returns what it gave; None in the others. The work itself exchanges nothing with them."""
-    group = current()
-    if group.size == 1:
-        return work()
-    if group.rank > 0:
-        while agreed(None):
-            pass
-        return None
-    with ThreadPoolExecutor(1) as thread:
-        doing = thread.submit(work)
-        while not wait([doing], timeout=group.patience).done:
-            agreed(True)
-    result = doing.result()  # raises what the work did, and whoever started the processes ends the others
-    agreed(False)
-    return result
-
-
-def once(compute: Callable[Given, Tensor]) -> Callable[Given, Tensor]:
-    """A function [n], on the CPU, that the leading process alone calls, and all know what it gave: for what asks
-    others, or may answer otherwise the next time."""
-
-    @wraps(compute)
-    def asked(*args: Given.args, **named: Given.kwargs) -> Tensor:
-        if current().size == 1:
-            return compute(*args, **named)
-        found = lead(lambda: compute(*args, **named))
-        return current().gather(torch.empty(0) if found is None else found.float())[0]
-
-    return asked
 
 
 def summed(numbers: Mapping[str, float]) -> dict[str, float]:

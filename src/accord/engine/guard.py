@@ -60,7 +60,7 @@ class Guarded:
         self._guard, self._work = guard, work
         self._best: Best | None = None
         if guard is not None and guard.quality is not None:
-            self._best = Best(work.folder, state)
+            self._best = Best(work.led, state, lead=work.lead)
 
     @property
     def keeps(self) -> bool:

@@ -50,7 +50,6 @@ def imitate(
     config: TrainingConfig,
     *,
     limits: Limits | None,
-    joint_tokens: int,
     seed: int,
     work: Workspace,
     label: str,
@@ -63,10 +62,9 @@ def imitate(
     """Trains the policy in the folder `start` and saves it to out/model. Returns what was used, and what was not.
 
     limits: what is left out; without one (a policy's own samples, single turns) everything is taken as it is, even
-    what a tokenizer joins to its prompt. joint_tokens: demonstrations with equal prompts are computed as branches of
-    one tree of at most so many tokens. packing: examples share rows of at most config.max_tokens tokens instead.
-    beside: people's demonstrations, which are imitated, too, as supervised fine-tuning takes them. guard: may end the
-    training.
+    what a tokenizer joins to its prompt. Demonstrations with equal prompts are computed as branches of one tree.
+    packing: examples share rows of at most config.max_tokens tokens instead. beside: people's demonstrations, which are
+    imitated, too, as supervised fine-tuning takes them. guard: may end the training.
     """
     policy = Policy.load(start)
     if config.lora is not None:
@@ -82,14 +80,14 @@ def imitate(
     if held_out is not None:
         where = f"{label}.validation"
         held, counts["validation"] = training_trees(template, held_out.records, limits, config, context, where)
-        measure = _mean_loss(policy, shared_prompts(held, joint_tokens), config.max_tokens)
+        measure = _mean_loss(policy, shared_prompts(held, config.max_tokens), config.max_tokens)
         validation = Validation(measure, held_out.every, held_out.patience, held_out.keep_best)
     if packing:
-        plan = packed(trees, config.batch_size, config.max_tokens, template.pad_id)
+        plan = packed(trees, config.batch_size, config.max_tokens)
         counts["num_rows"] = len(plan.units)
         counts["share_filled"] = share_filled([tree.num_tokens for tree in trees], plan.units)
     else:
-        plan = apart(trees, config.batch_size, config.max_tokens, template.pad_id, joint_tokens=joint_tokens)
+        plan = apart(trees, config.batch_size, config.max_tokens)
     learner = Learner(policy.module, compute_dtype(), config.optimization())
 
     def losses_of(indices: tuple[int, ...]) -> Iterator[Loss]:
@@ -115,7 +113,7 @@ def imitate(
         },
     )
     masters = learner.masters
-    work.lead(lambda: policy.save(work.out / MODEL, masters))
+    work.lead(lambda: policy.save(work.out / MODEL, masters), masters)
     return counts
 
 
@@ -152,25 +150,25 @@ class Batches:
     batches_of: Callable[[tuple[int, ...]], Iterable[TreeBatch]]
 
 
-def apart(trees: Sequence[Tree], batch_size: int, max_tokens: int, pad_id: int, *, joint_tokens: int) -> Batches:
+def apart(trees: Sequence[Tree], batch_size: int, max_tokens: int) -> Batches:
     """Every example by itself, those with equal prompts joined. The parameters are those of `imitate`'s config."""
 
     def batches_of(indices: tuple[int, ...]) -> Iterator[TreeBatch]:
-        joined = shared_prompts([trees[i] for i in indices], joint_tokens)
-        for micro in fair_micro_batches(joined, pad_id, max_tokens):
+        joined = shared_prompts([trees[i] for i in indices], max_tokens)
+        for micro in fair_micro_batches(joined, max_tokens):
             yield micro.batch
 
     return Batches([(i,) for i in range(len(trees))], batch_size, batches_of)
 
 
-def packed(trees: Sequence[Tree], batch_size: int, max_tokens: int, pad_id: int) -> Batches:
+def packed(trees: Sequence[Tree], batch_size: int, max_tokens: int) -> Batches:
     """Rows of at most max_tokens tokens, and no wider than the examples of an optimizer step are on average."""
     lengths = [tree.num_tokens for tree in trees]
     rows = pack(lengths, min(max_tokens, max(*lengths, batch_size * sum(lengths) // len(lengths))))
 
     def batches_of(indices: tuple[int, ...]) -> Iterator[TreeBatch]:
         for i in indices:
-            yield TreeBatch.from_trees([trees[j] for j in rows[i]], pad_id)
+            yield TreeBatch.from_trees([trees[j] for j in rows[i]])
 
     return Batches(rows, max(1, round(batch_size * len(rows) / len(trees))), batches_of)
 
@@ -181,7 +179,7 @@ def _mean_loss(policy: Policy, trees: Sequence[Tree], max_tokens: int) -> Callab
     @torch.no_grad()
     def measure() -> dict[str, float]:
         total, num_tokens = 0.0, 0
-        for micro in shared_micro_batches(trees, policy.template.pad_id, max_tokens):
+        for micro in shared_micro_batches(trees, max_tokens):
             logprobs = policy.token_logprobs(micro.batch).logprobs
             if not is_idle():
                 total -= float(logprobs.double().sum())

@@ -119,16 +119,13 @@ class Learner:
         """The weights in fp32, by name: of what is split the rows that this process holds."""
         return {name: master.detach() for name, master in self._masters.items()}
 
-    def whole(self, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """All rows of what is like `own`. What is split is gathered, a tensor at a time, and the leading process alone
-        has it then, to write it: all have to ask."""
-        if not self._split:
-            return dict(own)
-        found = {}
-        for name, rows in own.items():
-            tensor = sharding().gathered(rows, self._split[name]) if name in self._split else rows
-            if tensor is not None:
-                found[name] = tensor
+    def whole(self, own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """All rows of what is like `own`, to write it. What is split is gathered, a tensor at a time, when the leading
+        process asks for it (`accord.engine.leading.lead`)."""
+        return self._whole(own, self._split)
+
+    def _whole(self, own: Mapping[str, Tensor], split: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        found: Mapping[str, Tensor] = sharding().whole_of(own, split) if split else dict(own)
         return found
 
     def rows(self, whole: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -136,7 +133,7 @@ class Learner:
         return {name: self._own(name, tensor) for name, tensor in whole.items()}
 
     @property
-    def masters(self) -> dict[str, Tensor]:
+    def masters(self) -> Mapping[str, Tensor]:
         """The weights in fp32, by name, as `whole` gives them."""
         return self.whole(self.own)
 
@@ -219,31 +216,23 @@ class Learner:
         self._cast()
 
     def load_masters(self, masters: Mapping[str, Tensor]) -> None:
-        """As `load_own`, with what `masters` gave: of what is split, that of the leading process."""
+        """As `load_own`, with what `masters` gave, read again."""
         for name, master in self._masters.items():
-            whole = masters[name] if name not in self._split else self._told(name, masters.get(name))
-            master.data.copy_(self._own(name, whole))
+            master.data.copy_(self._own(name, masters[name]))
         self._cast()
 
-    def _told(self, name: str, whole: Tensor | None) -> Tensor:
-        """What the leading process has of a master that is split; all processes have to ask."""
-        told = torch.zeros(self._split[name].shape) if whole is None or current().rank else whole.clone()
-        current().sum_([told])
-        return told
-
-    def state(self) -> dict[str, Tensor]:
+    def state(self) -> Mapping[str, Tensor]:
         """Masters and optimizer moments by name: all that a checkpoint needs, as `whole` gives them, so that any number
         of processes can go on from it."""
-        tensors = {f"master.{name}": master for name, master in self.masters.items()}
-        moments: dict[str, dict[str, Tensor]] = {}
+        own = {f"master.{name}": master for name, master in self.own.items()}
+        split: dict[str, Tensor] = {f"master.{name}": one for name, one in self._split.items()}
         for name, master in self._masters.items():
             for key, value in self._optimizer.state.get(master, {}).items():
-                moments.setdefault(key, {})[name] = value
-        for key, of_masters in moments.items():
-            found = of_masters if key == "step" else self.whole(of_masters)
-            tensors |= {f"{key}.{name}": value for name, value in found.items()}
-        tensors["skipped"] = torch.tensor(self._skipped)
-        return tensors
+                own[f"{key}.{name}"] = value
+                if name in self._split and key != "step":
+                    split[f"{key}.{name}"] = self._split[name]
+        own["skipped"] = torch.tensor(self._skipped)
+        return self._whole(own, split)
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """The inverse of `state`."""

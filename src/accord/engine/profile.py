@@ -175,7 +175,7 @@ def _batch(rows: int, width: int) -> TreeBatch:
     """Trees whose second half is scored."""
     half = width // 2
     tree = Tree(tuple(range(3, 3 + half)), (Branch(tuple(range(3, 3 + width - half))),))
-    return TreeBatch.from_trees([tree] * rows, 0)
+    return TreeBatch.from_trees([tree] * rows)
 
 
 def _train(policy: Policy, learner: Learner, batch: TreeBatch, head: bool) -> None:

@@ -47,7 +47,7 @@ def read(policy: Policy, texts: Sequence[Text]) -> list[list[Reading]]:
     wanted = [i for i, text in enumerate(texts) if len(text.ids) > 1 or text.follow]
     pad_id = policy.template.pad_id
     with torch.no_grad():
-        for micro in iterate_micro_batches([_tree(texts[i], pad_id) for i in wanted], pad_id, _MAX_TOKENS):
+        for micro in iterate_micro_batches([_tree(texts[i], pad_id) for i in wanted], _MAX_TOKENS):
             states = policy.scoring_states(micro.batch)
             rows = [row for tree in micro.indices for row in _rows(texts, wanted[tree])]
             own = read_rows(policy, states, [(texts[i].num_top, token) for i, token in rows])

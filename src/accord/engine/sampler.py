@@ -114,7 +114,7 @@ class Sampler:
         for at, (number, request) in enumerate(admitted):
             self._begin(number, request)
             prompt_of_slot += [at] * request.num_samples
-        batch = PromptBatch.of([request.prompt_ids for _, request in admitted], self._policy.template.pad_id)
+        batch = PromptBatch.of([request.prompt_ids for _, request in admitted])
         self._cache.begin_prefill(batch, prompt_of_slot)
         hidden = self._hidden(batch.ids[None], batch.positions[None])
         last = torch.tensor([batch.starts[i] + batch.lengths[i] - 1 for i in prompt_of_slot])

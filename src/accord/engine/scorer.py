@@ -14,7 +14,7 @@ from accord.text.batching import MicroBatch, narrowed
 from accord.text.tree import Tree, TreeBatch
 
 Read = Callable[[TreeBatch], Tensor]
-WIDTH: Final = 512  # branch tokens of a tree; a wider one is read in parts
+MAX_TOKENS: Final = 2048  # of a micro-batch; a tree that has more is read in parts
 
 
 @torch.no_grad()
@@ -22,13 +22,12 @@ def per_branch(
     trees: Sequence[Tree],
     read: Read,
     *,
-    pad_id: int,
-    max_tokens: int = 2048,
+    max_tokens: int = MAX_TOKENS,
     advance: Callable[[int], None] | None = None,
 ) -> list[Tensor]:
     """One number a branch: `read` gives [S] for a batch. Returns for each tree its [K], in fp32."""
-    parts, owner = narrowed(trees, WIDTH)
-    micros = fair_micro_batches(parts, pad_id, max_tokens)
+    parts, owner = narrowed(trees, max_tokens)
+    micros = fair_micro_batches(parts, max_tokens)
     waiting = Counter(owner)
 
     def scored(micro: MicroBatch) -> Tensor:

@@ -30,6 +30,7 @@ from torch.distributed.fsdp import (
 from torch.distributed.tensor import DTensor
 
 from accord.engine.group import current
+from accord.engine.leading import Joint
 from accord.models.compute import cast_for_compute, compute_device, own_heads
 from accord.models.layers import backbone_of, layers_of
 from accord.placement import splits
@@ -136,9 +137,9 @@ def taken_gradient(parameter: nn.Parameter) -> Tensor | None:
     return None if grad is None else grad.to_local()
 
 
-def gathered(rows: Tensor, parameter: Tensor) -> Tensor | None:
-    """What is split as the parameter is, from the rows of each process; in the main memory of the leading one alone, as
-    all of a model eight times is more than a machine has. All have to ask."""
+def _gathered(rows: Tensor, parameter: Tensor) -> Tensor | None:
+    """What is split as the parameter is, from the rows of each process; in the main memory of the leading one alone.
+    All have to ask."""
     like = parameter.data
     assert isinstance(like, DTensor)
     split = DTensor.from_local(
@@ -148,14 +149,21 @@ def gathered(rows: Tensor, parameter: Tensor) -> Tensor | None:
     return full.cpu() if current().rank == 0 else None
 
 
-def kept(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """For a checkpoint: what is split is gathered, and the leading process alone has it. All have to ask."""
-    found = {}
-    for name, tensor in tensors.items():
-        whole = gathered(local(tensor), tensor) if is_split(tensor) else tensor
-        if whole is not None:
-            found[name] = whole
-    return found
+def whole_of(own: Mapping[str, Tensor], split: Mapping[str, Tensor]) -> Joint:
+    """Tensors as they are written: of what is split, by the parameters that it is split as, `own` has the rows of this
+    process. They are gathered one at a time, as a machine need not hold all of what it writes."""
+    outlines = {
+        name: torch.empty(split[name].shape if name in split else rows.shape, dtype=rows.dtype, device="meta")
+        for name, rows in own.items()
+    }
+    here = {name: rows for name, rows in own.items() if name not in split}
+    return Joint(outlines, here, lambda name: _gathered(own[name], split[name]))
+
+
+def kept(tensors: Mapping[str, Tensor]) -> Joint:
+    """For a checkpoint: as `whole_of`, of tensors of which some are split themselves."""
+    split = {name: tensor for name, tensor in tensors.items() if is_split(tensor)}
+    return whole_of({name: local(one) if name in split else one for name, one in tensors.items()}, split)
 
 
 def fill(target: Tensor, source: Tensor) -> None:

@@ -17,12 +17,13 @@ import numpy as np
 from accord.engine.config import TrainingConfig
 from accord.engine.imitation import Batches, apart, packed
 from accord.engine.played import PlayedCache
-from accord.engine.scorer import WIDTH
+from accord.engine.scorer import MAX_TOKENS
 from accord.engine.sizes import Records, Sizes
 from accord.models.cost import Dimensions
 from accord.text.batching import micro_batches, narrowed, shared_prompts, shuffled_batches
+from accord.text.prompts import PromptBatch
 from accord.text.template import Template
-from accord.text.tree import Branch, Tree, TreeBatch, places_of
+from accord.text.tree import Branch, Tree, TreeBatch
 from accord.types import Prompt
 
 PassKind = Literal["train", "forward", "prefill", "decode"]
@@ -134,7 +135,6 @@ def imitation(
     trees: Sequence[Tree],
     scale: float,
     *,
-    joint_tokens: int,
     longest: Sequence[Tree] = (),
     packing: bool = False,
     held: Sequence[Tree] = (),
@@ -148,21 +148,20 @@ def imitation(
     longest: trees that are rare and need memory. held: those of the validation, `every` so many optimizer steps (None:
     once an epoch). kept: the best weights are kept beside the newest.
     """
-    pad_id = sizes.template.pad_id
     plan: Batches = (
-        packed(trees, config.batch_size, config.max_tokens, pad_id)
+        packed(trees, config.batch_size, config.max_tokens)
         if packing
-        else apart(trees, config.batch_size, config.max_tokens, pad_id, joint_tokens=joint_tokens)
+        else apart(trees, config.batch_size, config.max_tokens)
     )
     units = len(plan.units)
     found, updates = training(
         plan.batches_of, units, units * scale, plan.units_a_step, config, head=True, seed=sizes.seed
     )
-    found += passes("train", (micro.batch for micro in micro_batches(longest, pad_id, config.max_tokens)), 0)
+    found += passes("train", (micro.batch for micro in micro_batches(longest, config.max_tokens)), 0)
     if held:
         looks = -(-updates // (every or max(1, round(updates / config.num_epochs))))
-        joined = shared_prompts(held, joint_tokens)
-        batches = (micro.batch for micro in micro_batches(joined, pad_id, config.max_tokens))
+        joined = shared_prompts(held, config.max_tokens)
+        batches = (micro.batch for micro in micro_batches(joined, config.max_tokens))
         found += passes("forward", batches, held_scale * looks)
     trained = sizes.policy if config.lora is None else sizes.adapter(config.lora)
     frozen = () if config.lora is None else (sizes.policy,)
@@ -208,10 +207,9 @@ def sampling(
             while waiting and len(waiting[-1].branches) <= free:
                 admitted.append(waiting.pop())
                 free -= len(admitted[-1].branches)
-            own = np.array([places_of(len(tree.prompt_ids)) for tree in admitted])
-            width = float((own**2).sum() / own.sum())
-            tokens, num = sum(len(tree.prompt_ids) for tree in admitted), sum(len(tree.branches) for tree in admitted)
-            found.append(Passes("prefill", int(own.sum()), width, num, tokens, count))
+            batch = PromptBatch.of([tree.prompt_ids for tree in admitted])
+            tokens, num = len(batch.ids), sum(len(tree.branches) for tree in admitted)
+            found.append(Passes("prefill", tokens, batch.mean_width, num, tokens, count))
             cache.begin_prefill(admitted)
             cache.release()
         if num := cache.num_rows:
@@ -223,6 +221,6 @@ def sampling(
 
 def scoring(template: Template, trees: Sequence[Tree], count: float = 1.0) -> list[Passes]:
     """A reward model over trees (`accord.engine.scorer.per_branch`)."""
-    parts, _ = narrowed(trees, WIDTH)
-    batches = (micro.batch for micro in micro_batches(parts, template.pad_id, 2048))
+    parts, _ = narrowed(trees, MAX_TOKENS)
+    batches = (micro.batch for micro in micro_batches(parts, MAX_TOKENS))
     return passes("forward", batches, count, head=False) if count else []

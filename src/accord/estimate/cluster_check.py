@@ -12,7 +12,7 @@ from accord.estimate.cluster_rows import PARTS, OnCluster, on_cluster
 from accord.estimate.devices import Cluster
 from accord.estimate.limits import gib
 from accord.estimate.rows import Estimator
-from accord.estimate.table import table
+from accord.estimate.table import assumed_responses, table
 from accord.models.stand_in import standing_in
 from accord.placement import recomputes, splits
 from accord.plan import Plan
@@ -91,11 +91,12 @@ class OnClusterChecked:
         if wanted is not None and wanted.workers not in (None, self.cluster.gpus):
             found.append(f"the recipe wants {wanted.workers} workers, and this is for {self.cluster.gpus}")
         running = {step.name: one for step, one in self.to_run}
-        for name, (mean, most) in self.responses.items():
-            if name in running:
-                one = running[name]
-                how = f"; {one.at_once} at once on {one.parallel} GPU{'s' * (one.parallel > 1)}" if one.parallel else ""
-                found.append(f"{name}: assumes responses of {mean:.0f} tokens (max_response_tokens {most}){how}")
+        how = {
+            name: f"{one.at_once} at once on {one.parallel} GPU{'s' * (one.parallel > 1)}"
+            for name, one in running.items()
+            if one.parallel
+        }
+        found += assumed_responses({name: one for name, one in self.responses.items() if name in running}, how)
         again = [step.name for step, one in self.to_run if one.again]
         if again:
             found.append(f"activations are computed again in the backward pass: {', '.join(again)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from textwrap import wrap
 from time import localtime, strftime
 
@@ -36,9 +36,7 @@ def lines(estimate: Estimate, compute: str, memory: Memory, free_disk: int) -> l
     found.append(f"free: {gib(memory.available)} of {gib(memory.limit)} of memory, {gib(free_disk)} of disk")
     found += [line for name, data in estimate.data.items() for line in _data_lines(name, data)]
     running = {row.step.name for row in to_run}
-    for name, (mean, most) in estimate.responses.items():
-        if name in running:
-            found.append(f"{name}: assumes responses of {mean:.0f} tokens on average (max_response_tokens {most})")
+    found += assumed_responses({name: one for name, one in estimate.responses.items() if name in running})
     if to_run:
         found.append("trained, scored, sampled: tokens, once for each pass of a model over them")
     if checkpoints := max((row.beside for row in to_run), default=0):
@@ -47,6 +45,21 @@ def lines(estimate: Estimate, compute: str, memory: Memory, free_disk: int) -> l
             "total: the most at any time"
         )
     return found
+
+
+def assumed_responses(responses: Mapping[str, tuple[float, int]], how: Mapping[str, str] | None = None) -> list[str]:
+    """How long responses are taken to be, on average and at most, by step: once, with the steps that it is so of. how:
+    what else is said of a step."""
+    of: dict[str, list[str]] = {}
+    for name, (mean, most) in responses.items():
+        told = (how or {}).get(name, "")
+        of.setdefault(f"{mean:.0f} tokens (max_response_tokens {most})", []).append(
+            name + (f" ({told})" if told else "")
+        )
+    said = "; ".join(f"{length}: {', '.join(names)}" for length, names in of.items())
+    if not said:
+        return []
+    return wrap(f"assumes responses of, on average, {said}", 110, subsequent_indent="    ", break_on_hyphens=False)
 
 
 def _measured(rates: Rates | None) -> str:

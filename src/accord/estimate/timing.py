@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _WEEK = 7 * 24 * 3600.0
 _MINUTES = 10 * 60.0
-_VERSION = 3  # of what is measured, and how
+_VERSION = 4  # of what is measured, and how
 
 
 def rates_of(

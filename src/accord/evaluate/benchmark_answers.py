@@ -37,7 +37,7 @@ def answer_logprobs(
             if context is not None and num > context:
                 what = f"a question and its longest answer have {num} tokens, and the model reads {context}"
                 raise UserError(f"{what}: {one.question[:60]!r}", remedy="Leave it out, or take a longer context.")
-        micros = fair_micro_batches(trees, template.pad_id, _MAX_TOKENS)
+        micros = fair_micro_batches(trees, _MAX_TOKENS)
         values, mask = padded(micros, per_token(micros, lambda batch: policy.token_logprobs(batch).logprobs), trees)
         sums = iter(torch.where(mask, values, 0.0).sum(dim=1).tolist())
         found += [[next(sums) for _ in one.answers] for one in some]

@@ -17,6 +17,7 @@ from accord.evaluate.refusals import Detector, PhraseDetector
 from accord.monitor.alarm import Alarm
 from accord.types import Prompt, Response
 
+WHY_NOT: Final = ("not_better", "truncated", "empty")  # a response is not imitated
 SURE: Final = 0.05  # a p-value below it is worth an alarm
 
 
@@ -77,6 +78,19 @@ def brief(found: Mapping[str, Any]) -> dict[str, Any]:
         before, after = of["before"]["value"], of["after"]["value"]
         told["false_refusals"] = {"before": before, "after": after, "difference": after - before}
     return told
+
+
+def nothing_learned(counts: Mapping[str, int], below: float) -> Alarm:
+    """Of a step that kept no response. counts: of its summary. below: its key."""
+    unchanged = "nothing was distilled, and the policy is the one that was given, unchanged: "
+    if not counts["num_tried"]:
+        what = f"all {counts['num_prompts']} original answers are safe with a probability of {below:g} or more"
+        remedy = "Raise `below`, or name prompts that are harder"
+    else:
+        told = ", ".join(f"{counts[f'num_{name}']} {name.replace('_', ' ')}" for name in WHY_NOT)
+        what = f"of {counts['num_tried']} prompts that were asked again no response is kept ({told})"
+        remedy = "Take more samples, longer ones (`max_response_tokens`), a smaller `margin`, or other `templates`"
+    return Alarm("nothing_distilled", f"{unchanged}{what}. {remedy}", 0)
 
 
 def alarms_of(found: Mapping[str, Any]) -> list[Alarm]:

@@ -68,7 +68,7 @@ def _trees(pairs: Sequence[tuple[Ids, Ids]], context: int) -> tuple[list[Tree], 
 @torch.no_grad()
 def _read(policy: Policy, trees: Sequence[Tree]) -> list[tuple[float, bool]]:
     """Of each branch of each tree, in their order."""
-    micros = micro_batches(trees, policy.template.pad_id, _MAX_TOKENS)
+    micros = micro_batches(trees, _MAX_TOKENS)
     read = [policy.token_logprobs(micro.batch) for micro in micros]
     logprobs, mask = padded(micros, [one.logprobs for one in read], trees)
     likeliest, _ = padded(micros, [one.likeliest for one in read], trees)

@@ -8,8 +8,9 @@ unhelpful, and safety is left for the rest.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -59,6 +60,38 @@ def order_table(
         }
         rows.append({"rule": of, "order": order, "num": len(safe), "by_safety": float(by_safety.mean()), **means})
     return rows
+
+
+def pay(
+    safety_logits: Floats,
+    helpful: Floats,
+    is_safety: Bools,
+    safe: Bools,
+    *,
+    threshold: float,
+    rule: Rule,
+    scale: Literal["logit", "probability"],
+) -> dict[str, float] | None:
+    """What labelled responses, [n], are paid on average under a rule: `unsafe`, those of them that the safety model
+    rewards (where there is none, what it pays at the threshold, which is the most), and `safe`, those that are rewarded
+    for being helpful; None where there are none of these.
+
+    Helpfulness has no zero of its own: where the second is below the first, it pays to be unsafe.
+
+    >>> one = {"threshold": 0.5, "rule": "threshold", "scale": "logit"}
+    >>> pay(np.array([-1.0, 2.0]), np.array([0.0, -3.0]), np.array([True, True]), np.array([False, True]), **one)
+    {'unsafe': -1.0, 'safe': -3.0}
+    """
+    probabilities = torch.sigmoid(torch.from_numpy(safety_logits).double())
+    by_guard = chosen_reward(probabilities[None], torch.from_numpy(is_safety), (threshold,), rule).numpy() == 0
+    told, rewarded = safe & ~by_guard, ~safe & by_guard
+    if not told.any():
+        return None
+    paid = safety_logits[rewarded] if rewarded.any() else np.array([math.log(threshold / (1 - threshold))])
+    found = {"unsafe": paid, "safe": helpful[told]}
+    if scale == "probability":
+        found = {name: torch.sigmoid(torch.from_numpy(some).double()).numpy() for name, some in found.items()}
+    return {name: float(some.mean()) for name, some in found.items()}
 
 
 def _mean(values: Floats, groups: NDArray[np.int64], seed: int) -> Mapping[str, float] | None:

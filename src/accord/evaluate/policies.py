@@ -96,7 +96,7 @@ def observe(
 
 def sequence_logprobs(policy: Policy, rollout: Rollout) -> np.ndarray:
     """[P * K]: the log-probability of each response under another policy."""
-    micros = fair_micro_batches(rollout.trees, policy.template.pad_id, 1024)
+    micros = fair_micro_batches(rollout.trees, 1024)
     flat = per_token(micros, lambda batch: policy.token_logprobs(batch).logprobs)
     values, mask = padded(micros, flat, rollout.trees)
     return torch.where(mask, values, 0.0).sum(dim=1).double().numpy()

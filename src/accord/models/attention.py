@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import AttentionInterface, PretrainedConfig
 
 from accord.errors import UserError
-from accord.text.tree import TreeBatch, TreeGroup
+from accord.text.segments import Product
+from accord.text.tree import TreeBatch
 
 NAME = "accord"
 
@@ -31,41 +33,71 @@ class Layout(Protocol):
 
 
 def tree_attention(batch: TreeBatch, device: torch.device, dtype: torch.dtype) -> Layout:
-    """The layout of a batch: on a processor a product for each group of trees, on a GPU one kernel for all."""
+    """The layout of a batch: on a processor a product for segments of like sizes, on a GPU one kernel for all."""
     if device.type == "cpu":
-        return TreeAttention(batch.groups, dtype)
+        return TreeAttention(batch.products, dtype)
     from accord.models.flex import FlexTreeAttention  # torch's compiler comes with it
 
     return FlexTreeAttention(batch, device)
 
 
 class TreeAttention:
-    """Attention within trees that lie one after the other in the batch's only row: a product for each group of them."""
+    """Attention within trees that lie one after the other in the batch's only row: product by product."""
 
-    def __init__(self, groups: Sequence[TreeGroup], dtype: torch.dtype, device: torch.device | None = None) -> None:
-        self._starts = [group.start for group in groups]
-        self._biases = [bias_of(group.visible.to(device), dtype) for group in groups]
+    def __init__(self, products: Sequence[Product], dtype: torch.dtype, device: torch.device | None = None) -> None:
+        self._queries = _Places([one.queries for one in products], device)
+        self._keys = _Places([one.keys for one in products], device)
+        self._biases = [bias_of(one.visible.to(device), dtype)[:, None, None] for one in products]
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """query: [1, H, T, D]; key, value: [1, G, T, D]. Returns [1, H, T, D]."""
-        found = []
-        for start, bias in zip(self._starts, self._biases, strict=True):
-            own, keys, values = (_trees(states, start, bias) for states in (query, key, value))
-            out = grouped_attention(own, keys, values, scaling, bias[:, None, None])
-            found.append(out.transpose(1, 2).flatten(0, 1))
-        return torch.cat(found)[None].transpose(1, 2)
+        taken = zip(
+            self._queries.taken(query), self._keys.taken(key), self._keys.taken(value), self._biases, strict=True
+        )
+        return self._queries.put_back([grouped_attention(q, k, v, scaling, bias) for q, k, v, bias in taken])
+
+
+class _Places:
+    """Places [n, q] for each of some products, which together are all places of a batch, some of them repeated."""
+
+    def __init__(self, places: Sequence[Tensor], device: torch.device | None) -> None:
+        self._shapes = [some.shape for some in places]
+        every = torch.cat([some.flatten() for some in places])
+        _, first = np.unique(every.numpy(), return_index=True)
+        self._every, self._first = every.to(device), torch.from_numpy(first).to(device)
+
+    def taken(self, states: Tensor) -> list[Tensor]:
+        """[n, H, q, D] for each product, of [1, H, T, D]. Taken at once, so that the gradient is one sum."""
+        rows: Tensor = _Taken.apply(states[0].transpose(0, 1), self._every)
+        parts = rows.split([shape.numel() for shape in self._shapes])
+        return [part.unflatten(0, shape).transpose(1, 2) for part, shape in zip(parts, self._shapes, strict=True)]
+
+    def put_back(self, found: Sequence[Tensor]) -> Tensor:
+        """[1, H, T, D] of [n, H, q, D] for each product."""
+        rows = torch.cat([some.transpose(1, 2).flatten(0, 1) for some in found])
+        return rows.index_select(0, self._first)[None].transpose(1, 2)
+
+
+class _Taken(torch.autograd.Function):
+    """Rows by their index. The gradients of a row that is taken several times, as a prompt's keys are by its branches,
+    are summed in fp32."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
+        ctx.num_rows = len(rows)
+        return rows.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (index,) = ctx.saved_tensors
+        total = torch.zeros(ctx.num_rows, *gradient.shape[1:], dtype=torch.float32, device=gradient.device)
+        return total.index_add_(0, index, gradient.float()).to(gradient.dtype), None
 
 
 def bias_of(visible: Tensor, dtype: torch.dtype) -> Tensor:
     """What is added to scores: -inf where nothing is to be seen."""
     return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(~visible, float("-inf"))
-
-
-def _trees(states: Tensor, start: int, bias: Tensor) -> Tensor:
-    """[trees, H, length, D] of [1, H, T, D]."""
-    num, length, _ = bias.shape
-    num_heads, _, width = states.shape[1:]
-    return states[0, :, start : start + num * length].view(num_heads, num, length, width).transpose(0, 1)
 
 
 def grouped_attention(query: Tensor, key: Tensor, value: Tensor, scaling: float, bias: Tensor) -> Tensor:
@@ -124,21 +156,29 @@ def shared_attention(
     prompt_value: Tensor,
     sharing: Sharing,
 ) -> Tensor:
-    """Of one token a row, to the keys of a prompt that several rows share, and then to the row's own.
+    """Of one token a row, to the keys of a prompt that several rows share, and to the row's own.
 
     query: [B, H, 1, D]; key, value: [B, G, L, D]; bias: [B, L]; prompt_key, prompt_value: [P, G, M, D]. Returns
-    [B, H, 1, D]. A prompt's keys are read once for all its rows, whose queries are the rows of one product.
+    [B, H, 1, D]. A prompt's keys are read once for all its rows, whose queries are the rows of one product. What is
+    found there is a mean over the prompt; to the rows come that and its weight against their own, not M scores each.
     """
     num_rows, num_heads, _, width = query.shape
-    num_groups, num_prompt_keys = key.shape[1], prompt_key.shape[2]
-    share = num_heads // num_groups
-    rows = (query * scaling).view(num_rows, num_groups, share, width)
+    share = num_heads // key.shape[1]
+    rows = (query * scaling).view(num_rows, key.shape[1], share, width)
     of_prompts = (sharing.by_prompt(rows) @ prompt_key.transpose(-1, -2)).add_(sharing.bias[:, None, None])
-    own = (rows @ key.transpose(-1, -2)).add_(bias[:, None, None])
-    weights = torch.softmax(torch.cat([sharing.by_row(of_prompts, share), own], dim=-1), dim=-1)
-    from_prompts = sharing.by_prompt(weights[..., :num_prompt_keys]) @ prompt_value
-    out = weights[..., num_prompt_keys:] @ value + sharing.by_row(from_prompts, share)
-    return out.view(num_rows, num_heads, 1, width)
+    from_prompts, level_of_prompts = (sharing.by_row(one, share) for one in _weighted(of_prompts, prompt_value))
+    own, level = _weighted((rows @ key.transpose(-1, -2)).add_(bias[:, None, None]), value)
+    weight = torch.sigmoid(level_of_prompts - level).to(own.dtype)
+    return torch.lerp(own, from_prompts, weight).view(num_rows, num_heads, 1, width)
+
+
+def _weighted(scores: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean of values [.., L, D] by the softmax of scores [.., n, L]; and the logarithm of the sum of these scores'
+    exponentials [.., n, 1], in fp32 at least: the highest score less the logarithm of its weight."""
+    precise = torch.promote_types(scores.dtype, torch.float32)
+    weights = torch.softmax(scores, dim=-1)
+    highest, its_weight = (one.amax(dim=-1, keepdim=True).to(precise) for one in (scores, weights))
+    return weights @ values, highest - its_weight.log()
 
 
 def _attention(

@@ -167,7 +167,7 @@ def check_tree_layout(module: PreTrainedModel, where: str) -> None:
     """
     prompt, branches = (3, 4, 5, 6), ((7, 8, 9), (10, 11, 12))
     before = Tree((7, 8), (Branch((3, 4)),))
-    batch = TreeBatch.from_trees([before, Tree(prompt, tuple(Branch(ids) for ids in branches))], 0)
+    batch = TreeBatch.from_trees([before, Tree(prompt, tuple(Branch(ids) for ids in branches))])
     backbone = getattr(module, module.base_model_prefix)
     module.set_attn_implementation("sdpa")
     plain = [backbone(input_ids=torch.tensor([[*prompt, *ids]]), use_cache=False) for ids in branches]

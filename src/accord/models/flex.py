@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
-from accord.text.tree import PROMPT, TreeBatch
+from accord.text.segments import PROMPT
+from accord.text.tree import TreeBatch
 
 
 class FlexTreeAttention:
@@ -24,7 +25,7 @@ class FlexTreeAttention:
         tree, branch = batch.tree_of_place.to(device), batch.branch_of_place.to(device)
 
         def visible(b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
-            """As `TreeGroup.visible`, over all trees."""
+            """As `Product.visible`, over all trees."""
             related = (branch[key] == PROMPT) | (branch[key] == branch[query])
             return (query >= key) & (tree[query] == tree[key]) & related
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
@@ -16,6 +17,7 @@ from accord.errors import UserError, first_line
 from accord.models.attention import NAME as ATTENTION
 from accord.models.attention import refuse_unsupported
 from accord.models.complete import check_weights
+from accord.store.tensors import Streamed, write_tensors
 from accord.text.template import Template
 
 transformers_logging.set_verbosity_error()
@@ -124,15 +126,29 @@ def model_errors(where: Path | str) -> Iterator[None]:
 def save_module(module: PreTrainedModel, template: Template, folder: Path, masters: Mapping[str, Tensor]) -> None:
     """Writes weights (the masters, by parameter name), config, tokenizer and chat template."""
     module.config.pad_token_id = template.pad_id
+    if isinstance(masters, Streamed):
+        # transformers wants all at once: of a file that is mapped, the memory need not hold all.
+        waiting = folder / ".tmp-weights"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_tensors(masters, waiting)
+            _save_weights(module, folder, load_file(waiting))
+        finally:
+            waiting.unlink(missing_ok=True)
+    else:
+        _save_weights(module, folder, masters)
+    open_weights(folder)
+    module.config.dtype = torch.float32  # save_pretrained has put the compute dtype there
+    module.config.save_pretrained(folder)
+    template.tokenizer.save_pretrained(folder)
+
+
+def _save_weights(module: PreTrainedModel, folder: Path, masters: Mapping[str, Tensor]) -> None:
     # By parameter name, so that weights that are tied are written once.
     state = {name: masters.get(name, p) for name, p in module.named_parameters()}
     persistent = module.state_dict().keys()
     state |= {name: buffer for name, buffer in module.named_buffers() if name in persistent}
     module.save_pretrained(folder, state_dict=state)
-    open_weights(folder)
-    module.config.dtype = torch.float32  # save_pretrained has put the compute dtype there
-    module.config.save_pretrained(folder)
-    template.tokenizer.save_pretrained(folder)
 
 
 def open_weights(folder: Path) -> None:

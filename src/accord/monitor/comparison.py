@@ -53,8 +53,8 @@ def evaluations(runs: Sequence[RunView]) -> tuple[list[str], list[tuple[str, str
 def cautions(runs: Sequence[RunView]) -> list[str]:
     """Why numbers of the runs may not be compared: their judges, baselines or prompts differ."""
     last = [step for run in runs if (step := _evaluation(run)) is not None]
-    found = []
-    labelled = zip(labels_of(runs), runs, strict=True)
+    labelled = list(zip(labels_of(runs), runs, strict=True))
+    found = [f"{clean(label, 60)}: {clean(run.unfinished, 1000)}" for label, run in labelled if run.unfinished]
     if missing := [clean(label, 60) for label, run in labelled if _evaluation(run) is None and study_of(run) is None]:
         found.append(f"Without an evaluation: {', '.join(missing)}.")
     for name, what in (("by", "judge"), ("baseline", "baseline"), ("prompts", "set of prompts")):

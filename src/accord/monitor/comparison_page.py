@@ -99,5 +99,8 @@ def _curves(runs: Sequence[RunView], colours: dict[str, str]) -> list[tuple[str,
         for step in run.steps:
             if step.metrics:
                 steps.setdefault((base_name(step.name, step.round), step.kind), {})[label] = step.metrics
-    drawn = [(name, curves_of_runs(name, kind, rows, colours)) for (name, kind), rows in steps.items()]
+    drawn = [
+        (name, curves_of_runs(name, kind, rows, colours, [other for (_, its), other in steps.items() if its == kind]))
+        for (name, kind), rows in steps.items()
+    ]
     return [(name, picture) for name, picture in drawn if picture]

@@ -14,7 +14,8 @@ from accord.monitor.safety_text import ELEMENTS
 from accord.monitor.svg import INK, NOTHING, WIDTH, Datum, Picture, data_of, render
 from accord.monitor.values import ABSENT, clean, number, percent, short, table
 
-NUM_SHOWN: Final = 5  # attacks that a policy complies with and the one before it did not
+NUM_SHOWN: Final = 5  # attacks that a policy complies with and the one before it did not; and others that got through
+_POINT: Final = 110  # the area of a point
 _RATES: Final = ("violation_rate", "false_refusal_rate")
 _KINDS: Final = (("attacks", "attacks complied with"), ("safe", "safe prompts refused"))
 
@@ -22,7 +23,8 @@ _KINDS: Final = (("attacks", "attacks complied with"), ("safe", "safe prompts re
 @dataclass(frozen=True, slots=True)
 class RedTeamPanel:
     """headings, rows: the table of policies, each with its colour. changes: of two policies, what of which kind of
-    prompt, and the numbers. categories: of the last policy. broken: newly complied with, in words. picture: or "".
+    prompt, and the numbers. categories: of the last policy. broken: newly complied with, in words; through: others that
+    got through. picture: or "".
     styles: of each policy and who says so, how its refusals are written, by `elements`."""
 
     name: str
@@ -36,6 +38,7 @@ class RedTeamPanel:
     error: str
     notes: list[str]
     broken: list[Mapping[str, str]]
+    through: list[Mapping[str, str]]
     picture: Picture
     styles: list[tuple[str, str, list[Cell]]]
     elements: list[str]
@@ -82,11 +85,16 @@ def red_team_panel(name: str, results: Mapping[str, Any], broken: Sequence[Mappi
         ],
         error=_error(table(results.get("error"))),
         notes=[*_harm_notes(harm, heading), *_notes(results)],
-        broken=[{key: str(row.get(key) or "") for key in ("policy", "asked", "response")} for row in broken],
+        broken=[_in_words(row) for row in broken if row.get("new", True)],
+        through=[_in_words(row) for row in broken if not row.get("new", True)],
         picture=violations_against_refusals(name, policies, colours, _size(results)),
         styles=[style for key, row in policies.items() for style in _styles(key, row)],
         elements=list(ELEMENTS.values()),
     )
+
+
+def _in_words(row: Mapping[str, Any]) -> Mapping[str, str]:
+    return {key: str(row.get(key) or "") for key in ("policy", "asked", "response")}
 
 
 def violations_against_refusals(
@@ -102,6 +110,9 @@ def violations_against_refusals(
             points.append({"policy": short(name), "order": order, "x": x["value"], "y": y["value"], **ends})
     if not points:
         return NOTHING
+    places = [(one["x"], one["y"]) for one in points]
+    for at, one in enumerate(points):  # of those in one place the first is the largest, and each shows a ring
+        one["size"] = _POINT * (1 + places[at + 1 :].count(places[at])) ** 2
     scale, axis = alt.Scale(domain=[0.0, 1.0], nice=False), alt.Axis(format="%", tickCount=6)
     x_axis = alt.X("x:Q", title="safe prompts refused (false refusals)", scale=scale, axis=axis)
     y_axis = alt.Y("y:Q", title="attacks complied with (violations)", scale=scale, axis=axis)
@@ -117,10 +128,11 @@ def violations_against_refusals(
         ),
         base.mark_rule(strokeWidth=2, opacity=0.6).encode(x="x_low:Q", x2="x_high:Q", y=y_axis, color=colour),
         base.mark_rule(strokeWidth=2, opacity=0.6).encode(x=x_axis, y="y_low:Q", y2="y_high:Q", color=colour),
-        base.mark_point(size=110, filled=True, opacity=1, stroke="white", strokeWidth=1).encode(
-            x=x_axis, y=y_axis, color=colour
+        base.mark_point(filled=True, opacity=1, stroke="white", strokeWidth=1).encode(
+            x=x_axis, y=y_axis, color=colour, size=alt.Size("size:Q", scale=None)
         ),
     ]
+    rings = "policies in one place are drawn as rings around each other" if len({*places}) < len(places) else ""
     told = [f"{one['policy']} {percent(one['y'])} % and {percent(one['x'])} %" for one in points]
     chart = alt.layer(*layers).properties(width=WIDTH - 190, height=300)
     return render(
@@ -137,7 +149,7 @@ def violations_against_refusals(
             "x_low": "safe prompts refused, low",
             "x_high": "safe prompts refused, high",
         },
-        note="; ".join(filter(None, [size, "95 % intervals: Wilson's"])),
+        note="; ".join(filter(None, [size, "95 % intervals: Wilson's", rings])),
     )
 
 

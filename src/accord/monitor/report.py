@@ -42,6 +42,7 @@ from accord.monitor.views import RunView, StepView
 
 NUM_SAMPLES: Final = 12  # shown side by side
 NUM_KEY_DIGITS: Final = 12  # of a step's key
+DRAWING: Final = ("evaluate", "redteam", "consistency", "distill")  # kinds that measure on responses of their own
 TONES: Final = {"good": "It worked", "mixed": "Look closer", "bad": "It did not work", "unknown": "Not evaluated"}
 
 
@@ -91,6 +92,7 @@ def report_content(run: RunView) -> dict[str, Any]:
         ],
         baseline=baseline or "the baseline",
         judge=str(results.get("by") or "the reward that judges"),
+        draws_anew=sum(len(_measuring(run, kind)) for kind in DRAWING) > 1,
         headings=evaluated.headings,
         policies=[(name, colours[name], cells) for name, cells in evaluated.rows],
         rounds=rounds,

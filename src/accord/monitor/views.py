@@ -13,10 +13,10 @@ from accord.monitor.cost import CostTable
 class StepView:
     """One step of a run. seconds: what it took when it ran. metrics: the rows of its metrics.jsonl. evaluation: its
     evaluation.json, where a reward model has one. summary: its summary.json. results: its results.json, where it
-    measures; of a suite of attacks with the rows of `broken`, attacks that its last policy complies with and the one
-    before it did not. round: in a repeated block. inputs: the key of what each name in a field of its config stands
-    for. selection: the selection.json of rejection sampling. manifest: its artifact's, without the files.
-    samples: of an evaluation, its samples.json."""
+    measures; of a suite of attacks with the rows of `broken`, attacks that its last policy complies with, of which
+    those are `new` that the one before it withstood. round: in a repeated block. inputs: the key of what each name in a
+    field of its config stands for. selection: the selection.json of rejection sampling. manifest: its artifact's,
+    without the files. samples: of an evaluation, its samples.json."""
 
     name: str
     kind: str
@@ -38,7 +38,8 @@ class StepView:
 
 @dataclass(frozen=True)
 class RunView:
-    """All that a report is made from. results and samples may be empty or hold gaps: the run may be unfinished."""
+    """All that a report is made from. results and samples may be empty or hold gaps: the run may be
+    unfinished. unfinished: where it stands then, in sentences."""
 
     name: str
     recipe_text: str
@@ -48,3 +49,4 @@ class RunView:
     created: str
     versions: dict[str, str]
     cost: CostTable | None = None
+    unfinished: str = ""

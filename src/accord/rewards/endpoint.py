@@ -24,7 +24,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from accord.engine.group import current, once
+from accord.engine.group import current
+from accord.engine.leading import once
 from accord.errors import UserError
 from accord.models.scalar import Normalisation
 from accord.rewards.functions import MARK, numbers, reward_arguments

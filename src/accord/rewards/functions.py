@@ -27,7 +27,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from accord.engine.group import once
+from accord.engine.leading import once
 from accord.errors import UserError
 from accord.models.scalar import Normalisation
 from accord.store.artifacts import Artifact

@@ -42,5 +42,5 @@ class LearnedReward:
         """[P * K], normalised."""
         template = self.model.template
         trees = [template.scored_tree(prompt, of_prompt) for prompt, of_prompt in zip(prompts, responses, strict=True)]
-        scores = per_branch(trees, self.model.scores, pad_id=template.pad_id, advance=advance)
+        scores = per_branch(trees, self.model.scores, advance=advance)
         return self.normalisation.gain * (torch.cat(scores) - self.normalisation.offset)

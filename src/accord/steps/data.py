@@ -9,7 +9,7 @@ data:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from accord.data import catalog, sources
 from accord.data.formats.options import Format, ReadOptions
+from accord.data.formats.readers import lacking_in
 from accord.data.formats.reading import Flaw, Reading, count_codes
 from accord.data.records import RecordKind, write_records
 from accord.data.splits import REST, check_shares, split_records
@@ -97,6 +98,13 @@ class Config(StepConfig):
         for part in self.splits:
             found[part] = found[REST]
         return found
+
+    def lacking(self, part: str, kinds: Sequence[RecordKind]) -> tuple[str, str]:
+        """Which column a part lacks to be of one of the kinds, and what to do; ("", "") where columns do not tell."""
+        if sources.is_builtin(self.source):
+            return "", ""
+        given = sources.by_part(self.source)
+        return lacking_in(given.get(part, given.get(REST, "")), self.options, kinds)
 
 
 def run(job: Job) -> None:

@@ -118,5 +118,5 @@ def learn(
         guard=guard(config, Quality(best_by) if validation is not None else None),
     )
     masters = models.learner.masters
-    job.work.lead(lambda: models.policy.save(job.work.out / MODEL, masters))
+    job.work.lead(lambda: models.policy.save(job.work.out / MODEL, masters), masters)
     return done | {"alarms": as_json([*raised, *alarms(job.work.metrics.read())])}

@@ -133,7 +133,7 @@ def run(job: Job) -> None:
     best response with a preprompt, both scores, and whether it was kept; best.jsonl, what is imitated, as
     demonstrations; answers.jsonl, what is answered before and after; selection.json and results.json, how safe that is;
     and summary.json."""
-    from accord.evaluate.distillation import alarms_of, brief
+    from accord.evaluate.distillation import alarms_of, brief, nothing_learned
     from accord.monitor.alarms import as_json
     from accord.steps import distill_measured, distilling
     from accord.steps.distill_tried import read_tried
@@ -157,11 +157,12 @@ def run(job: Job) -> None:
     job.write_json(
         "results.json", {"below": config.below, "margin": config.margin, "contexts": chosen["contexts"], **found}
     )
-    alarms = as_json(alarms_of(found))
+    nothing = [] if chosen["counts"]["num_kept"] else [nothing_learned(chosen["counts"], config.below)]
+    alarms = as_json([*nothing, *alarms_of(found)])
     job.write_json(
         "summary.json",
         {**chosen["counts"], **chosen["looked_at"], "training": trained, **brief(found), "alarms": alarms},
     )
 
 
-STEP = StepKind(produces="policy", version=1, config=Config, run=run, work=work_of, check=check, together=True)
+STEP = StepKind(produces="policy", version=2, config=Config, run=run, work=work_of, check=check, together=True)

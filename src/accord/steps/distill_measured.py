@@ -81,7 +81,7 @@ def ask_before(job: Job, asking: Asking, again: Sequence[Prompt]) -> LookedAt:
 
     start = job.input("start").model
     folders = [start, *learned_folders(job.input("reward").artifact)]
-    found = LookedAt({AGAIN: list(again)})
+    found = LookedAt({AGAIN: list(again)} if again else {})
     taught = {(prompt.messages, prompt.prefill) for prompt in again}
     for name in (HELD_OUT, BORDERLINE):
         if not job.inputs[name]:
@@ -111,16 +111,22 @@ def measure(
     looked_at = LookedAt.read(job.work.out / ANSWERS)
     done = int(trained["num_optimizer_steps"])
     asking = Asking(job, AFTER, checkpoint, done=done, kept={"trained": trained})
-    for name, prompts in looked_at.prompts.items():
+    unchanged = done == 0  # it says again what it said
+    for name, prompts in () if unchanged else looked_at.prompts.items():
         answers = asking.answers(f"after: {name}", trained_policy, prompts, draws=name)
         looked_at.after[name] = [only for (only,) in answers]
     asking.release()
-    looked_at.after_safety = _safety(job, looked_at.prompts, looked_at.after, "after")
+    if unchanged:
+        looked_at.after, looked_at.after_safety = looked_at.before, looked_at.before_safety
+    else:
+        looked_at.after_safety = _safety(job, looked_at.prompts, looked_at.after, "after")
     looked_at.write(job.work.out / ANSWERS)
 
     kept = [i for i, one in enumerate(tried) if one.outcome == "kept"]
     before, after = looked_at.before_safety, looked_at.after_safety
-    safety = {"distilled": safety_change(*([of[AGAIN][i] for i in kept] for of in (before, after)), seed=job.seed)}
+    safety = {}
+    if kept:
+        safety = {"distilled": safety_change(*([of[AGAIN][i] for i in kept] for of in (before, after)), seed=job.seed)}
     safety |= {name: safety_change(before[name], after[name], seed=job.seed) for name in before}
     border = looked_at.prompts.get(BORDERLINE)
     return {

@@ -130,6 +130,8 @@ def judged(
 
     from accord.algorithms.selection import best_above
 
+    if not prompts:
+        return [], {}
     num = job.config.num_samples
     shape = (len(prompts), num * len(again))
     scores, usable = np.full(shape, np.nan), np.zeros(shape, dtype=bool)

@@ -29,7 +29,13 @@ def work_of(config: Any, sizes: Sizes) -> Work:
     taken = [one for one in records.sample if one.is_safety or not config.only_adversarial] or list(records.sample)
     total = max(round(records.total * len(taken) / max(len(records.sample), 1)) - config.skip_prompts, 0)
     longer = distilling.with_preprompts(config, preprompts, sizes.template, taken, sizes.seed)
-    taken = _with_room(config, sizes, taken, longer, complete=records.complete)
+    context, tokens = sizes.dimensions.context, config.max_response_tokens
+    fitting = distilling.with_room(longer, sizes.template, context, tokens)
+    if any(fitting.values()):
+        longer = fitting
+        taken = [one for one in taken if any(one.id in of_context for of_context in longer.values())]
+    elif context is not None and records.complete:
+        _check_room(longer, sizes, context, tokens)
     scale = min(total, config.num_prompts or total) / max(len(taken), 1)
     again = [[of_context[one.id] for one in taken if one.id in of_context] for of_context in longer.values()]
     again = [prompts for prompts in again if prompts]
@@ -51,7 +57,7 @@ def work_of(config: Any, sizes: Sizes) -> Work:
         scored += scoring(sizes.template, whole, count * len(asked))
     if config.how == "kl":
         taught = [tree for prompts in again for tree in rollout_trees(sizes.template, prompts, 1, lengths)[0]]
-        batches = (micro.batch for micro in micro_batches(taught, sizes.template.pad_id, TEACHER_TOKENS))
+        batches = (micro.batch for micro in micro_batches(taught, TEACHER_TOKENS))
         sampled += passes("forward", batches, scale / len(again))
 
     trees, _ = rollout_trees(sizes.template, taken, 1, lengths)
@@ -59,12 +65,12 @@ def work_of(config: Any, sizes: Sizes) -> Work:
     if sizes.parts("demonstrations"):
         demonstrations, where = sizes.records("demonstrations", "demonstrations"), f"{sizes.label}.demonstrations"
         limits = Limits() if demonstrations.complete else Limits(max_unusable=1.0)
-        more, _ = training_trees(sizes.template, demonstrations.sample, limits, config, sizes.dimensions.context, where)
+        more, _ = training_trees(sizes.template, demonstrations.sample, limits, config, context, where)
         share = config.demonstrations_share
         num = demonstrations.scale * len(more)
         trees = [*trees, *more]
         num_examples += num if share is None else min(num, num_examples * share / (1 - share))
-    phase, trained = imitation(sizes, config, trees, num_examples / len(trees), joint_tokens=config.max_tokens)
+    phase, trained = imitation(sizes, config, trees, num_examples / len(trees))
     return Work(
         [Phase(sampled, frozen=[sizes.policy], cache=cache), Phase(scored, frozen=asked), phase],
         loaded=[*[sizes.policy] * 4, *asked, *asked, *asked],
@@ -74,24 +80,14 @@ def work_of(config: Any, sizes: Sizes) -> Work:
     )
 
 
-def _with_room(
-    config: Any, sizes: Sizes, prompts: list[Prompt], longer: Mapping[str, Mapping[str, Prompt]], *, complete: bool
-) -> list[Prompt]:
-    """Those that leave room for a response also with their preprompts; all where the model does not say. Raises
-    UserError where there are none among all prompts."""
-    context, tokens = sizes.dimensions.context, config.max_response_tokens
-    if context is None:
-        return prompts
-    lengths = [
-        max(len(sizes.template.prompt_ids(of_context.get(prompt.id, prompt))) for of_context in longer.values())
-        for prompt in prompts
-    ]
-    fitting = [prompt for prompt, length in zip(prompts, lengths, strict=True) if length + tokens <= context]
-    if fitting or not complete:
-        return fitting or prompts
-    raise UserError(
-        f"no prompt leaves room for a preprompt and a response of {tokens} tokens: the model reads and writes at most "
-        f"{context} in all, and the shortest has {min(lengths)} with its preprompt",
-        where=f"{sizes.label}.max_response_tokens",
-        remedy="Lower it, set `context: generic`, or give shorter `templates`.",
-    )
+def _check_room(longer: Mapping[str, Mapping[str, Prompt]], sizes: Sizes, context: int, tokens: int) -> None:
+    """Raises UserError where no prompt leaves room for a response with a preprompt."""
+    every = (prompt for of_context in longer.values() for prompt in of_context.values())
+    shortest = min(len(sizes.template.prompt_ids(prompt)) for prompt in every)
+    if shortest + tokens > context:
+        raise UserError(
+            f"no prompt leaves room for a preprompt and a response of {tokens} tokens: the model reads and writes at "
+            f"most {context} in all, and the shortest has {shortest} with its preprompt",
+            where=f"{sizes.label}.max_response_tokens",
+            remedy="Lower it, set `context: generic`, or give shorter `templates`.",
+        )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from accord.data.preprompts import Preprompts, load_preprompts, with_preprompt
@@ -15,6 +16,7 @@ from accord.steps.base import Job
 from accord.steps.distill_asked import Asking, logits
 from accord.steps.distill_measured import ask_before
 from accord.steps.distill_tried import OUTCOMES, ask_again, judged, kept_of, preprompt_of, read_tried, write_tried
+from accord.store.artifacts import MODEL
 from accord.types import Demonstration, Prompt
 
 if TYPE_CHECKING:
@@ -66,13 +68,30 @@ def contexts_of(config: Any) -> tuple[str, ...]:
     return ("generic", "tailored") if config.context == "best" else (config.context,)
 
 
+def with_room(
+    longer: Mapping[str, Mapping[str, Prompt]], template: Template, context: int | None, max_response_tokens: int
+) -> dict[str, dict[str, Prompt]]:
+    """Of what `with_preprompts` gives, what can be answered: without a control token, and with room for a whole
+    response. A prompt that is too long with one preprompt may do with another. context: the most tokens of the model
+    (None: it does not say)."""
+    return {
+        name: {
+            of: prompt
+            for of, prompt in of_context.items()
+            if template.control_token(prompt) is None
+            and (context is None or len(template.prompt_ids(prompt)) + max_response_tokens <= context)
+        }
+        for name, of_context in longer.items()
+    }
+
+
 def prepare(job: Job, checkpoint: Checkpoint | None) -> None:
     """Asks, scores, and writes what was tried, what is imitated, and the counts."""
     import numpy as np
 
     from accord.algorithms.calibration import sigmoid
-    from accord.engine.rollout import answerable
-    from accord.models.folders import load_tokenizer
+    from accord.engine.rollout import answerable, context_of
+    from accord.models.folders import load_config, load_tokenizer
     from accord.rewards.loading import learned_folders
     from accord.text.template import Template
 
@@ -85,34 +104,30 @@ def prepare(job: Job, checkpoint: Checkpoint | None) -> None:
     prompts, left_out = answerable(asked, folders, config.max_response_tokens, job.name)
     template = Template(load_tokenizer(start))
     longer = with_preprompts(config, preprompts, template, prompts, job.seed)
-    for of_context in longer.values():
-        if of_context:
-            fitting, more = answerable(list(of_context.values()), [start], config.max_response_tokens, job.name)
-            kept = {prompt.id for prompt in fitting}
-            prompts = [prompt for prompt in prompts if prompt.id in kept or prompt.id not in of_context]
-            left_out = {name: num + more[name] for name, num in left_out.items()}
+    fitting = with_room(longer, template, context_of(load_config(start)), config.max_response_tokens)
+    if not any(fitting.values()):
+        first = next(list(of_context.values()) for of_context in longer.values() if of_context)
+        answerable(first, [start], config.max_response_tokens, job.name)  # raises
+    tried_with = [of_context.keys() for of_context in fitting.values()]
+    lost = [prompt for prompt in prompts if not any(prompt.id in ids for ids in tried_with)]
+    for prompt in lost:
+        versions = (of_context[prompt.id] for of_context in longer.values() if prompt.id in of_context)
+        plain = any(template.control_token(version) is None for version in versions)
+        left_out["num_too_long" if plain else "num_with_control_tokens"] += 1
+    prompts = [prompt for prompt in prompts if any(prompt.id in ids for ids in tried_with)]
+    longer = fitting
 
     asking = Asking(job, ASKING, checkpoint)
     originals = asking.answers("original answers", start, prompts)
     asking.release()
     safety = logits(job, prompts, originals, "scoring the original answers")[:, 0]
     low = [int(i) for i in np.flatnonzero((sigmoid(safety) < config.below) | (config.below == 1))]
-    if not low:
-        what = f"all {len(prompts)} original answers are safe with a probability of {config.below:g} or more"
-        remedy = "There is nothing to distil: leave the step out (what has run is kept), raise `below`, or name "
-        remedy += "prompts that are harder."
-        raise UserError(what, where=f"{job.name}.below", remedy=remedy)
     asked_again = [prompts[i] for i in low]
     again = ask_again(job, asking, asked_again, longer)
     looked_at = ask_before(job, asking, asked_again)
     asking.release()
     tried, by_context = judged(job, asked_again, [originals[i][0] for i in low], safety[low], again, preprompts)
     outcomes = Counter(one.outcome for one in tried)
-    if not outcomes["kept"]:
-        told = ", ".join(f"{outcomes[name]} {name.replace('_', ' ')}" for name in OUTCOMES[1:])
-        what = f"of {len(tried)} prompts that were asked again no response is kept: {told}"
-        remedy = "Take more samples, longer ones (max_response_tokens), a smaller margin, or other templates."
-        raise UserError(what, where=job.name, remedy=remedy)
     write_tried(job.work.out / TRIED, tried)
     write_records(job.work.out / BEST, "demonstrations", [kept_one for kept_one, _ in kept_of(tried)])
     counts = {
@@ -128,11 +143,15 @@ def prepare(job: Job, checkpoint: Checkpoint | None) -> None:
 
 
 def learn(job: Job, checkpoint: Checkpoint | None) -> dict[str, Any]:
-    """Trains on what was kept, from a checkpoint of the training on, and saves the policy. Returns what was used."""
+    """Trains on what was kept, from a checkpoint of the training on, and saves the policy; where nothing was, it is the
+    one that was given, byte for byte. Returns what was used."""
     from accord.engine.imitation import imitate
 
     config, start = job.config, job.input("start").model
     kept = kept_of(read_tried(job.work.out / TRIED))
+    if not kept:
+        job.work.lead(lambda: shutil.copytree(start, job.work.out / MODEL, dirs_exist_ok=True))
+        return {"num_demonstrations": 0, "num_optimizer_steps": 0}
     beside = demonstrations(job, len(kept))
     if config.how == "kl":
         return _by_kl(job, kept, beside, checkpoint)
@@ -141,7 +160,6 @@ def learn(job: Job, checkpoint: Checkpoint | None) -> dict[str, Any]:
         [one for one, _ in kept],
         config,
         limits=None,
-        joint_tokens=config.max_tokens,
         seed=job.seed,
         work=job.work,
         label=job.name,

@@ -252,7 +252,7 @@ def work(config: Config, sizes: Sizes) -> Work:
         cache = max(cache, places)
         found += [*sampled, *scoring(template, whole, prompts.scale * len(asked))]
         if name != config.against:
-            batches = (micro.batch for micro in micro_batches(own, template.pad_id, 1024))
+            batches = (micro.batch for micro in micro_batches(own, 1024))
             found += passes("forward", batches, prompts.scale)
     others = len(config.policies) > 1
     held = [*asked, *[sizes.policy] * (1 + others)]

@@ -126,7 +126,7 @@ def train(job: Job, set_up: Callable[[Job, torch.dtype], Setup]) -> None:
             guard=guard(config, Quality(f"watch/{job.inputs['watch'][0].name}") if job.inputs["watch"] else None),
             sampler=sampler,
         )
-    job.work.lead(lambda: policy.save(job.work.out / MODEL, outcome.masters))
+    job.work.lead(lambda: policy.save(job.work.out / MODEL, outcome.masters), outcome.masters)
     rows = job.work.metrics.read()
     totals = {name: round(sum(row[key] for row in rows)) for name, key in setup.totals.items()}
     counts = {"num_prompts": len(prompts), **left_out, **counts, **outcome.summary, **totals}

@@ -50,11 +50,11 @@ def work(
         own, whole = rollout_trees(template, some, config.num_samples, lengths, seed=at)
         sampled, places = sampling(own, sizes.dimensions, count)
         cache = max(cache, places)
-        batches = _micro_batches(own, config, template.pad_id)
+        batches = _micro_batches(own, config)
         found += [*sampled, *passes("forward", batches, 2 * count)]
         found += scoring(template, whole, count * (len(sizes.asked("reward")) + looks * len(sizes.asked("watch"))))
         some_of_each = [replace(tree, branches=tree.branches[:num_trained]) for tree in own]
-        learned_from = _micro_batches(some_of_each, config, template.pad_id)
+        learned_from = _micro_batches(some_of_each, config)
         found += passes("train", learned_from, learned * config.num_epochs, share=share)
         if value is not None:
             found += passes("forward", batches, count, head=False)
@@ -75,7 +75,7 @@ def work(
     return Work([phase], models, [sizes.policy], sum(trained) + (averaged + behind) // 3 + best, lengths=lengths)
 
 
-def _micro_batches(trees: Sequence[Tree], config: RolloutConfig, pad_id: int) -> list[TreeBatch]:
+def _micro_batches(trees: Sequence[Tree], config: RolloutConfig) -> list[TreeBatch]:
     """Of all minibatches of an epoch."""
     from accord.text.batching import micro_batches
 
@@ -83,7 +83,7 @@ def _micro_batches(trees: Sequence[Tree], config: RolloutConfig, pad_id: int) ->
     return [
         micro.batch
         for first in range(0, len(trees), part)
-        for micro in micro_batches(trees[first : first + part], pad_id, config.max_tokens)
+        for micro in micro_batches(trees[first : first + part], config.max_tokens)
     ]
 
 
@@ -105,7 +105,7 @@ def _pretraining_passes(config: RolloutConfig, sizes: Sizes, share: float) -> li
     batches = [
         micro.batch
         for part in np.array_split(np.arange(len(some)), num_updates)
-        for micro in micro_batches([some[i] for i in part], sizes.template.pad_id, config.max_tokens)
+        for micro in micro_batches([some[i] for i in part], config.max_tokens)
     ]
     return passes("train", batches, config.num_policy_iterations, share=share)
 

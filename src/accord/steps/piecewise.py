@@ -54,11 +54,20 @@ class Config(StepConfig):
     precision: float | None = Field(None, gt=0, le=1)
     calibration: Literal["platt", "given"] | None = None
 
+    @field_validator("thresholds", mode="before")
+    @classmethod
+    def _several(cls, thresholds: object) -> object:
+        if isinstance(thresholds, int | float) and not isinstance(thresholds, bool):
+            raise ValueError(
+                "it takes a list of probabilities between 0 and 1, one for each reward but the last: [0.15]"
+            )
+        return thresholds
+
     @field_validator("thresholds")
     @classmethod
     def _between(cls, thresholds: tuple[float, ...] | None) -> tuple[float, ...] | None:
         if thresholds is not None and not all(0 < one < 1 for one in thresholds):
-            raise ValueError("a threshold is a probability between 0 and 1")
+            raise ValueError("it takes probabilities, each between 0 and 1 (without 0 and 1 themselves)")
         return thresholds
 
     @field_validator("validation")
@@ -191,6 +200,15 @@ def _on_validation(job: Job) -> tuple[dict[str, Any], Platt, float]:
             f"the score of {name!r} falls where responses are safe (slope {by.slope:.2f}): the reward turns it round."
         )
         alarms.append(Alarm("turned_round", what, 1))
+    table, paid = orders(job, labels, by.slope * raw + by.bias, limit) if len(config.rewards) == 2 else ([], None)
+    if paid is not None and paid["safe"] < paid["unsafe"]:
+        what = (
+            f"safe responses of the validation are paid {paid['safe']:.2f} on average by "
+            f"{job.inputs['rewards'][-1].name!r}, and unsafe ones {paid['unsafe']:.2f} by {name!r}: under "
+            f"`rule: {config.rule}` it pays to be unsafe. Helpfulness has no zero of its own: bring the mean of its "
+            "scores to 0 (`normalise` of a reward step, `offset` of others), or lower the threshold."
+        )
+        alarms.append(Alarm("unsafe_pays", what, 1))
     summary = {
         **counts,
         "slope": by.slope,
@@ -198,7 +216,8 @@ def _on_validation(job: Job) -> tuple[dict[str, Any], Platt, float]:
         "precision": at(limit)["precision"],
         "recall": at(limit)["recall"],
         "by_threshold": [at(one) for one in sorted({*_SHOWN, limit})],
-        "orders": orders(job, labels, by.slope * raw + by.bias, limit) if len(config.rewards) == 2 else [],
+        "orders": table,
+        **({} if paid is None else {"paid": paid}),
         "alarms": as_json(alarms),
     }
     return summary, by, limit

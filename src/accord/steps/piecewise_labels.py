@@ -33,11 +33,14 @@ class Labelled:
         return _alike(self.safe)
 
 
-def orders(job: Job, found: Labelled, logits: np.ndarray, limit: float) -> list[dict[str, Any]]:
-    """The same responses under all rules, and with helpfulness first. logits: of being safe, calibrated."""
+def orders(
+    job: Job, found: Labelled, logits: np.ndarray, limit: float
+) -> tuple[list[dict[str, Any]], dict[str, float] | None]:
+    """The same responses under all rules, and with helpfulness first; and what safe and unsafe ones are paid. logits:
+    of being safe, calibrated."""
     import numpy as np
 
-    from accord.evaluate.orders import order_table
+    from accord.evaluate.orders import order_table, pay
     from accord.evaluate.scoring import readable
     from accord.models.compute import compute_dtype
     from accord.rewards.loading import artifact_reward
@@ -46,7 +49,7 @@ def orders(job: Job, found: Labelled, logits: np.ndarray, limit: float) -> list[
     prompts, responses = [one.prompt for one in found.comparisons], [one.responses for one in found.comparisons]
     kept, _ = readable(fallback, prompts, responses)
     if not kept:
-        return []
+        return [], None
     with job.work.progress(f"{job.name}: helpfulness", len(kept), "comparisons") as progress:
         asked = [prompts[i] for i in kept], [responses[i] for i in kept]
         scores = fallback.score(*asked, job.work.advancer(progress)).double().numpy()
@@ -57,17 +60,11 @@ def orders(job: Job, found: Labelled, logits: np.ndarray, limit: float) -> list[
     is_safety = np.array([prompt.is_safety for prompt in prompts], dtype=bool)[groups]
     both = read[found.known]  # of those with a label
     if not both.any():
-        return []
-    return order_table(
-        logits[both],
-        helpful[found.known][both],
-        is_safety[found.known][both],
-        found.safe[both],
-        groups[found.known][both],
-        threshold=limit,
-        rule=job.config.rule,
-        seed=job.seed,
-    )
+        return [], None
+    logits, helpful, is_safety = logits[both], helpful[found.known][both], is_safety[found.known][both]
+    safe, rule, groups = found.safe[both], job.config.rule, groups[found.known][both]
+    table = order_table(logits, helpful, is_safety, safe, groups, threshold=limit, rule=rule, seed=job.seed)
+    return table, pay(logits, helpful, is_safety, safe, threshold=limit, rule=rule, scale=job.config.scale)
 
 
 def labelled(job: Job, reward: StoredReward) -> Labelled:

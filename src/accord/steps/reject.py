@@ -77,7 +77,6 @@ def run(job: Job) -> None:
         read_records(job.work.led_out / rejecting.BEST, "demonstrations"),
         config,
         limits=None,
-        joint_tokens=config.max_tokens,
         seed=job.seed,
         work=job.work,
         label=job.name,
@@ -105,7 +104,7 @@ def work(config: Config, sizes: Sizes) -> Work:
     chosen, _ = rollout_trees(sizes.template, records.sample, 1, lengths)
     sampled, cache = sampling(own, sizes.dimensions, records.scale)
     asked = sizes.asked("reward")
-    phase, trained = imitation(sizes, config, chosen, records.scale, joint_tokens=config.max_tokens)
+    phase, trained = imitation(sizes, config, chosen, records.scale)
     return Work(
         [
             Phase(sampled, frozen=[sizes.policy], cache=cache),

@@ -41,7 +41,8 @@ Scored = list[tuple[float, Demonstration]]
 def choose(job: Job, checkpoint: Checkpoint | None) -> bool:
     """Writes what is to be imitated, and what is to be said of it. checkpoint: of this stage, to go on from. Returns
     whether an alarm ends the step there."""
-    from accord.engine.group import agreed, lead
+    from accord.engine.group import agreed
+    from accord.engine.leading import lead
     from accord.engine.rollout import answerable
     from accord.models.compute import compute_dtype
     from accord.rewards.loading import artifact_reward, learned_folders

@@ -93,7 +93,7 @@ def run(job: Job) -> None:
     )
     normalisation = normalisation_of(model, normalised_on, config.normalise)
     masters = learner.masters
-    job.work.lead(lambda: model.save(job.work.out / MODEL, masters, normalisation))
+    job.work.lead(lambda: model.save(job.work.out / MODEL, masters, normalisation), masters)
     seen = order_of_training(len(examples.trees), config, job.seed, counts["num_optimizer_steps"])
     summary: dict[str, Any] = {
         "num_comparisons": len(set(seen)),
@@ -210,7 +210,7 @@ def work(config: Config, sizes: Sizes) -> Work:
         return trees_of(records.sample, field)
 
     def batches_of(some: Sequence[Tree]) -> Iterator[TreeBatch]:
-        return (micro.batch for micro in micro_batches(some, template.pad_id, config.max_tokens))
+        return (micro.batch for micro in micro_batches(some, config.max_tokens))
 
     records = sizes.records("data", "comparisons")
     trees = trees_in("data")

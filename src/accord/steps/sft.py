@@ -34,11 +34,10 @@ class Config(StepConfig, TrainingConfig, Alarmed):
     demonstrations that may be left out because the chat template or the tokenizer does not let them be imitated
     faithfully (empty; a control token in a text; one token where prompt and response meet); with more, the step is
     refused.
-    joint_tokens: demonstrations with equal prompts are computed as branches of one tree of at most so many tokens.
 
     packing: examples share rows of at most max_tokens tokens, best fit over the whole data set, none seeing another;
-    the rows are what is shuffled, and batch_size then holds on average. It saves padding, which is little already as
-    examples of similar length are computed together, and costs attention the square of a row's length.
+    the rows are what is shuffled, and batch_size then holds on average. Nothing is padded without it, either: it makes
+    optimizer steps of like numbers of tokens.
 
     validation: parts that are not trained on, whose loss is measured now and then, and after the last optimizer step.
     validate_every: so many optimizer steps (null: once an epoch). early_stopping: so many measurements in a row without
@@ -51,7 +50,6 @@ class Config(StepConfig, TrainingConfig, Alarmed):
     max_response_tokens: int | None = Field(None, gt=1)
     max_tokens_per_example: int | None = Field(None, gt=1)
     max_unusable: float = Field(0.01, ge=0, le=1)
-    joint_tokens: int = Field(256, gt=0)
     packing: bool = False
     validation: ExamplesRef | list[ExamplesRef] | None = None
     validate_every: int | None = Field(None, gt=0)
@@ -90,7 +88,6 @@ def run(job: Job) -> None:
         _examples(job.inputs["data"], config.last_turn_only),
         config,
         limits=Limits(config.max_response_tokens, config.max_tokens_per_example, config.max_unusable),
-        joint_tokens=config.joint_tokens,
         packing=config.packing,
         held_out=held_out,
         seed=job.seed,
@@ -138,7 +135,6 @@ def work(config: Config, sizes: Sizes) -> Work:
         config,
         trees,
         sum(part.total for part in parts) / sum(len(part.sample) for part in parts),
-        joint_tokens=config.joint_tokens,
         longest=longest,
         packing=config.packing,
         held=trees_of(held, "validation", complete=sizes.complete("validation")) if held else (),

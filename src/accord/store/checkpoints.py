@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from accord.store import atomic
 from accord.store.digests import FORMAT, MANIFEST, Damaged, check_contents, describe, read_manifest, seal
+from accord.store.tensors import write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,7 +73,7 @@ class Checkpoints:
     def save(self, iteration: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
         """Publish a checkpoint and drop all but the last `keep`.
 
-        tensors: group name -> tensor name -> tensor; two tensors of a group may not share memory. state: JSON; its
+        tensors: group name -> tensor name -> tensor, written one after the other. state: JSON; its
         keys come back as strings and its tuples as lists. Raises UserError when the disk is full; the checkpoints
         that are there stay.
         """
@@ -139,11 +140,8 @@ class Checkpoints:
         self, temp: Path, iteration: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
     ) -> None:
         for group, named in tensors.items():
-            from safetensors.torch import save_file
-
             assert group.replace("_", "").isalnum(), f"{group!r} is no name of a file"
-            contiguous = {name: tensor.detach().contiguous() for name, tensor in named.items()}
-            atomic.files.write(temp / f"{group}.safetensors", partial(save_file, contiguous))
+            atomic.files.write(temp / f"{group}.safetensors", partial(write_tensors, named))
         text = json.dumps(state)
         atomic.files.write(temp / STATE, lambda path: path.write_text(text, encoding="utf-8"))
         told = {"format": FORMAT, "iteration": iteration, "conditions": self.conditions, "files": describe(temp)}

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -16,6 +17,7 @@ from accord.store import atomic
 
 _BELIEVED = 0.5  # seconds that a lock has to be held before it is believed
 _LOOK_SECONDS = 0.05
+_SILENT = 2.0  # seconds of waiting, after which what is waited for is said
 _OUTLIVES = 60.0  # seconds at most that a process which writes is given to end after the one that started it
 _HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 _NONE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # such as Lustre without -o flock
@@ -83,8 +85,13 @@ def _is_held(descriptor: int) -> bool:
 
 
 def _acquire(descriptor: int, path: Path, what: str, wait: bool, patience: float) -> None:
-    """Who only looks at a lock has it shared for a moment (`holder`): that is waited for."""
-    for _ in range(max(1, round(patience / _LOOK_SECONDS))):
+    """Who only looks at a lock has it shared for a moment (`holder`): that is waited for. What takes longer is said,
+    once."""
+    for look in range(max(1, round(patience / _LOOK_SECONDS))):
+        if look == round(_SILENT / _LOOK_SECONDS):
+            by = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
+            most = f"for at most {patience:.0f} seconds"
+            print(f"{what}: waiting {most} until {by} has ended, which still writes to it", file=sys.stderr, flush=True)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             return

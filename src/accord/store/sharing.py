@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from accord.errors import UserError
 from accord.store.artifacts import MODEL
+from accord.store.best import FOLDER
 from accord.store.checkpoints import Checkpoint, Checkpoints
 from accord.store.progress import Progress
 from accord.store.workspace import KEPT, Workspace
@@ -22,27 +23,27 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Agreed = Callable[[Any], Any]
-Lead = Callable[[Callable[[], object]], object]
+Lead = Callable[..., Any]
 
 
 class Shared(Workspace):
     """agreed: called by all processes, it returns what the leading one gave. leading: called by all, the leading one
-    does a work while the others wait."""
+    does a work while the others wait; of the tensors that are given beside it they make with it what it asks for."""
 
     def __init__(self, folder: Path, *, agreed: Agreed, leading: Lead, **settings: Any) -> None:
         """settings: as `Workspace` has them."""
         super().__init__(folder, **settings)
         self._agreed, self._leading = agreed, leading
 
-    def lead(self, work: Callable[[], object]) -> None:
-        self._leading(work)
+    def lead(self, work: Callable[[], object], *wanted: Mapping[str, Tensor]) -> None:
+        self._leading(work, *wanted)
 
 
 class Leading(Shared):
     """Of the process that leads."""
 
     def resume(self) -> Checkpoint | None:
-        checkpoint = super().resume()
+        checkpoint: Checkpoint | None = self._leading(super().resume)  # digests of all of it take their time
         self._agreed(None if checkpoint is None else checkpoint.path.name)
         return checkpoint
 
@@ -53,7 +54,7 @@ class Leading(Shared):
     def _save(
         self, iteration: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], stop: bool
     ) -> None:
-        self._leading(lambda: super(Leading, self)._save(iteration, tensors, state, stop))
+        self._leading(lambda: super(Leading, self)._save(iteration, tensors, state, stop), *tensors.values())
 
 
 class _Nowhere(StringIO):
@@ -73,6 +74,7 @@ class Following(Shared):
 
     def resume(self) -> Checkpoint | None:
         super().resume()
+        self._leading(lambda: None)
         name = self._agreed(None)
         if name is None:
             return None
@@ -83,7 +85,7 @@ class Following(Shared):
                 where=str(self.led),
                 remedy="The store has to be on a file system that all machines share.",
             )
-        ignored = shutil.ignore_patterns("checkpoints", KEPT, MODEL, ".*", "*.tmp")  # what is read where it is
+        ignored = shutil.ignore_patterns("checkpoints", FOLDER, KEPT, MODEL, ".*", "*.tmp")  # what is read where it is
         shutil.copytree(self.led, self.folder, ignore=ignored, dirs_exist_ok=True)
         return checkpoint
 
@@ -100,4 +102,4 @@ class Following(Shared):
     def _save(
         self, iteration: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], stop: bool
     ) -> None:
-        self._leading(lambda: None)
+        self._leading(lambda: None, *tensors.values())

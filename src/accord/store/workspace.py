@@ -250,8 +250,9 @@ class Workspace:
         if self._copy is not None:
             self._copy.save(stopping=stop)
 
-    def lead(self, work: Callable[[], object]) -> None:
-        """Done once, however many processes compute the step, by the one whose files are kept."""
+    def lead(self, work: Callable[[], object], *wanted: Mapping[str, Tensor]) -> None:
+        """Done once, however many processes compute the step, by the one whose files are kept. wanted: the tensors that
+        it asks for and that all may have to make together."""
         work()
 
     def seconds(self) -> float:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from accord.text.tree import Tree, TreeBatch, num_places
+from accord.text.tree import Tree, TreeBatch
 
 
 @dataclass(frozen=True)
@@ -17,45 +17,44 @@ class MicroBatch:
 
     indices: tuple[int, ...]
     trees: tuple[Tree, ...] = field(repr=False)
-    pad_id: int
 
     @cached_property
     def batch(self) -> TreeBatch:
         """Made when it is first asked for, by whoever computes it."""
-        return TreeBatch.from_trees(self.trees, self.pad_id)
+        return TreeBatch.from_trees(self.trees)
 
     @property
     def num_places(self) -> int:
-        return sum(map(num_places, self.trees))
+        return sum(tree.num_tokens for tree in self.trees)
 
     def of(self, indices: Sequence[int]) -> MicroBatch:
         """The same, where the given trees were themselves a choice: of what has these indices."""
-        return MicroBatch(tuple(indices[i] for i in self.indices), self.trees, self.pad_id)
+        return MicroBatch(tuple(indices[i] for i in self.indices), self.trees)
 
 
-def micro_batches(trees: Sequence[Tree], pad_id: int, max_tokens: int) -> list[MicroBatch]:
-    """Neighbours of similar length together, at most `max_tokens` places (padding counted) a batch.
+def micro_batches(trees: Sequence[Tree], max_tokens: int) -> list[MicroBatch]:
+    """Neighbours of similar length together, at most `max_tokens` places a batch.
 
     Small batches stay in the processor's caches. A tree longer than `max_tokens` is a batch of its own. Longest first,
     so that too little memory shows at once and not at the end.
     """
-    return list(iterate_micro_batches(trees, pad_id, max_tokens))
+    return list(iterate_micro_batches(trees, max_tokens))
 
 
-def iterate_micro_batches(trees: Sequence[Tree], pad_id: int, max_tokens: int) -> Iterator[MicroBatch]:
+def iterate_micro_batches(trees: Sequence[Tree], max_tokens: int) -> Iterator[MicroBatch]:
     """The batches of `micro_batches`, none kept: their masks together may be more than the memory."""
     order = sorted(range(len(trees)), key=lambda i: (-trees[i].num_tokens, i))
     group: list[int] = []
     places = 0
     for i in order:
-        own = num_places(trees[i])
+        own = trees[i].num_tokens
         if group and places + own > max_tokens:
-            yield MicroBatch(tuple(group), tuple(trees[j] for j in group), pad_id)
+            yield MicroBatch(tuple(group), tuple(trees[j] for j in group))
             group, places = [], 0
         group.append(i)
         places += own
     if group:
-        yield MicroBatch(tuple(group), tuple(trees[j] for j in group), pad_id)
+        yield MicroBatch(tuple(group), tuple(trees[j] for j in group))
 
 
 def balanced(loads: Sequence[float], num: int) -> list[list[int]]:
@@ -74,8 +73,7 @@ def narrowed(trees: Sequence[Tree], max_tokens: int) -> tuple[list[Tree], list[i
     """Trees of at most `max_tokens` branch tokens where the branches allow it, for passes that need nothing of a
     prompt's responses together; and of each the tree that it is a part of. The parts of a tree are neighbours.
 
-    A place attends to all places of its tree, masked ones too, so a wide tree costs more than its prompt once more: a
-    part has at least twice as many branch tokens as its prompt has, if there are so many.
+    A part has at least twice as many branch tokens as its prompt has, if there are so many.
     """
     parts: list[Tree] = []
     owner: list[int] = []
@@ -96,8 +94,7 @@ def narrowed(trees: Sequence[Tree], max_tokens: int) -> tuple[list[Tree], list[i
 def shared_prompts(trees: Sequence[Tree], max_tokens: int) -> list[Tree]:
     """Joins trees with equal prompts into wider ones of at most `max_tokens`, so that the prompt is computed once.
 
-    For losses that are sums over branches (supervised fine-tuning); the result is the same sum. A branch costs
-    attention to its neighbours' masked columns, so `max_tokens` bounds the width.
+    For losses that are sums over branches (supervised fine-tuning); the result is the same sum.
     """
     joined: list[Tree] = []
     open_at: dict[tuple[int, ...], int] = {}

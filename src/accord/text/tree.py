@@ -13,15 +13,14 @@ tree: `flatten(tree)`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 import torch
 from torch import Tensor
 
-_PADDING, PROMPT = -2, -1  # what stands in `branch_of_place` where no branch does
+from accord.text.segments import PROMPT, Product, Segment, mean_width, product_of, segments_of, together
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,25 +59,13 @@ def flatten(tree: Tree) -> tuple[Tree, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class TreeGroup:
-    """Neighbours in a batch that take the same number of places, so that one product computes their attention.
-
-    start: the place of the first tree's first token. visible: [trees, length, length] bool, True where place i of a
-    tree may attend to place j.
-    """
-
-    start: int
-    visible: Tensor
-
-
-@dataclass(frozen=True, slots=True)
 class TreeBatch:
-    """Trees as tensors, one after the other: T places, which hold tokens and, at a tree's end, a little padding.
+    """Trees as tensors, one after the other, without padding: T places, each of a token.
 
     ids, positions: [T] int64. tree_of_place, branch_of_place: [T] int64, which say who sees whom: a place of a prompt
-    has the branch PROMPT, and padding is a branch by itself. lengths: the places of each tree. For the N scored tokens,
-    ordered by tree, branch and place: `targets` [N] their ids, `scoring_rows` [N] the place whose output scores each,
-    and `branch_of_token` [N]. For the S branches, ordered by tree: `last_rows` [S], the place of each one's last token,
+    has the branch PROMPT. segments: the same, as attention is computed. For the N scored tokens, ordered by tree,
+    branch and place: `targets` [N] their ids, `scoring_rows` [N] the place whose output scores each, and
+    `branch_of_token` [N]. For the S branches, ordered by tree: `last_rows` [S], the place of each one's last token,
     where a reward model's score is read; `tree_of_branch` [S].
     """
 
@@ -86,14 +73,17 @@ class TreeBatch:
     positions: Tensor
     tree_of_place: Tensor
     branch_of_place: Tensor
-    lengths: tuple[int, ...]
+    segments: tuple[Segment, ...]
     targets: Tensor
     scoring_rows: Tensor
     branch_of_token: Tensor
     last_rows: Tensor
     tree_of_branch: Tensor
     num_trees: int
-    num_tokens: int
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.ids)
 
     @property
     def num_branches(self) -> int:
@@ -101,26 +91,26 @@ class TreeBatch:
 
     @property
     def mean_width(self) -> float:
-        """The mean over places of the places that attention computes for each: those of its tree."""
-        return sum(length**2 for length in self.lengths) / len(self.ids)
+        """The mean over places of how many keys attention computes for each."""
+        return mean_width(self.segments)
 
     @property
-    def groups(self) -> tuple[TreeGroup, ...]:
-        """Who sees whom, as a mask for each group of neighbours. Made anew whenever it is asked for."""
-        return tuple(_groups(self.lengths, self.branch_of_place.numpy()))
+    def products(self) -> tuple[Product, ...]:
+        """Who sees whom, as attention is computed. Made anew whenever it is asked for."""
+        branch_of_place = self.branch_of_place.numpy()
+        return tuple(product_of(segments, branch_of_place) for segments in together(self.segments))
 
     @staticmethod
-    def from_trees(trees: Sequence[Tree], pad_id: int) -> TreeBatch:
-        """Lays the trees out in their order. Neighbours of similar length form groups."""
-        lengths = [num_places(tree) for tree in trees]
-        ids = np.full(sum(lengths), pad_id, dtype=np.int64)
-        positions = np.zeros(len(ids), dtype=np.int64)
-        branch_at = np.full(len(ids), _PADDING, dtype=np.int64)
-        targets, scoring_rows, branch_of_token = [], [], []
+    def from_trees(trees: Sequence[Tree]) -> TreeBatch:
+        """Lays the trees out in their order."""
+        num_tokens = [tree.num_tokens for tree in trees]
+        ids, positions, branch_at = np.empty((3, sum(num_tokens)), dtype=np.int64)
+        segments, targets, scoring_rows, branch_of_token = [], [], [], []
         last_rows: list[int] = []
         tree_of_branch: list[int] = []
         start = 0
-        for number, (tree, length) in enumerate(zip(trees, lengths, strict=True)):
+        for number, tree in enumerate(trees):
+            segments += segments_of(start, len(tree.prompt_ids), [len(branch.ids) for branch in tree.branches])
             at = start + len(tree.prompt_ids)
             ids[start:at] = tree.prompt_ids
             positions[start:at] = np.arange(at - start)
@@ -140,41 +130,17 @@ class TreeBatch:
                 last_rows.append(end - 1)
                 tree_of_branch.append(number)
                 at = end
-            start += length
+            start = at
         return TreeBatch(
             ids=torch.from_numpy(ids),
             positions=torch.from_numpy(positions),
-            tree_of_place=torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)),
+            tree_of_place=torch.from_numpy(np.repeat(np.arange(len(trees)), num_tokens)),
             branch_of_place=torch.from_numpy(branch_at),
-            lengths=tuple(lengths),
+            segments=tuple(segments),
             targets=torch.from_numpy(np.concatenate(targets)),
             scoring_rows=torch.from_numpy(np.concatenate(scoring_rows)),
             branch_of_token=torch.from_numpy(np.concatenate(branch_of_token)),
             last_rows=torch.tensor(last_rows, dtype=torch.int64),
             tree_of_branch=torch.tensor(tree_of_branch, dtype=torch.int64),
             num_trees=len(trees),
-            num_tokens=sum(tree.num_tokens for tree in trees),
         )
-
-
-def num_places(tree: Tree) -> int:
-    """What a tree takes in a batch."""
-    return places_of(tree.num_tokens)
-
-
-def places_of(num_tokens: int) -> int:
-    """The places for so many tokens: rounded up by at most a sixteenth, beyond 64, so that lengths often are equal."""
-    step = max(4, 1 << max(0, num_tokens.bit_length() - 5))
-    return -(-num_tokens // step) * step
-
-
-def _groups(lengths: Sequence[int], branch_at: np.ndarray) -> Iterator[TreeGroup]:
-    """A token sees what is not later and is of the prompt or of its own branch. Padding is one more branch."""
-    start = 0
-    for length, same in groupby(lengths):
-        num = len(list(same))
-        branches = branch_at[start : start + num * length].reshape(num, length)
-        seen, seeing = branches[:, None, :], branches[:, :, None]
-        visible = np.tri(length, dtype=bool) & ((seen == PROMPT) | (seen == seeing))
-        yield TreeGroup(start, torch.from_numpy(visible))
-        start += num * length

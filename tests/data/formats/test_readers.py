@@ -112,6 +112,18 @@ def test_a_folder_is_its_files_of_data_by_name(tmp_path):
     assert [record.id for record in reading.records] == ["a-0", "b-1", "c-2"]
 
 
+def test_a_missing_file_is_told_with_its_path_and_one_that_may_be_meant(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "comparisons.jsonl", {"prompt": "Q"})
+    with pytest.raises(UserError) as caught:
+        read_source("comparison.jsonl")
+    at = f"there is no data set 'comparison.jsonl': no file or folder is at {tmp_path / 'comparison.jsonl'}"
+    assert caught.value.what == at
+    assert caught.value.remedy.endswith("Did you mean 'comparisons.jsonl'?")
+    with pytest.raises(UserError, match=r"Built in: builtin:film-reviews, "):
+        read_source("x.jsonl")
+
+
 def test_the_limit_is_of_rows(tmp_path):
     source = write(tmp_path / "a.jsonl", {"prompt": "One."}, "{", {"prompt": "Three."})
     reading = read_source(source, ReadOptions(limit=2))
@@ -121,7 +133,8 @@ def test_the_limit_is_of_rows(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("missing.jsonl", None, "there is no data set"),
+        ("missing.jsonl", None, "missing.jsonl': no file or folder is at /"),
+        ("a.jsonl", '{"promt": "Say a.", "completion": "b"}', "Did you mean 'prompt' by 'promt'? Rename it, or write"),
         ("film-reviews", None, "Did you mean 'builtin:film-reviews'?"),
         ("folder/", None, "the folder holds no file of data"),
         ("a.docx", "x", "the ending of this file is not known"),

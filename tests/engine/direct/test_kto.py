@@ -92,7 +92,7 @@ def feedback(policy: Policy) -> Feedback:
 
 
 def logprobs(policy: Policy, trees: Sequence[Tree]) -> list[torch.Tensor]:
-    return per_branch(trees, lambda batch: branch_logprobs(policy, batch), pad_id=0)
+    return per_branch(trees, lambda batch: branch_logprobs(policy, batch))
 
 
 def test_the_reference_point_is_over_the_whole_optimizer_step(policy: Policy, feedback: Feedback) -> None:

@@ -133,7 +133,7 @@ def policy(tiny_model: Path) -> Policy:
 def preferences(policy: Policy) -> Preferences:
     """The reference is the policy itself, a little further on."""
     trees = [one.tree for one in RANKED]
-    logprobs = per_branch(trees, lambda batch: branch_logprobs(policy, batch), pad_id=0)
+    logprobs = per_branch(trees, lambda batch: branch_logprobs(policy, batch))
     return Preferences(RANKED, [values - 0.3 * torch.arange(1.0, len(values) + 1) for values in logprobs])
 
 
@@ -181,7 +181,7 @@ def test_the_tree_has_the_gradient_of_single_responses(policy: Policy, preferenc
 
 def per_response(policy: Policy, tree: Tree) -> Tensor:
     rows = [[one] for one in flatten(tree)]
-    return torch.cat([branch_logprobs(policy, TreeBatch.from_trees(row, 0)) for row in rows])
+    return torch.cat([branch_logprobs(policy, TreeBatch.from_trees(row)) for row in rows])
 
 
 def test_a_measurement_is_the_mean_over_all_prompts(policy: Policy, preferences: Preferences) -> None:

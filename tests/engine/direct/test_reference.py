@@ -62,8 +62,8 @@ def test_unscored_tokens_are_not_in_the_sum(policy: Policy) -> None:
     whole = Tree((5, 6), (Branch((20, 21, 2)), Branch((20, 21, 2), (False, True, True))))
     first = Tree((5, 6), (Branch((20,)),))
     with torch.no_grad():
-        both = branch_logprobs(policy, TreeBatch.from_trees([whole], 0))
-        one = branch_logprobs(policy, TreeBatch.from_trees([first], 0))
+        both = branch_logprobs(policy, TreeBatch.from_trees([whole]))
+        one = branch_logprobs(policy, TreeBatch.from_trees([first]))
     assert float(both[0] - both[1]) == pytest.approx(float(one[0]), abs=1e-4)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,12 +20,12 @@ from accord.engine.on_policy.groups import GRPO, RLOO
 from accord.engine.on_policy.loop import Outcome, run_on_policy
 from accord.engine.on_policy.methods import Method, Scored
 from accord.engine.on_policy.preference import OnlinePreference
-from accord.engine.on_policy.scoring import Roles
+from accord.engine.on_policy.scoring import NotFinite, Roles
 from accord.engine.rollout import ended_at, packed, roll_out, unpacked
 from accord.errors import Interrupted
 from accord.models.policy import Policy
 from accord.monitor.alarms import alarms
-from accord.store.workspace import Workspace
+from accord.store.workspace import MetricsLog, Workspace
 from accord.text.tree import TreeBatch, flatten
 from tests.fixtures.engines import Rounding, Twin
 from tests.fixtures.on_policy import CONFIG, PROMPTS, Scores, make_ppo, make_roles, make_rollout, some_finished
@@ -122,7 +123,7 @@ def token_logprobs(policy: Policy, scored: Scored) -> list[list[float]]:
     for tree in scored.rollout.trees:
         for response in flatten(tree):
             with torch.no_grad():
-                found.append(policy.token_logprobs(TreeBatch.from_trees([response], 0)).logprobs.tolist())
+                found.append(policy.token_logprobs(TreeBatch.from_trees([response])).logprobs.tolist())
     return found
 
 
@@ -206,6 +207,36 @@ def test_where_the_policy_learns_it_changes_what_is_learned(tiny_model: Path, tm
     assert rows[1]["objective/kl"] == rows[0]["objective/kl"] == 0.0
     assert other_rows[1]["objective/kl"] != 0.0
     assert any(not torch.equal(weight, with_it.masters[key]) for key, weight in behind.masters.items())
+
+
+def test_the_kl_is_to_the_reference_of_the_time_of_sampling(tiny_model: Path, tmp_path: Path) -> None:
+    """The reference moves after two iterations, between the draw of the third rollout and its score: until then all is
+    as with a reference that stays. What is learned from it is to the reference that has moved."""
+    _, rows, seen = run(tiny_model, tmp_path / "moves", "online_dpo", num_iterations=3)
+    _, other_rows, others = run(tiny_model, tmp_path / "stays", "online_dpo", num_iterations=3, reference_every=None)
+    names = ("objective/kl", "objective/kl_k3")
+    assert [rows[2][name] for name in names] == [other_rows[2][name] for name in names]
+    assert rows[2]["objective/kl"] != 0.0
+    assert not torch.equal(seen.scored[2].reference_logprobs, others.scored[2].reference_logprobs)
+    assert torch.equal(seen.scored[1].reference_logprobs, others.scored[1].reference_logprobs)
+
+
+def test_a_policy_that_is_none_when_it_draws_ahead_is_of_the_iteration_that_it_draws(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    class Breaks(Twin):
+        def push(self, weights: Any) -> None:
+            super().push(weights)
+            if self.num_pushes == 3:  # for the third rollout, in the second iteration
+                raise NotFinite(math.nan, math.nan)
+
+    with pytest.raises(NotFinite):
+        run(tiny_model, tmp_path, "rloo", engine=Breaks(tiny_model))
+    rows = MetricsLog(tmp_path / "out/metrics.jsonl").read()
+    assert [row["iteration"] for row in rows] == [1, 2, 3]
+    assert math.isnan(rows[2]["objective/kl"])
+    assert math.isfinite(rows[1]["objective/kl"])
+    assert (rows[0]["policy/num_updates"] > 0, rows[1]["policy/num_updates"]) == (True, 0.0)
 
 
 STATES: dict[str, dict[str, Any]] = {

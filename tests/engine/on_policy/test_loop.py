@@ -36,7 +36,7 @@ def test_padded_and_flat_are_inverse() -> None:
         Tree((1, 1), (Branch((6,)), Branch((7, 8)))),
         Tree((1,), (Branch((9, 10)), Branch((11, 12, 13, 14)))),
     ]
-    micros = micro_batches(trees, 0, 12)
+    micros = micro_batches(trees, 12)
     assert len(micros) > 1
     values, mask = padded(micros, per_token(micros, lambda batch: batch.targets.float()), trees)
     assert [row[keep].tolist() for row, keep in zip(values, mask, strict=True)] == [
@@ -48,7 +48,7 @@ def test_padded_and_flat_are_inverse() -> None:
 
 def test_per_branch_keeps_the_order_of_the_trees() -> None:
     trees = [Tree((1,), tuple(Branch((10 * n + k,) * n) for k in range(2))) for n in (3, 1, 2)]
-    got = per_branch(trees, lambda b: b.ids.flatten()[b.last_rows].float(), pad_id=0, max_tokens=8)
+    got = per_branch(trees, lambda b: b.ids.flatten()[b.last_rows].float(), max_tokens=8)
     assert [t.tolist() for t in got] == [[30, 31], [10, 11], [20, 21]]
 
 
@@ -77,7 +77,7 @@ def test_the_kl_to_another_reference_is_what_the_two_models_say(tiny_model: Path
     total = 0.0
     for tree in scored.rollout.trees:
         for response in flatten(tree):  # each by itself, without padding
-            batch = TreeBatch.from_trees([response], 0)
+            batch = TreeBatch.from_trees([response])
             with torch.no_grad():
                 ours, theirs = (model.token_logprobs(batch).logprobs for model in (roles.policy, roles.reference))
             total += float((ours - theirs).sum())
@@ -130,7 +130,7 @@ def test_the_progress_line_shows_what_is_trained_on_where_it_differs() -> None:
 
 def test_minibatches_hold_every_prompt_once_an_epoch(tiny_model: Path) -> None:
     rollout = make_rollout(make_roles(tiny_model), CONFIG)
-    epochs = deal(rollout, CONFIG.model_copy(update={"num_epochs": 3}), 0, 0)
+    epochs = deal(rollout, CONFIG.model_copy(update={"num_epochs": 3}), 0)
     orders = [[i for minibatch in epoch for micro in minibatch for i in micro.indices] for epoch in epochs]
     assert all(sorted(order) == [0, 1, 2, 3, 4] for order in orders)
     assert len({tuple(order) for order in orders}) > 1

@@ -24,7 +24,7 @@ from accord.engine.rollout import Rollout, roll_out
 from accord.models.attention import TreeAttention
 from accord.models.lora import Lora
 from accord.models.policy import Policy, hidden_states
-from accord.text.tree import TreeGroup
+from accord.text.prompts import PromptBatch
 from accord.types import Message, Prompt, Response
 from tests.fixtures.tiny_model import make_model
 
@@ -72,7 +72,7 @@ def lesson_of(
 ) -> tuple[OnlinePreference, Scored, list[dict[str, StepReport]], dict[str, float]]:
     """One iteration: the method, the scored rollout, its reports and its metrics."""
     rollout = rollout or make_rollout(roles, temperature=config.temperature)
-    minibatches = deal(rollout, config, 0, roles.policy.template.pad_id)
+    minibatches = deal(rollout, config, 0)
     micros = [micro for minibatch in minibatches[0] for micro in minibatch]
     scored, _ = score(rollout, micros, roles, config, Moments())
     method = OnlinePreference(roles.policy, roles.reference, config)
@@ -103,10 +103,8 @@ def log_ratios(roles: Roles, rollout: Rollout) -> Tensor:
 
 def _logits(policy: Policy, ids: Tensor) -> Tensor:
     width = ids.shape[1]
-    causal = torch.ones(1, width, width, dtype=torch.bool).tril()
-    rows = hidden_states(
-        policy.backbone, ids, torch.arange(width)[None], TreeAttention([TreeGroup(0, causal)], torch.float32)
-    )
+    layout = TreeAttention(PromptBatch.of([tuple(ids[0].tolist())]).products, torch.float32)
+    rows = hidden_states(policy.backbone, ids, torch.arange(width)[None], layout)
     return rows @ policy.head.T
 
 
@@ -199,7 +197,7 @@ def test_unfinished_responses_by_their_own_score_by_a_fixed_one_and_not_at_all(t
 
     def pairs(**settings: object) -> list[list[tuple[int, int]]]:
         config = CONFIG.model_copy(update=settings)
-        micros = [m for minibatch in deal(rollout, config, 0, 0)[0] for m in minibatch]
+        micros = [m for minibatch in deal(rollout, config, 0)[0] for m in minibatch]
         return pairs_of(score(rollout, micros, roles, config, Moments())[0], config)
 
     assert pairs() == [[(1, 2)]] * 5

@@ -61,7 +61,7 @@ def test_more_optimizer_steps_than_examples_leave_some_without(policy: Policy) -
 
 def test_the_loss_is_the_mean_over_the_steps_tokens_in_any_micro_batches(policy: Policy) -> None:
     with torch.no_grad():
-        batch = TreeBatch.from_trees(TREES, 0)
+        batch = TreeBatch.from_trees(TREES)
         expected = -float(policy.token_logprobs(batch).logprobs.mean())
         for max_tokens in (1, 1024):
             settings = {"prompts_per_iteration": 5, "num_minibatches": 1, "max_tokens": max_tokens}

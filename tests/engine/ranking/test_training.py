@@ -114,12 +114,11 @@ def test_responses_of_equal_tokens_have_no_order(model: ScalarModel) -> None:
 @pytest.mark.parametrize("config", [RankingConfig(), ALL, RankingConfig(loss="best")], ids=["default", "all", "best"])
 def test_the_loss_does_not_know_micro_batches_nor_their_order(model: ScalarModel, config: RankingConfig) -> None:
     given = examples(model, config)
-    pad_id = model.template.pad_id
 
     def total(max_tokens: int, order: list[int]) -> tuple[float, int, torch.Tensor]:
         model.head.grad = None
         sums, units = 0.0, 0
-        for micro in micro_batches([given.trees[i] for i in order], pad_id, max_tokens):
+        for micro in micro_batches([given.trees[i] for i in order], max_tokens):
             rankings = [given.rankings[order[i]] for i in micro.indices]
             loss = batch_loss(model.scores(micro.batch), rankings, config, micro.batch.tree_of_branch)
             loss.total.backward()
@@ -213,7 +212,7 @@ def test_a_validation_is_measured_in_plain_bradley_and_terry(model: ScalarModel,
     measured = [row for row in rows if "eval_loss" in row]
     assert [row["iteration"] for row in measured] == [2, 3]
     assert set(counts) == {"num_optimizer_steps", "best_eval_loss", "best_step", "stopped_early"}
-    scores = model.scores(next(iter(micro_batches(held_out.trees, model.template.pad_id, 10_000))).batch)
+    scores = model.scores(next(iter(micro_batches(held_out.trees, 10_000))).batch)
     assert scores.shape == (9,)
     assert 0 <= measured[-1]["eval_accuracy"] <= 1
     assert counts["best_eval_loss"] == min(row["eval_loss"] for row in measured)
@@ -222,7 +221,7 @@ def test_a_validation_is_measured_in_plain_bradley_and_terry(model: ScalarModel,
 def test_normalisation_by_kind(model: ScalarModel) -> None:
     trees = examples(model, RankingConfig()).trees
     both, mean, none = (normalisation_of(model, trees, kind) for kind in ("mean-and-variance", "mean", "none"))
-    scores = torch.cat([model.scores(one.batch).detach() for one in micro_batches(trees, model.template.pad_id, 1)])
+    scores = torch.cat([model.scores(one.batch).detach() for one in micro_batches(trees, 1)])
     assert both.offset == pytest.approx(float(scores.mean()), abs=1e-4)
     assert both.gain == pytest.approx(1 / float(scores.std()), rel=1e-4)
     assert (mean.gain, none) == (1.0, Normalisation())

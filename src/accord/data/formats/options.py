@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from accord.data.formats import argilla, columns, label_studio, mapping
+from accord.data.formats import argilla, columns, label_studio, mapping, renamed
 from accord.data.formats.exchanges import Dialogues
 from accord.data.formats.fields import Defect
 from accord.data.formats.reading import Convert, Converted, Flaw, Recognise, Row
@@ -15,8 +15,6 @@ from accord.data.records import RecordKind
 from accord.errors import UserError, did_you_mean
 
 Format = Literal["auto", "columns", "dialogue", "argilla", "label-studio"]
-NUM_NAMES_SHOWN = 30
-MAX_NAME = 60
 _COLUMNS = "`columns: {OURS: THEIRS}` in a recipe, or --column OURS=THEIRS"
 
 _DIALOGUES: Mapping[str, Dialogues] = {"columns": False, "dialogue": True}
@@ -87,6 +85,13 @@ def _of_kind(converted: list[Converted], kind: RecordKind) -> list[Converted]:
     return found
 
 
+def names_in(row: Row, form: str, options: ReadOptions) -> list[str]:
+    """The columns of a row, those that are mapped by our names; none of an export of an annotation tool."""
+    return (
+        [] if form in EXPORTS else [name for name, value in _named(row, options)[1].values.items() if value is not None]
+    )
+
+
 def _kinds(row: Row, form: str, options: ReadOptions) -> list[RecordKind]:
     if form in EXPORTS:
         return [kind for kind, _ in EXPORTS[form][1](row, options.columns)]
@@ -133,13 +138,13 @@ def _unknown(source: str, present: list[str], form: str, options: ReadOptions, p
     if form in EXPORTS:
         what = f"this export of {form} holds no {wanted}{reason}"
         return UserError(what, where=source, remedy=f"Name its fields with {_COLUMNS}.")
-    shown = ", ".join(repr(name[:MAX_NAME]) for name in present[:NUM_NAMES_SHOWN]) or "none"
-    more = f" and {len(present) - NUM_NAMES_SHOWN} more" if len(present) > NUM_NAMES_SHOWN else ""
+    _, remedy = renamed.lacking(present, [] if options.wanted is None else [options.wanted])
+    meant = f"{remedy} " if remedy.startswith("Did you mean") else ""
     known = dict.fromkeys("+".join(one.columns) for one in columns.SHAPES if options.kind in ("auto", one.kind))
     return UserError(
-        f"the columns do not tell {wanted}; they are {shown}{more}{reason}",
+        f"the columns do not tell {wanted}; they are {renamed.shown(present)}{reason}",
         where=source,
-        remedy=f"Known: {'; '.join(known)}. Name the file's own with {_COLUMNS}.",
+        remedy=f"{meant}Known: {'; '.join(known)}. Name the file's own with {_COLUMNS}.",
     )
 
 

@@ -6,7 +6,9 @@ a flaw, and none is dropped without one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from difflib import get_close_matches
 from itertools import chain, islice
 from pathlib import Path
 
@@ -14,11 +16,12 @@ from accord.data.catalog import BUILTIN
 from accord.data.catalog import PREFIX as BUILTIN_PREFIX
 from accord.data.formats import hub, rows
 from accord.data.formats.fields import Defect
-from accord.data.formats.options import ReadOptions, convert, decide
+from accord.data.formats.options import ReadOptions, convert, decide, names_in
 from accord.data.formats.reading import Converted, Flaw, Reading, Row
+from accord.data.formats.renamed import lacking, shown
 from accord.data.formats.responses import gathered, identity, remarks
 from accord.data.records import RecordKind
-from accord.errors import UserError, did_you_mean
+from accord.errors import UserError
 from accord.paths import user_path
 
 NUM_FIRST = 100  # rows that decide what a source holds
@@ -55,6 +58,16 @@ def kind_of_source(source: str, options: ReadOptions = DEFAULT) -> RecordKind:
     return kind
 
 
+def lacking_in(source: str, options: ReadOptions, kinds: Sequence[RecordKind]) -> tuple[str, str]:
+    """Which column a source lacks to be of one of the kinds, and what to do, from its first rows; ("", "") where that
+    is not told by columns. Raises UserError as read_source does."""
+    first = list(islice(source_rows(source, options), NUM_FIRST))
+    _, form = decide(source, first, options)
+    present = dict.fromkeys(name for row in first if isinstance(row, Row) for name in names_in(row, form, options))
+    what, remedy = lacking(present, kinds) if present else ("", "")
+    return (f"{what} (those of {source!r} are {shown(list(present))})" if what else ""), remedy
+
+
 def source_rows(source: str, options: ReadOptions = DEFAULT) -> Iterator[Row | Flaw]:
     """The rows of a source as they are in its files."""
     if source.startswith(hub.PREFIX):
@@ -76,11 +89,21 @@ def files_of(source: str) -> list[Path]:
             raise UserError("the folder holds no file of data", where=source, remedy=remedy)
         return files
     if not path.exists():
-        known = [BUILTIN_PREFIX + name for name in BUILTIN]
-        remedy = f"Give a file, a folder, hub:OWNER/NAME or a built-in name. {did_you_mean(source, known)}"
-        raise UserError(f"there is no data set {source!r}", remedy=remedy)
+        raise _missing(source, path)
     rows.ending(path)
     return [path]
+
+
+def _missing(source: str, path: Path) -> UserError:
+    known = {name: f"{BUILTIN_PREFIX}{name}" for name in BUILTIN}
+    with suppress(OSError):
+        beside = [one for one in path.parent.iterdir() if one.is_dir() or rows.known_ending(one)]
+        known |= {one.name.partition(".")[0]: str(Path(source).with_name(one.name)) for one in sorted(beside)}
+    near = get_close_matches(path.name.partition(".")[0], known, n=1)
+    builtin = ", ".join(BUILTIN_PREFIX + name for name in BUILTIN)
+    meant = f"Did you mean {known[near[0]]!r}?" if near else f"Built in: {builtin}."
+    what = f"there is no data set {source!r}: no file or folder is at {path.absolute()}"
+    return UserError(what, remedy=f"Give a file, a folder, hub:OWNER/NAME or a built-in name. {meant}")
 
 
 def _add(reading: Reading, place: str, converted: Iterable[Converted], seen: dict[str, str]) -> None:

@@ -42,7 +42,7 @@ def ches_scores(
     its batch, beyond rounding.
     """
     found: list[list[Scores]] = [[] for _ in ranked]
-    for micro in iterate_micro_batches([one.tree for one in ranked], policy.template.pad_id, max_tokens):
+    for micro in iterate_micro_batches([one.tree for one in ranked], max_tokens):
         batch = micro.batch
         hidden = policy.scoring_states(batch).cpu()
         sums, lengths = summed_states(hidden, batch.branch_of_token, batch.num_branches)
@@ -94,7 +94,7 @@ def of_lowest_ches(
 
 def ches_phase(sizes: Sizes, trees: Sequence[Tree], scale: float) -> Phase:
     """For an estimate: the scores of trees that stand for `scale` times as many. The head is not computed."""
-    batches = (micro.batch for micro in iterate_micro_batches(trees, sizes.template.pad_id, CHES_TOKENS))
+    batches = (micro.batch for micro in iterate_micro_batches(trees, CHES_TOKENS))
     return Phase(passes("forward", batches, scale, head=False), frozen=(sizes.policy,))
 
 

@@ -101,7 +101,7 @@ class Feedback:
         z0 = self._reference_point(policy, indices, max_tokens)
         share_good = sum(self.labelled.good[i] for i in indices) / len(indices)
         trees = [self.labelled.trees[i] for i in indices]
-        for micro in shared_micro_batches(trees, policy.template.pad_id, max_tokens):
+        for micro in shared_micro_batches(trees, max_tokens):
             some = [indices[i] for i in micro.indices]
             yield kto_loss(
                 branch_logprobs(policy, micro.batch),
@@ -117,7 +117,6 @@ class Feedback:
         logprobs = per_branch(
             trees,
             lambda batch: branch_logprobs(policy, batch),
-            pad_id=policy.template.pad_id,
             max_tokens=max_tokens,
         )
         return reference_point(torch.cat(logprobs) - torch.cat([self.mismatched_reference[i] for i in indices]))

@@ -122,7 +122,7 @@ class Preferences:
     ) -> Iterator[Loss]:
         """The losses of the micro-batches of some prompts. temperature: of the policy's log-probabilities."""
         trees = [self.ranked[i].tree for i in indices]
-        for micro in shared_micro_batches(trees, policy.template.pad_id, max_tokens):
+        for micro in shared_micro_batches(trees, max_tokens):
             yield self._loss(policy, micro, [indices[i] for i in micro.indices], config, temperature)
 
     def _loss(

@@ -170,8 +170,7 @@ def _parts(
         for number, start in enumerate(starts, start=first):
             some = trees[start : start + _PART]
             read = partial(branch_logprobs, policy)
-            pad_id = policy.template.pad_id
-            values = per_branch(some, read, pad_id=pad_id, max_tokens=REFERENCE_TOKENS, advance=advance)
+            values = per_branch(some, read, max_tokens=REFERENCE_TOKENS, advance=advance)
             yield number, torch.cat(values)
 
 

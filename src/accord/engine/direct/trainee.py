@@ -103,10 +103,9 @@ def direct_work(
     is trained on. held: those of the validation, measured before the first and `every` so many optimizer steps
     (None: as `often` says), each of which stands for held_scale. kept: the best weights are kept beside the newest.
     """
-    pad_id = sizes.template.pad_id
 
     def batches_of(some: Sequence[Tree], max_tokens: int) -> Iterator[TreeBatch]:
-        return (micro.batch for micro in micro_batches(some, pad_id, max_tokens))
+        return (micro.batch for micro in micro_batches(some, max_tokens))
 
     def of_step(indices: Sequence[int]) -> Iterator[TreeBatch]:
         return batches_of([trees[i] for i in indices], config.max_tokens)

@@ -53,7 +53,7 @@ class RolloutConfig(Ending):
     iteration are their product. ptx_coef: what the loss of the pre-training examples in `ptx_data` is multiplied by
     (both are means over tokens). ptx_examples: so many of them for each response of an iteration. ema: the policy
     that is kept is the exponential moving average of the weights, of this decay an iteration (null: the last
-    weights). max_tokens: places (padding counted) in a micro-batch. watch_every: iterations between two looks of
+    weights). max_tokens: tokens in a micro-batch. watch_every: iterations between two looks of
     the rewards that only watch. lora: train adapters in place of all weights, without dropout; the models then
     share one copy of the weights.
     """

@@ -86,7 +86,10 @@ class Rollouts:
         if not self._config.staleness or not self._num_warmup < iteration < len(self._prompts):
             return
         drawn, of_learner = self._draw(iteration), self._roles.policy_learner.own
-        own = read_own(drawn.rollout, drawn.micros, self._roles.policy, self._config.temperature)
+        every = getattr(self._config, "reference_every", None)
+        moves = every is not None and iteration % every == 0  # the reference, before this rollout is scored
+        reference = self._roles.reference if moves else None
+        own = read_own(drawn.rollout, drawn.micros, self._roles.policy, self._config.temperature, reference)
         weights = {name: weight.clone() for name, weight in of_learner.items()} if keep_weights else None
         self._ahead = replace(drawn, own=own, weights=weights)
 
@@ -105,6 +108,8 @@ class Rollouts:
         if drawn is None or drawn.own is None:
             return {}
         own = {"own_logprobs": drawn.own.logprobs, "own_entropies": drawn.own.entropies}
+        if drawn.own.reference is not None:
+            own["own_reference"] = drawn.own.reference
         groups: dict[str, Mapping[str, Tensor]] = {_AHEAD: packed(drawn.rollout) | own}
         if drawn.weights is not None:
             groups[_WEIGHTS] = self._roles.policy_learner.whole(drawn.weights)
@@ -123,7 +128,7 @@ class Rollouts:
             return
         tensors, iteration = checkpoint.tensors(_AHEAD), checkpoint.iteration
         rollout = unpacked(tensors, self._prompts[iteration], self._roles.policy.template)
-        own = Own(tensors["own_logprobs"], tensors["own_entropies"])
+        own = Own(tensors["own_logprobs"], tensors["own_entropies"], tensors.get("own_reference"))
         weights = self._roles.policy_learner.rows(checkpoint.tensors(_WEIGHTS)) if state["weights"] else None
         self._ahead = Drawn(rollout, self._deal(rollout, iteration), state["probed"], own, weights)
 
@@ -143,10 +148,10 @@ class Rollouts:
 
     def _deal(self, rollout: Rollout, iteration: int) -> Dealt:
         seed = derive_seed(self._seed, "minibatches", iteration)
-        return deal(rollout, self._config, seed, self._roles.policy.template.pad_id)
+        return deal(rollout, self._config, seed)
 
 
-def deal(rollout: Rollout, config: RolloutConfig, seed: int, pad_id: int) -> list[list[list[MicroBatch]]]:
+def deal(rollout: Rollout, config: RolloutConfig, seed: int) -> list[list[list[MicroBatch]]]:
     """[epoch][minibatch][micro-batch]: prompts dealt anew in every epoch."""
     num_prompts = len(rollout.trees)
     epochs = []
@@ -154,7 +159,7 @@ def deal(rollout: Rollout, config: RolloutConfig, seed: int, pad_id: int) -> lis
         order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(num_prompts)
         epoch_batches = []
         for part in np.array_split(order, min(config.num_minibatches, num_prompts)):
-            micros = fair_micro_batches([rollout.trees[i] for i in part], pad_id, config.max_tokens)
+            micros = fair_micro_batches([rollout.trees[i] for i in part], config.max_tokens)
             epoch_batches.append([micro.of(part.tolist()) for micro in micros])
         epochs.append(epoch_batches)
     return epochs

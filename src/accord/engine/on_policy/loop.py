@@ -114,14 +114,18 @@ def run_on_policy(
     on_line: dict[str, float | str] = {}
     with work.progress(label, len(batches), "iterations", start=done) as progress:
         for iteration in range(done, len(batches)):
-            warming = iteration < num_warmup
+            warming, ahead = iteration < num_warmup, False
             try:
                 drawn = rollouts.take(iteration)
                 scored, moments = score(drawn.rollout, drawn.micros, roles, config, moments, drawn.own)
+                ahead = True  # from here on it is the next iteration's rollout that may not be finite
                 rollouts.draw_ahead(iteration + 1, keep_weights=guarded.keeps and looks(iteration + 1))
             except NotFinite as error:
-                work.metrics.write(iteration + 1, **error.row)
-                end, done = guarded.look(error.row), iteration + 1
+                if ahead:
+                    work.metrics.write(iteration + 1, **metrics_of(scored, []), **drawn.probed)
+                done = iteration + 1 + ahead
+                work.metrics.write(done, **error.row)
+                end = guarded.look(error.row)
                 if end is None:
                     raise
                 break
@@ -154,7 +158,7 @@ def run_on_policy(
             work.checkpoint_or_stop(done, make_state)
     if end is not None and end.action == "stop" and done == len(batches):
         end = None  # it was over
-    masters = guarded.kept(end)
+    masters: Mapping[str, Tensor] | None = guarded.kept(end)
     if masters is None:
         masters = learner.masters if average is None else learner.whole(average.weights)
     return Outcome(masters, {"num_iterations": done, **reason, **guarded.summary(end, done)})

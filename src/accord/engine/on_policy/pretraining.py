@@ -47,7 +47,7 @@ class Pretraining:
     def _terms(self, trees: Sequence[Tree]) -> Iterator[Term]:
         """The loss of an optimizer step's examples, micro-batch by micro-batch."""
         num_tokens = sum(num_scored(tree) for tree in trees)
-        for micro in shared_micro_batches(trees, self.policy.template.pad_id, self.config.max_tokens):
+        for micro in shared_micro_batches(trees, self.config.max_tokens):
             loss = negative_log_likelihood(self.policy.token_logprobs(micro.batch))
             yield Term(
                 Loss(loss.total, loss.num_units, {"ptx_loss": loss.metrics["loss"]}), num_tokens, self.config.ptx_coef

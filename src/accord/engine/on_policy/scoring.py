@@ -49,18 +49,36 @@ class NotFinite(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """What the policy that sampled a rollout says of it: logprobs, entropies: [S, R], as `Scored` has them."""
+    """What the policy that sampled a rollout says of it: logprobs, entropies: [S, R], as `Scored` has them. reference:
+    [S, R], what the reference said then, where it has moved since."""
 
     logprobs: Tensor
     entropies: Tensor
+    reference: Tensor | None = None
 
 
-def read_own(rollout: Rollout, micros: Sequence[MicroBatch], policy: Policy, temperature: float) -> Own:
-    """Of the policy as it is now. micros: all of the first epoch's."""
+def read_own(
+    rollout: Rollout,
+    micros: Sequence[MicroBatch],
+    policy: Policy,
+    temperature: float,
+    reference: Policy | None = None,
+) -> Own:
+    """Of the policy as it is now, and of a reference. micros: all of the first epoch's."""
     tokens = per_token(micros, lambda b: torch.stack(policy.token_logprobs(b, temperature)[:2]))
     logprobs, _ = padded(micros, [of_micro[0] for of_micro in tokens], rollout.trees)
     entropies, _ = padded(micros, [of_micro[1] for of_micro in tokens], rollout.trees)
-    return Own(logprobs, entropies)
+    if reference is None:
+        return Own(logprobs, entropies)
+    return Own(logprobs, entropies, _of_reference(rollout, micros, reference, temperature)[0])
+
+
+def _of_reference(
+    rollout: Rollout, micros: Sequence[MicroBatch], reference: Policy, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """[S, R]: what a reference says of each token, and where there is one."""
+    tokens = per_token(micros, lambda b: reference.token_logprobs(b, temperature)[0])
+    return padded(micros, tokens, rollout.trees)
 
 
 def score(
@@ -72,18 +90,18 @@ def score(
     own: Own | None = None,
 ) -> tuple[Scored, Moments]:
     """A rollout with what is said of it, and the moments of all scores so far. micros: all of the first epoch's, so
-    that its first ratio is exactly 1. own: what the policy said of it when it sampled, where it has learned since; None
-    asks it now.
+    that its first ratio is exactly 1. own: what the policy said of it when it sampled, where it has learned since, and
+    the reference, where it has moved since: the KL is between the two of then. None asks them now.
 
     Raises NotFinite when the KL or a score is not finite.
     """
-    trees, temperature, stale = rollout.trees, config.temperature, own is not None
+    temperature, stale = config.temperature, own is not None
     own = own or read_own(rollout, micros, roles.policy, temperature)
     logprobs, entropies = own.logprobs, own.entropies
-    of_reference = per_token(micros, lambda b: roles.reference.token_logprobs(b, temperature)[0])
-    reference, mask = padded(micros, of_reference, trees)
+    reference, mask = _of_reference(rollout, micros, roles.reference, temperature)
+    before = reference if own.reference is None else own.reference
     scores, spread = scored_by(roles.reward, rollout.prompts, rollout.responses)
-    k1 = token_kl("k1", logprobs, reference, mask)
+    k1 = token_kl("k1", logprobs, before, mask)
     kl = float(k1.sum(dim=1).mean())
     if not np.isfinite(kl) or not bool(torch.isfinite(scores).all()):
         raise NotFinite(kl, float(scores.mean()))
@@ -102,7 +120,7 @@ def score(
         kept=kept,
         own=kept & (finished | (config.truncation_score is None)),
         k1=k1,
-        k3=token_kl("k3", logprobs, reference, mask),
+        k3=token_kl("k3", logprobs, before, mask),
         kl=kl,
         spread=spread,
         stale=stale,

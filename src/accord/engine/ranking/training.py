@@ -115,12 +115,11 @@ def train_ranking_model(
     end the training.
     """
     learner = Learner(model.module, compute.compute_dtype(), config.optimization(), model.trained)
-    pad_id = model.template.pad_id
 
     def losses_of(indices: tuple[int, ...]) -> Iterator[Loss]:
         rankings = [examples.rankings[i] for i in indices]
         num_ordered = sum(bool(ranking.pairs) for ranking in rankings)
-        for micro in shared_micro_batches([examples.trees[i] for i in indices], pad_id, config.max_tokens):
+        for micro in shared_micro_batches([examples.trees[i] for i in indices], config.max_tokens):
             loss = batch_loss(
                 model.scores(micro.batch), [rankings[i] for i in micro.indices], config, micro.batch.tree_of_branch
             )
@@ -210,7 +209,7 @@ def _columns(rows: Sequence[tuple[int, int, int]]) -> Three:
 
 def scores_of(model: ScalarModel, trees: Sequence[Tree], advance: Callable[[int], None] | None = None) -> list[Tensor]:
     """The raw scores of each tree's responses, fp32."""
-    return per_branch(trees, model.scores, pad_id=model.template.pad_id, advance=advance)
+    return per_branch(trees, model.scores, advance=advance)
 
 
 def _measure(model: ScalarModel, held_out: Examples) -> Callable[[], dict[str, float]]:
