@@ -20,7 +20,7 @@ from typing import Any
 
 import accord
 from accord.cli import shipped_recipe
-from accord.monitor.overoptimization_panel import turn_in_words
+from accord.monitor.overoptimization_text import turn_in_words
 
 RESULTS = Path(__file__).parent / "results" / "goodhart"
 

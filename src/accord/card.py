@@ -19,6 +19,7 @@ from accord.monitor.data_facts import data_sets, labels_of
 from accord.monitor.environment import environment
 from accord.monitor.lineage import ancestors
 from accord.monitor.model_card import Card, CardBase, CardMeasure, CardStep, model_card
+from accord.monitor.overoptimization_text import of_one_model
 from accord.monitor.policy_table import COLUMNS
 from accord.monitor.values import number, table
 from accord.monitor.views import RunView, StepView
@@ -70,6 +71,7 @@ def card_of(view: RunView, chosen: StepView, plan: Mapping[str, Any], store: Sto
         created=str(chosen.manifest.get("created") or ""),
         environment=environment(chosen.manifest, plan.get("seed")),
         recipe=view.recipe_text,
+        studied=list(_studied(view, chosen)),
     )
 
 
@@ -145,6 +147,13 @@ def _measures(view: RunView, chosen: StepView) -> Iterator[CardMeasure]:
                 yield from _evaluated(step, name, row)
             elif step.kind == "redteam":
                 yield from _attacked(step, row)
+
+
+def _studied(view: RunView, chosen: StepView) -> Iterator[str]:
+    for step in view.steps:
+        inputs = {**step.inputs.get("proxies", {}), **step.inputs.get("policies", {})}
+        names = [name for name, key in inputs.items() if key == chosen.key and step.kind == "overoptimization"]
+        yield from (f"{step.name}: {found}" for name in names if (found := of_one_model(step.results, name)))
 
 
 def _evaluated(step: StepView, name: str, row: Mapping[str, Any]) -> Iterator[CardMeasure]:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from accord.monitor.comparison import cautions, differences, evaluations, labels_of
+from accord.monitor.comparison import cautions, differences, evaluations, labels_of, studies
 from accord.monitor.comparison_page import comparison_page
 from accord.monitor.svg import NOTHING, Picture
 from accord.monitor.training_curves import curves_of_runs
+from accord.monitor.values import ABSENT
 from accord.monitor.views import RunView, StepView
 
 HOSTILE = "<script>alert(1)</script>"
@@ -68,7 +69,7 @@ def test_what_may_not_be_compared_is_said() -> None:
     assert not [line for line in cautions([run("a"), run("b")]) if "another" in line]
     assert any("another judge" in line for line in cautions([run("a"), run("b", judge="k" * 64)]))
     bare = RunView("bare", "", [], {}, [], "", {})
-    assert any("bare has no evaluation" in line for line in cautions([run("a"), bare]))
+    assert any("Without an evaluation: bare." in line for line in cautions([run("a"), bare]))
 
 
 def test_runs_that_are_called_alike_are_numbered() -> None:
@@ -97,6 +98,35 @@ def test_the_page_needs_nothing_from_outside_and_shows_text_as_text() -> None:
     assert "<script" not in html
     assert "What differs between the recipes" in html
     assert not re.search(r'(?:src|href)="(?!data:text/csv)', html)
+
+
+def test_studies_of_over_optimisation_stand_side_by_side() -> None:
+    """Two seeds of one: of each curve what gold and the proxy have, where a run has it; no evaluation is missed."""
+
+    def study(name: str, gold: float, **more: Any) -> RunView:
+        proxy = {"names": ["a"], "gold": [0.0, gold], "gold_low": [0, 0.1], "gold_high": [0, 0.9], "proxy": [0, 2.0]}
+        best = {"n": [1, 8], "kl": [0.0, 1.2], "gold": [0.0, 1.5], "proxies": {HOSTILE: proxy, **more}}
+        step = StepView(
+            "overoptimization",
+            "overoptimization",
+            1.0,
+            False,
+            "o" * 64,
+            {},
+            results={"gold": "gold", "best_of_n": best},
+        )
+        return RunView(name, "", [step], {}, [], "", {})
+
+    runs = [study("one", 0.5), study("two", 0.7, large={"names": ["b"]}), run("other")]
+    rows = {(part, curve): cells for part, curve, cells in studies(runs)}
+    own = "(0.10 to 0.90); the proxy of itself 2.00; at n = 8"
+    assert rows["Best of n", HOSTILE] == [f"0.50 {own}", f"0.70 {own}", ABSENT]
+    assert rows["Best of n", "gold itself"] == ["1.50; at n = 8", "1.50; at n = 8", ABSENT]
+    assert not any("Without an evaluation" in line for line in cautions(runs))
+    page = comparison_page(runs, "now").html
+    assert "by its own account, and 0.70 (0.10 to 0.90) by gold" in page
+    assert f"0.50 {own}" in page
+    assert HOSTILE not in page
 
 
 def test_pictures_of_one_kind_of_step_have_the_same_axes(monkeypatch: pytest.MonkeyPatch) -> None:

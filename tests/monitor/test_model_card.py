@@ -94,6 +94,13 @@ def test_what_is_not_known_is_said_to_be_unknown_and_left_out_of_the_header() ->
         assert said in text
 
 
+def test_what_a_study_found_is_said_and_is_no_number_of_the_header() -> None:
+    text = model_card(replace(CARD, measures=[], studied=["study: gold fell by 0.8."]))
+    assert "model-index" not in header(text)
+    assert "study: gold fell by 0.8.\n\nNothing else was measured of it." in text
+    assert "How good it is is not known" not in text
+
+
 def test_simulated_labels_are_named_as_such_and_are_no_human_feedback() -> None:
     labels = CardStep("asked", "collect", "d4" * 32, {}, ["mine"], Labels("asked", "simulated:gold", True, 40, 0))
     text = model_card(replace(CARD, steps=[labels, *CARD.steps]))

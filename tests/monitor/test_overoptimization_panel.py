@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from accord.evaluate.overoptimization import Unit, best_of_n_curves, training_curves
-from accord.monitor.overoptimization_panel import overoptimization_panel, what_it_found
+from accord.monitor.overoptimization_panel import overoptimization_panel
+from accord.monitor.overoptimization_text import of_one_model, what_it_found
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +30,9 @@ def test_both_parts(results: dict):
     assert (best.title, training.title) == ("Best of n", "Training")
     assert best.svg.count("<svg") == training.svg.count("<svg") == 1
     assert "<b>" not in best.svg
-    assert "n from 1 to 32" in best.note
-    proxy, worse = best.lines
+    assert "up to n = 32" in best.note
+    proxy, worse, itself = best.lines
+    assert (itself.name, itself.gold) == ("gold itself", f"{results['best_of_n']['gold'][-1]:.2f}")
     assert (proxy.name, proxy.seeds) == ("proxy", "2")
     assert worse.turn == "none: gold falls from the start"
     assert training.lines[0].turn.endswith("of one run: no interval")
@@ -116,3 +118,17 @@ def test_the_widest_gap_in_words():
     found["proxies"]["good"]["fit"] = {"inside": True}
     told = what_it_found({"gold": "people", "best_of_n": found})
     assert told.endswith("by people. By good people turns before that.")
+
+
+def test_what_was_found_of_one_model(results: dict):
+    assert of_one_model(results, "ppo") == (
+        "In the last iteration of its training, before the update, it was -4.12 standard deviations from the start by "
+        "gold, which only looked on, and 5.50 by what it was trained on, at a √KL of 5.50."
+    )
+    proxy = of_one_model(results, "proxy_1")
+    assert re.fullmatch(
+        r"The best of 32 by it is [\d.]+ \([\d.]+ to [\d.]+\) standard deviations above the start by gold, "
+        "the mean of the 2 seeds of proxy.",
+        proxy,
+    )
+    assert of_one_model(results, "sft") == ""

@@ -251,9 +251,9 @@ def test_an_empty_run_says_what_is_missing() -> None:
     text = " ".join(page.text.split())
     assert "svg" not in page.tags
     for said in (
-        "No policy was evaluated",
+        "no measure of drift. An `evaluate` step measures them.",
         "No accuracy of a reward model",
-        "No samples were kept",
+        "No samples were kept. An `evaluate` step keeps",
         "No step has finished",
     ):
         assert said in text
@@ -323,12 +323,15 @@ def test_a_run_without_an_evaluation_names_what_looked_on_and_what_went_wrong() 
     assert "solid the score by judge, which looked on." in text
     assert "clip fraction" in text
     assert "gold validation" not in text
+    assert "No other reward looked at" not in text
     assert "almost no response is finished" in text
     assert "GFLOP/s" not in text
     assert "1 row of metrics" in text
     alone = [{key: value for key, value in row.items() if key != "watch/judge"} for row in rows]
     page = build_report(RunView("r", "", [replace(step, metrics=alone)], {}, [], "", {}))
-    assert "(moving mean of 5 iterations)." in " ".join(Page(page).text.split())
+    text = " ".join(Page(page).text.split())
+    assert "(moving mean of 5 iterations)." in text
+    assert "No other reward looked at ppo, so that over-optimisation cannot be seen. Name one that nothing" in text
     short = [replace(step, name=name, kind="online_dpo", metrics=rows[:7]) for name in ("online", "offline")]
     text = " ".join(Page(build_report(RunView("r", "", short, {}, [], "", {}))).text.split())
     assert "the way that" not in text

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from accord.monitor.accuracy_table import Measure
+from accord.monitor.overoptimization_text import study_lines
 from accord.monitor.policy_table import COLUMNS, policy_table
 from accord.monitor.rounds import base_name
 from accord.monitor.values import ABSENT, clean, table
@@ -52,14 +53,10 @@ def evaluations(runs: Sequence[RunView]) -> tuple[list[str], list[tuple[str, str
 def cautions(runs: Sequence[RunView]) -> list[str]:
     """Why numbers of the runs may not be compared: their judges, baselines or prompts differ."""
     last = [step for run in runs if (step := _evaluation(run)) is not None]
-    found = [
-        f"{clean(label, 60)}: {clean(run.unfinished, 1000)}"
-        for label, run in zip(labels_of(runs), runs, strict=True)
-        if run.unfinished
-    ]
-    if len(last) < len(runs):
-        missing = [label for label, run in zip(labels_of(runs), runs, strict=True) if _evaluation(run) is None]
-        found.append(f"{', '.join(clean(label, 60) for label in missing)} has no evaluation.")
+    labelled = list(zip(labels_of(runs), runs, strict=True))
+    found = [f"{clean(label, 60)}: {clean(run.unfinished, 1000)}" for label, run in labelled if run.unfinished]
+    if missing := [clean(label, 60) for label, run in labelled if _evaluation(run) is None and study_of(run) is None]:
+        found.append(f"Without an evaluation: {', '.join(missing)}.")
     for name, what in (("by", "judge"), ("baseline", "baseline"), ("prompts", "set of prompts")):
         if len({tuple(step.inputs.get(name, {}).values()) for step in last}) > 1:
             found.append(f"The runs were evaluated with another {what} each: their numbers are not of one scale.")
@@ -71,6 +68,23 @@ def cautions(runs: Sequence[RunView]) -> list[str]:
             "may be said."
         )
     return found
+
+
+def studies(runs: Sequence[RunView]) -> list[tuple[str, str, list[str]]]:
+    """Of each curve of the runs' studies of over-optimisation its part, its name, and of each run what gold and the
+    proxy have at the end of it, in words."""
+    cells: dict[tuple[str, str], dict[int, str]] = {}
+    for at, step in enumerate(map(study_of, runs)):
+        for title, end, lines in study_lines({} if step is None else step.results):
+            for line in lines:
+                own = "" if line.proxy == ABSENT else f"; the proxy of itself {line.proxy}"
+                cells.setdefault((title, line.name), {})[at] = f"{line.gold}{own}; at {end}"
+    return [(part, name, [of.get(at, ABSENT) for at in range(len(runs))]) for (part, name), of in cells.items()]
+
+
+def study_of(run: RunView) -> StepView | None:
+    """The last study of over-optimisation that is done."""
+    return next((step for step in reversed(run.steps) if step.kind == "overoptimization" and step.results), None)
 
 
 def differences(runs: Sequence[RunView]) -> list[Difference]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from accord.monitor.comparison import MOST_DIFFERENCES, cautions, differences, evaluations, labels_of
+from accord.monitor.comparison import MOST_DIFFERENCES, cautions, differences, evaluations, labels_of, studies, study_of
+from accord.monitor.overoptimization_text import with_studies
 from accord.monitor.page import Page, pictures_by_name, render_page
 from accord.monitor.pictures import dot_plot, policy_colours
 from accord.monitor.rounds import base_name
@@ -35,16 +36,21 @@ def comparison_content(runs: Sequence[RunView]) -> dict[str, Any]:
     return {
         "names": names,
         "colours": colours,
-        "verdicts": [(name, judge(run.results).headline) for name, run in zip(names, runs, strict=True)],
+        "verdicts": [(name, _verdict(run)) for name, run in zip(names, runs, strict=True)],
         "cautions": cautions(runs),
         "headings": headings,
         "rows": rows,
         "win_rates": _win_rates(runs, colours),
+        "studies": studies(runs),
         "curves": _curves(runs, colours),
         "differences": found[:MOST_DIFFERENCES],
         "num_differences": len(found),
         "costs": [(name, _cost(run)) for name, run in zip(names, runs, strict=True)],
     }
+
+
+def _verdict(run: RunView) -> str:
+    return with_studies(judge(run.results), [of.results for of in [study_of(run)] if of is not None]).headline
 
 
 def _cost(run: RunView) -> list[tuple[str, str]]:

@@ -73,7 +73,7 @@ class CardMeasure:
 @dataclass(frozen=True, slots=True)
 class Card:
     """All that a card is made from. produces: "policy" or "reward". steps: in their order, the model's own last.
-    environment: names and versions. alarms: sentences."""
+    environment: names and versions. alarms: sentences; studied: too, of what studies of over-optimisation found."""
 
     run: str
     step: str
@@ -88,6 +88,7 @@ class Card:
     created: str
     environment: Mapping[str, str]
     recipe: str
+    studied: Sequence[str] = ()
 
 
 def model_card(card: Card) -> str:
@@ -235,8 +236,9 @@ def _value(value: Any) -> str:
 
 
 def _evaluation(card: Card) -> Iterator[str]:
+    yield from (plain(one, 1000) for one in card.studied)
     if not card.measures:
-        yield "This model was not evaluated in this run."
+        yield "This model was not evaluated in this run." if not card.studied else "Nothing else was measured of it."
         return
     rows = [[plain(one.title), _measured(one), plain(one.of), code(one.step)] for one in card.measures]
     yield grid(["measure", "value (95 % interval)", "of", "step"], rows)
@@ -261,7 +263,7 @@ def _limits(card: Card) -> Iterator[str]:
     if simulated := _simulated(card):
         names = ", ".join(map(code, simulated))
         yield f"Labels of {names} are simulated: no person gave them. What was learned from them is a model's taste."
-    if not card.measures:
+    if not card.measures and not card.studied:
         yield "How good it is is not known: nothing was measured."
     if not card.base or not card.base.licence:
         yield "Its licence is not known: look at that of the model that the training began with, and of the data."

@@ -22,10 +22,12 @@ from accord.monitor.distillation_panel import distillation_panel
 from accord.monitor.environment import environment
 from accord.monitor.judges_panel import judge_panels
 from accord.monitor.lineage_picture import legend, lineage_panel
+from accord.monitor.missing import missing, not_drawn
 from accord.monitor.orders_picture import orders_picture
-from accord.monitor.overoptimization_panel import overoptimization_panel, what_it_found
+from accord.monitor.overoptimization_panel import overoptimization_panel
+from accord.monitor.overoptimization_text import with_studies
 from accord.monitor.page import Page, pictures_by_name, render_page
-from accord.monitor.panels import CLIPPING, ON_POLICY, PANELS
+from accord.monitor.panels import CLIPPING, ON_POLICY
 from accord.monitor.policy_table import policy_table
 from accord.monitor.red_team_panel import red_team_panel
 from accord.monitor.rounds import base_name
@@ -34,7 +36,7 @@ from accord.monitor.samples_browser import samples_browser
 from accord.monitor.selection_picture import Selected, selection_picture
 from accord.monitor.svg import INK, Picture
 from accord.monitor.training_curves import training_curves
-from accord.monitor.values import clean, number, table
+from accord.monitor.values import number, table
 from accord.monitor.verdict import judge
 from accord.monitor.views import RunView, StepView
 
@@ -75,8 +77,7 @@ def report_content(run: RunView) -> dict[str, Any]:
     doubted = doubts([step.results for step in _measuring(run, "accuracy")])
     verdict = replace(verdict, cautions=(*verdict.cautions, *doubted, *noted))
     studies = _measuring(run, "overoptimization")
-    if verdict.tone == "unknown" and (found := " ".join(what_it_found(step.results) for step in studies).strip()):
-        verdict = replace(verdict, headline=found, tone="mixed")
+    verdict = with_studies(verdict, [step.results for step in studies])
     evaluated = policy_table(results)
     rounds = rounds_panel(run.steps)
     benchmarks, benchmark_first = benchmark_lines(results.get("benchmarks") or [])
@@ -85,8 +86,8 @@ def report_content(run: RunView) -> dict[str, Any]:
         verdict=verdict,
         tone=TONES[verdict.tone],
         missing=[
-            *_missing(run, policies, reward_model),
-            *([] if drift else _not_drawn(policies, trajectories)),
+            *missing(run, policies, reward_model),
+            *([] if drift else not_drawn(policies, trajectories)),
             *rounds.not_drawn,
         ],
         baseline=baseline or "the baseline",
@@ -158,41 +159,6 @@ def _by_round(run: RunView, kind: str) -> list[tuple[StepView, bool]]:
 def _measuring(run: RunView, kind: str) -> list[StepView]:
     """The steps of a kind that have measured something."""
     return [step for step in run.steps if step.kind == kind and step.results]
-
-
-def _missing(run: RunView, policies: Mapping[str, Any], reward_model: Mapping[str, Any]) -> list[str]:
-    """What a whole run would have shown and this one cannot."""
-    found = []
-    if not policies:
-        found.append("No policy was evaluated: there are no win rates and no measure of drift.")
-    elif not table(run.results).get("baseline"):
-        found.append("The results do not name the baseline of the win rates.")
-    without_kl = [clean(name, 60) for name, row in policies.items() if number(row.get("kl")) is None]
-    if without_kl:
-        found.append(f"No KL was measured for {', '.join(without_kl)}.")
-    judged = number(reward_model.get("accuracy")) is not None or any(step.evaluation for step in run.steps)
-    judged = judged or bool(_measuring(run, "accuracy"))
-    if not judged and (not policies or any(step.kind == "reward" for step in run.steps)):
-        found.append("No accuracy of a reward model on held-out pairs was measured.")
-    if not run.samples:
-        found.append("No samples were kept.")
-    silent = [clean(step.name, 60) for step in run.steps if step.kind in PANELS and not step.metrics]
-    if silent:
-        found.append(f"No training metrics were found for {', '.join(silent)}.")
-    if not run.steps:
-        found.append("No step has finished.")
-    return found
-
-
-def _not_drawn(policies: Mapping[str, Any], trajectories: Mapping[str, Any]) -> list[str]:
-    """Why there is no picture of score against drift, in a run that could have had one."""
-    scored = any(number(row.get("kl")) and number(row.get("gold_score")) is not None for row in policies.values())
-    if not trajectories and not scored:
-        return []
-    return [
-        f"Score against drift is not drawn. It takes three policies, one of them {pictures.LEAST_KL} nats or more from "
-        f"the baseline and not by chance, or {pictures.FEWEST_ITERATIONS} iterations of a training by a reward."
-    ]
 
 
 def _first(some: object) -> Mapping[str, Any]:
