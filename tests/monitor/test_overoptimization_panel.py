@@ -94,12 +94,18 @@ def test_a_proxy_is_followed_as_it_was_measured(results: dict):
     assert across[0] < across[3] < across[1] < across[2]
 
 
-def test_eight_proxies_and_the_ceiling_have_a_colour_each(results: dict):
+@pytest.mark.parametrize(("names", "panels", "colours"), [("abc", 0, 4), ("abcdefgh", 8, 2)])
+def test_few_proxies_have_a_colour_each_and_many_a_panel_each(
+    results: dict, names: str, panels: int, colours: int
+) -> None:
+    """The ceiling is dashed, too, in a colour of its own."""
     (one, *_) = results["best_of_n"]["proxies"].values()
-    best_of_n = {**results["best_of_n"], "proxies": dict.fromkeys("abcdefgh", one)}
+    best_of_n = {**results["best_of_n"], "proxies": dict.fromkeys(names, one)}
     (best,) = overoptimization_panel("study", {"best_of_n": best_of_n}, {})
-    dashed = set(re.findall(r'stroke="([^"]+)"[^>]*stroke-dasharray', best.svg))
-    assert len(dashed) == 9
+    assert len(set(re.findall(r'stroke="([^"]+)"[^>]*stroke-dasharray', best.svg))) == colours
+    assert len(re.findall(r">[a-h]</text>", best.svg)) == (panels or len(names))  # titles, or the legend's labels
+    assert best.svg.count("gold, chosen by gold itself") == (panels > 0)
+    assert {row["of"] for row in best.svg.rows} >= {*names}
 
 
 def test_the_widest_gap_in_words():

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import altair as alt
 
 from accord.monitor.overoptimization_text import BEST_OF_N, CEILING, Line, curves_of, differences_in_words, study_lines
 from accord.monitor.pictures import DASHES, policy_colours
-from accord.monitor.svg import NOTHING, PALETTE, WIDTH, Datum, Picture, data_of, render
+from accord.monitor.svg import INK, NOTHING, PALETTE, WIDTH, Datum, Picture, data_of, render
 from accord.monitor.values import number, short, table
 
 _DISTANCE: Final = "√KL from the start policy (KL in nats per sequence)"
 _OVER_PROMPTS: Final = "95 % intervals and bands: bootstrap over prompts and seeds"
 _OVER_RUNS: Final = "95 % intervals and bands: bootstrap over the runs of a curve; of one run there are none"
 _SCORE: Final = "score, in standard deviations"
+_GOLD, _PROXY, _CHOSEN_BY_GOLD = "gold", "the proxy of itself", "gold, chosen by gold itself"
+_TOGETHER: Final = 3  # curves of one panel; more have one each
+_COLUMNS: Final = 3  # of panels
+_PANEL: Final = (WIDTH - 26 - 46 * (_COLUMNS - 1)) // _COLUMNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,7 @@ def best_of_n_picture(name: str, found: Mapping[str, Any], num_prompts: float | 
             ]
     best = zip(distances, found.get("gold") or (), strict=False)
     ceiling: list[Datum] = [{"of": CEILING, "x": x, "y": y} for x, y in best]
-    note = f"{'n not recorded' if num_prompts is None else f'n: {num_prompts:,.0f} prompts'}; {_OVER_PROMPTS}"
+    note = f"{'n not recorded' if num_prompts is None else f'n: {num_prompts:,.0f} prompts'}; {_SCORE}; {_OVER_PROMPTS}"
     return _picture(f"{name}: best of n", proxies, points, ceiling, list(_curves(proxies)), note)
 
 
@@ -109,40 +114,13 @@ def _picture(
 ) -> Picture:
     if len({p["x"] for p in points}) < 2:
         return NOTHING
-    colours = {short(name): colour for name, colour in policy_colours(["", *families]).items() if name}
-    domain, colour_range = [*colours], [*colours.values()]
-    if ceiling:
-        domain, colour_range = [*domain, CEILING], [*colour_range, PALETTE[0]]
-    colour = alt.Color(
-        "of:N",
-        scale=alt.Scale(domain=domain, range=colour_range),
-        legend=alt.Legend(title=None, symbolType="square", symbolOpacity=1),
-    )
-    x = alt.X("x:Q", title=_DISTANCE, scale=alt.Scale(nice=False, padding=8), axis=alt.Axis(tickCount=6))
-    y = alt.Y("y:Q", title=_SCORE, scale=alt.Scale(zero=False, padding=8), axis=alt.Axis(tickCount=6))
+    names = [short(name) for name in families]
+    chart = _together if len(names) <= _TOGETHER else _apart
     gold = [p for p in points if p["by"] == "gold"]
-    proxy: list[Datum] = [{"run": "", **p, "at": at} for at, p in enumerate(points) if p["by"] == "proxy"]
-    layers = [
-        alt.Chart(data_of([c for c in curves if "low" in c])).mark_area(opacity=0.15).encode(
-            x=x, y="low:Q", y2="high:Q", color=colour
-        ),
-        alt.Chart(data_of(curves)).mark_line(strokeWidth=1.8).encode(x=x, y=y, color=colour),
-        alt.Chart(data_of(ceiling)).mark_line(strokeWidth=1.4, strokeDash=[1, 3]).encode(
-            x=x, y=y, color=colour
-        ),
-        alt.Chart(data_of(proxy)).mark_line(strokeWidth=1.4, strokeDash=DASHES["proxy"], opacity=0.8).encode(
-            x=x, y=y, color=colour, detail="run:N", order="at:Q"
-        ),
-        alt.Chart(data_of([p for p in gold if "low" in p])).mark_rule(strokeWidth=1.2, opacity=0.7).encode(
-            x=x, y="low:Q", y2="high:Q", color=colour
-        ),
-        alt.Chart(data_of(gold)).mark_point(size=34, filled=True, opacity=0.9).encode(x=x, y=y, color=colour),
-    ]  # fmt: skip
-    chart = alt.layer(*layers).properties(width=WIDTH - 190, height=320)
     last = {str(p["of"]): f"{p['of']} gold {float(p['y']):.2f} at {float(p['x']):.2f}" for p in gold}
     marks = [("measured", points), ("choosing by gold", ceiling), ("fitted curve", curves)]
     return render(
-        chart,
+        chart(names, points, ceiling, curves),
         title,
         ", ".join(last.values()),
         rows=[{"mark": mark, "by": "gold", **row} for mark, some in marks for row in some],
@@ -157,3 +135,70 @@ def _picture(
         },
         note=note,
     )
+
+
+def _together(names: Sequence[str], points: list[Datum], ceiling: Sequence[Datum], curves: list[Datum]) -> Any:
+    """All in one panel, each with a colour of its own."""
+    colours = {name: colour for name, colour in policy_colours(["", *names]).items() if name}
+    domain, colour_range = [*colours], [*colours.values()]
+    if ceiling:
+        domain, colour_range = [*domain, CEILING], [*colour_range, PALETTE[0]]
+    colour = alt.Color(
+        "of:N",
+        scale=alt.Scale(domain=domain, range=colour_range),
+        legend=alt.Legend(title=None, symbolType="square", symbolOpacity=1),
+    )
+    x = alt.X("x:Q", title=_DISTANCE, scale=alt.Scale(nice=False, padding=8), axis=alt.Axis(tickCount=6))
+    y = partial(alt.Y, title=_SCORE, scale=alt.Scale(zero=False, padding=8), axis=alt.Axis(tickCount=6))
+    return alt.layer(*_layers(points, ceiling, curves, x, y, colour)).properties(width=WIDTH - 190, height=320)
+
+
+def _apart(names: Sequence[str], points: list[Datum], ceiling: Sequence[Datum], curves: list[Datum]) -> Any:
+    """A panel for each, with the same axes: in one, bands and intervals would cover each other."""
+    lines = {_GOLD: PALETTE[1], _PROXY: PALETTE[3]} | ({_CHOSEN_BY_GOLD: PALETTE[0]} if ceiling else {})
+    colour = alt.Color(
+        "line:N",
+        scale=alt.Scale(domain=[*lines], range=[*lines.values()]),
+        legend=alt.Legend(title=None, orient="top", symbolType="square", symbolOpacity=1, labelLimit=240),
+    )
+    every = [*points, *ceiling, *curves]
+    ends = [float(p[key]) for p in every for key in ("y", "low", "high") if p.get(key) is not None]
+    across = alt.Scale(domain=[0, max(float(p["x"]) for p in every)], nice=False)
+    x = alt.X("x:Q", title="√KL", scale=across, axis=alt.Axis(tickCount=4))
+    y = partial(alt.Y, title=None, scale=alt.Scale(domain=[min(ends), max(ends)]), axis=alt.Axis(tickCount=5))
+    grey = [{**p, "line": _CHOSEN_BY_GOLD} for p in ceiling]
+    panels = []
+    for name in names:
+        own = [{**p, "line": _GOLD if p["by"] == "gold" else _PROXY} for p in points if p["of"] == name]
+        fit = [{**p, "line": _GOLD} for p in curves if p["of"] == name]
+        layers = _layers(own, grey, fit, x, y, colour)
+        panels.append(alt.layer(*layers).properties(width=_PANEL, height=_PANEL - 20, title=alt.Title(name, color=INK)))
+    return alt.concat(*panels, columns=_COLUMNS, bounds="flush", spacing={"row": 78, "column": 46})
+
+
+def _layers(
+    points: list[Datum],
+    ceiling: Sequence[Datum],
+    curves: list[Datum],
+    x: alt.X,
+    y: Callable[[str], alt.Y],
+    colour: alt.Color,
+) -> list[alt.Chart]:
+    gold = [p for p in points if p["by"] == "gold"]
+    proxy: list[Datum] = [{"run": "", **p, "at": at} for at, p in enumerate(points) if p["by"] == "proxy"]
+    return [
+        alt.Chart(data_of([c for c in curves if "low" in c])).mark_area(opacity=0.15).encode(
+            x=x, y=y("low:Q"), y2="high:Q", color=colour
+        ),
+        alt.Chart(data_of(curves)).mark_line(strokeWidth=1.8).encode(x=x, y=y("y:Q"), color=colour),
+        alt.Chart(data_of(ceiling)).mark_line(strokeWidth=1.4, strokeDash=[1, 3]).encode(
+            x=x, y=y("y:Q"), color=colour
+        ),
+        alt.Chart(data_of(proxy)).mark_line(strokeWidth=1.4, strokeDash=DASHES["proxy"], opacity=0.8).encode(
+            x=x, y=y("y:Q"), color=colour, detail="run:N", order="at:Q"
+        ),
+        alt.Chart(data_of([p for p in gold if "low" in p])).mark_rule(strokeWidth=1.2, opacity=0.7).encode(
+            x=x, y=y("low:Q"), y2="high:Q", color=colour
+        ),
+        alt.Chart(data_of(gold)).mark_point(size=34, filled=True, opacity=0.9).encode(x=x, y=y("y:Q"), color=colour),
+    ]  # fmt: skip
