@@ -250,10 +250,11 @@ def test_an_empty_run_says_what_is_missing() -> None:
     page = Page(build_report(RunView("empty", "", [], {}, [], "", {})))
     text = " ".join(page.text.split())
     assert "svg" not in page.tags
+    assert "code" in page.tags
     for said in (
-        "no measure of drift. An `evaluate` step measures them.",
+        "no measure of drift. An evaluate step measures them.",
         "No accuracy of a reward model",
-        "No samples were kept. An `evaluate` step keeps",
+        "No samples were kept. An evaluate step keeps",
         "No step has finished",
     ):
         assert said in text

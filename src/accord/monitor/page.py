@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from accord.monitor.svg import Picture, page_colour, page_colours
 from accord.monitor.sweep_table import figure
@@ -47,9 +48,21 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(clean=clean, duration=duration, percent=percent, fixed=fixed, figure=figure)
-    environment.filters["page_colour"] = page_colour
+    environment.filters.update(page_colour=page_colour, coded=coded)
     environment.globals["light"], environment.globals["dark"] = page_colours(dark=False), page_colours(dark=True)
     return environment
+
+
+def coded(text: str) -> Markup:
+    """A sentence in which what stands between backticks is code. All of it is escaped.
+
+    >>> str(coded("`watch` of <a>"))
+    '<code>watch</code> of &lt;a&gt;'
+    """
+    parts = str(text).split("`")
+    if len(parts) % 2 == 0:  # one backtick has no other: it is a letter
+        return Markup("") + text
+    return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
 def pictures_by_name(content: object, besides: tuple[type, ...] = ()) -> dict[str, Picture]:
