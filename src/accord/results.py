@@ -3,8 +3,9 @@
 store/runs/<recipe>/results.json      the evaluation's numbers and the seconds of each step
                     cost.json         device-hours, energy and CO2 of each step
                     report.html       one page that opens offline
-                    policy/           the last policy that a training step made, a Hugging Face folder
-                    reward-model/     the reward model that it was trained on, or else the last one
+                    policy/           once it is finished, the last policy that a training step made, a Hugging Face
+                                      folder; where a later run stops, it stays
+                    reward-model/     likewise the reward model that it was trained on, or else the last one
                     steps/<name>/     every artifact
 """
 
@@ -45,7 +46,8 @@ def write_report(run_dir: Path, store: Store) -> Page:
     assumed = Assumptions.of()
     atomic.write_json(run_dir / COST, as_json(step_costs(plan, store, assumed), assumed))
     done = [row for row in plan["steps"] if row["artifact"]]
-    _link_models(run_dir, done, {row["name"]: store.root / row["artifact"] for row in done})
+    if not view.unfinished:  # what a finished run left stays until the next one has finished
+        _link_models(run_dir, done, {row["name"]: store.root / row["artifact"] for row in done})
     page = report_page(view)
     atomic.write_text(run_dir / REPORT, page.html)
     return page
