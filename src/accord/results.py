@@ -134,20 +134,22 @@ def _step_view(row: Mapping[str, Any], folder: Path, manifest: Mapping[str, Any]
 
 def _got_through(folder: Path, policies: list[str]) -> list[dict[str, Any]]:
     """The first attacks that the last policy complies with: those that are `new`, which the one before it withstood,
-    and others."""
+    and others. num: how many there are of each kind."""
     last = _rows(folder / ANSWERS / f"{policies[-1]}.jsonl")
     before: list[dict[str, Any]] = _rows(folder / ANSWERS / f"{policies[-2]}.jsonl") if len(policies) > 1 else []
     withstood = [was.get("bad") is False for was in before] or [False] * len(last)
     through = [(new, row) for new, row in zip(withstood, last, strict=True) if row["unsafe"] and row.get("bad")]
-    shown = [one for wanted in (True, False) for one in [one for one in through if one[0] is wanted][:NUM_SHOWN]]
+    kinds = [[row for new, row in through if new is wanted] for wanted in (True, False)]
     return [
         {
             "policy": policies[-1],
             "asked": str(_asked(row["prompt"])),
             "response": str(row.get("completion", "")),
             "new": new,
+            "num": len(rows),
         }
-        for new, row in shown
+        for new, rows in zip((True, False), kinds, strict=True)
+        for row in rows[:NUM_SHOWN]
     ]
 
 
