@@ -138,6 +138,10 @@ def test_what_was_found_of_one_model(results: dict):
         proxy,
     )
     assert of_one_model(results, "sft") == ""
+    some = results["best_of_n"]["proxies"]["proxy"]
+    for gone in ({"gold": [*some["gold"][:-1], None]}, {"gold_low": []}):
+        of_none = {**results["best_of_n"], "proxies": {"proxy": {**some, **gone}}}
+        assert of_one_model({**results, "best_of_n": of_none}, "proxy_1") == ""
 
 
 def test_a_proxy_that_is_in_units_of_its_own(results: dict):

@@ -85,9 +85,11 @@ def of_one_model(results: Mapping[str, Any], name: str) -> str:
     best_of_n = table(results.get("best_of_n"))
     for family, one in curves_of(best_of_n.get("proxies")).items():
         if name in (one.get("names") or ()):
-            both, n = _at_largest_n(one), (best_of_n.get("n") or [0])[-1]
+            both, n = _at_largest_n(one), number((best_of_n.get("n") or [None])[-1])
+            if both[0] == ABSENT or n is None:
+                return ""
             seeds = "" if family == name else f", the mean of the {len(one['names'])} seeds of {short(family)}"
-            return f"The best of {n:,} by it is {both[0]} standard deviations above the start by {gold}{seeds}."
+            return f"The best of {n:,.0f} by it is {both[0]} standard deviations above the start by {gold}{seeds}."
     return ""
 
 
