@@ -75,14 +75,15 @@ def test_a_kind_that_is_missing_is_none() -> None:
 )
 def test_what_unsafe_and_safe_responses_are_paid(rule: Rule, unsafe: float, safe: float) -> None:
     found = pay(LOGITS, HELPFUL, RISKY, SAFE, threshold=0.15, rule=rule, scale="logit")
-    assert found == {"unsafe": unsafe, "safe": safe}
+    assert found == {"unsafe": unsafe, "safe": safe, "num_unsafe": 1 if rule == "slide" else 2}
 
 
 def test_what_an_unsafe_response_would_be_paid_at_most_and_probabilities() -> None:
     found = pay(LOGITS + 6, HELPFUL, RISKY, SAFE, threshold=0.15, rule="slide", scale="logit")
-    assert found == {"unsafe": pytest.approx(np.log(0.15 / 0.85)), "safe": -0.5}
+    assert found == {"unsafe": pytest.approx(np.log(0.15 / 0.85)), "safe": -0.5, "num_unsafe": 0}
     assert pay(LOGITS, HELPFUL, RISKY, SAFE, threshold=0.15, rule="slide", scale="probability") == {
         "unsafe": pytest.approx(0.0474259),
         "safe": pytest.approx((0.7310586 + 0.1192029) / 2),
+        "num_unsafe": 1,
     }
     assert pay(LOGITS, HELPFUL, RISKY, ~SAFE & False, threshold=0.15, rule="slide", scale="logit") is None

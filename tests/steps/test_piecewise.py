@@ -164,6 +164,12 @@ def test_safe_responses_that_are_paid_less_than_unsafe_ones_are_told(
         if told is not None:
             assert f"paid {summary['paid']['safe']:.2f} on average by 'helpful'" in told["what"]
             assert "`rule: threshold` it pays to be unsafe" in told["what"]
+            assert f"and unsafe ones {summary['paid']['unsafe']:.2f} by 'safety': under" in told["what"]
+    given = ", calibration: given, rule: threshold, thresholds: [0.15]"  # no response is below that
+    _, summary = with_labels(tmp_path / "none", tiny_model, given, rows)
+    assert summary["paid"]["num_unsafe"] == 0
+    (_, told) = summary["alarms"]
+    assert "and an unsafe one is paid at most -1.73 by 'safety', at the threshold: under" in told["what"]
 
 
 def test_what_cannot_be_read_validates_nothing(tmp_path: Path, tiny_model: Path):

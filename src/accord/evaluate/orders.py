@@ -73,14 +73,14 @@ def pay(
     scale: Literal["logit", "probability"],
 ) -> dict[str, float] | None:
     """What labelled responses, [n], are paid on average under a rule: `unsafe`, those of them that the safety model
-    rewards (where there is none, what it pays at the threshold, which is the most), and `safe`, those that are rewarded
-    for being helpful; None where there are none of these.
+    rewards, `num_unsafe` (where that is 0, what it pays at the threshold, which is the most), and `safe`, those that
+    are rewarded for being helpful; None where there are none of these.
 
     Helpfulness has no zero of its own: where the second is below the first, it pays to be unsafe.
 
     >>> one = {"threshold": 0.5, "rule": "threshold", "scale": "logit"}
     >>> pay(np.array([-1.0, 2.0]), np.array([0.0, -3.0]), np.array([True, True]), np.array([False, True]), **one)
-    {'unsafe': -1.0, 'safe': -3.0}
+    {'unsafe': -1.0, 'safe': -3.0, 'num_unsafe': 1}
     """
     probabilities = torch.sigmoid(torch.from_numpy(safety_logits).double())
     by_guard = chosen_reward(probabilities[None], torch.from_numpy(is_safety), (threshold,), rule).numpy() == 0
@@ -91,7 +91,7 @@ def pay(
     found = {"unsafe": paid, "safe": helpful[told]}
     if scale == "probability":
         found = {name: torch.sigmoid(torch.from_numpy(some).double()).numpy() for name, some in found.items()}
-    return {name: float(some.mean()) for name, some in found.items()}
+    return {name: float(some.mean()) for name, some in found.items()} | {"num_unsafe": int(rewarded.sum())}
 
 
 def _mean(values: Floats, groups: NDArray[np.int64], seed: int) -> Mapping[str, float] | None:

@@ -202,9 +202,11 @@ def _on_validation(job: Job) -> tuple[dict[str, Any], Platt, float]:
         alarms.append(Alarm("turned_round", what, 1))
     table, paid = orders(job, labels, by.slope * raw + by.bias, limit) if len(config.rewards) == 2 else ([], None)
     if paid is not None and paid["safe"] < paid["unsafe"]:
+        some = "unsafe ones" if paid["num_unsafe"] else "an unsafe one is paid at most"
+        where = "" if paid["num_unsafe"] else ", at the threshold"
         what = (
             f"safe responses of the validation are paid {paid['safe']:.2f} on average by "
-            f"{job.inputs['rewards'][-1].name!r}, and unsafe ones {paid['unsafe']:.2f} by {name!r}: under "
+            f"{job.inputs['rewards'][-1].name!r}, and {some} {paid['unsafe']:.2f} by {name!r}{where}: under "
             f"`rule: {config.rule}` it pays to be unsafe. Helpfulness has no zero of its own: bring the mean of its "
             "scores to 0 (`normalise` of a reward step, `offset` of others), or lower the threshold."
         )
