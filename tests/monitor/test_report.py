@@ -273,6 +273,10 @@ def test_gaps_are_shown_as_gaps() -> None:
     assert "No KL was measured for ppo." in text
     assert "do not name the baseline" in text
     assert "No training metrics were found for sft." in text
+    idle = replace(silent, kind="distill", summary={"training": {"num_demonstrations": 0, "num_optimizer_steps": 0}})
+    assert "No training metrics" not in Page(build_report(replace(run, steps=[idle, run.steps[1]]))).text
+    idle = replace(idle, summary={"training": {"num_optimizer_steps": 3}})
+    assert "No training metrics were found for sft." in Page(build_report(replace(run, steps=[idle]))).text
     assert text.count("4 min 55 s") == 2  # 295 s, the only known time, is also the total
     assert "nan" not in text.lower()
 

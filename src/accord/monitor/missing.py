@@ -10,7 +10,7 @@ from accord.monitor.panels import ON_POLICY, PANELS
 from accord.monitor.values import clean, number, table
 
 if TYPE_CHECKING:
-    from accord.monitor.views import RunView
+    from accord.monitor.views import RunView, StepView
 
 
 def missing(run: RunView, policies: Mapping[str, Any], reward_model: Mapping[str, Any]) -> list[str]:
@@ -39,12 +39,18 @@ def missing(run: RunView, policies: Mapping[str, Any], reward_model: Mapping[str
             f"No other reward looked at {', '.join(blind)}, so that over-optimisation cannot be seen. Name one that "
             "nothing is trained against as `watch`."
         )
-    silent = [clean(step.name, 60) for step in run.steps if step.kind in PANELS and not step.metrics]
+    trained = [step for step in run.steps if step.kind in PANELS and not _rightly_untrained(step)]
+    silent = [clean(step.name, 60) for step in trained if not step.metrics]
     if silent:
         found.append(f"No training metrics were found for {', '.join(silent)}.")
     if not run.steps:
         found.append("No step has finished.")
     return found
+
+
+def _rightly_untrained(step: StepView) -> bool:
+    """Whether it had nothing to learn from: its summary says so."""
+    return table(step.summary.get("training")).get("num_optimizer_steps") == 0
 
 
 def not_drawn(policies: Mapping[str, Any], trajectories: Mapping[str, Any]) -> list[str]:
