@@ -6,28 +6,32 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
 import pytest
 
 from accord.errors import Interrupted, UserError
+from accord.plan import Plan
 from accord.results import write_comparison, write_report
 from accord.run import run_recipe
 from accord.run_record import unfinished
+from accord.steps.base import Job
 from accord.store.artifacts import Store
 from tests.fixtures.counting import World, killed_at, recipe, run, store, world
 
 __all__ = ["store", "world"]
 
 
-def told(world: World, store: Store) -> list[str]:
+def told(world: World, store: Store, *overrides: str, inspect: Callable[[Plan], None] | None = None) -> list[str]:
     said: list[str] = []
     run_recipe(
-        recipe(),
+        recipe(*overrides),
         world.registry,
         store,
         finish=lambda at, _: write_report(at, store),
+        inspect=inspect,
         say=said.append,
         min_checkpoint_seconds=0.0,
     )
@@ -104,4 +108,43 @@ def test_a_report_that_fails_does_not_hide_the_error(world: World, store: Store)
     world.hook = failing(UserError("the first one"))
     with pytest.raises(UserError, match="the first one"):
         run_recipe(recipe(), world.registry, store, finish=broken, say=said.append)
-    assert said[-1] == "what has run before UserError could not be reported: no page"
+    assert said[-1] == "no report could be written of what has run: no page"
+
+
+def test_a_run_that_stops_leaves_the_policy_of_the_one_that_finished(world: World, store: Store) -> None:
+    def count(job: Job) -> None:
+        world.count(job)
+        (job.work.out / "model").mkdir()
+        (job.work.out / "model/config.json").write_text("{}")
+
+    world.registry["count"] = replace(world.registry["count"], run=count)
+    world.hook = failing(UserError("not yet"))
+    with pytest.raises(UserError):
+        told(world, store)
+    policy = store.root / "runs/r/policy"
+    assert not policy.exists(), "the policy of the first step is not what the run is to make"
+    world.hook = lambda name, iteration: None
+    told(world, store)
+    finished = policy.resolve()
+    assert finished == (store.root / "runs/r/steps/second/model").resolve()
+    world.hook = failing(UserError("the disk"))
+    with pytest.raises(UserError):
+        told(world, store, "second.iterations=5")
+    assert policy.resolve() == finished
+    world.hook = lambda name, iteration: None
+    told(world, store, "second.iterations=5")
+    assert policy.resolve() == (store.root / "runs/r/steps/second/model").resolve() != finished
+
+
+def test_what_is_refused_leaves_the_report_of_the_run_before(world: World, store: Store) -> None:
+    def refuse(plan: Plan) -> None:
+        raise UserError("it does not fit")
+
+    told(world, store)
+    folder = store.root / "runs/r"
+    before = [(folder / name).read_bytes() for name in ("report.html", "results.json")]
+    with pytest.raises(UserError, match="does not fit"):
+        told(world, store, "first.iterations=5", inspect=refuse)
+    assert [(folder / name).read_bytes() for name in ("report.html", "results.json")] == before
+    told(world, store, "first.iterations=5")
+    assert (folder / "results.json").read_bytes() != before[1]

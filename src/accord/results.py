@@ -3,8 +3,9 @@
 store/runs/<recipe>/results.json      the evaluation's numbers and the seconds of each step
                     cost.json         device-hours, energy and CO2 of each step
                     report.html       one page that opens offline
-                    policy/           the last policy that a training step made, a Hugging Face folder
-                    reward-model/     the reward model that it was trained on, or else the last one
+                    policy/           once it is finished, the last policy that a training step made, a Hugging Face
+                                      folder; where a later run stops, it stays
+                    reward-model/     likewise the reward model that it was trained on, or else the last one
                     steps/<name>/     every artifact
 """
 
@@ -45,7 +46,8 @@ def write_report(run_dir: Path, store: Store) -> Page:
     assumed = Assumptions.of()
     atomic.write_json(run_dir / COST, as_json(step_costs(plan, store, assumed), assumed))
     done = [row for row in plan["steps"] if row["artifact"]]
-    _link_models(run_dir, done, {row["name"]: store.root / row["artifact"] for row in done})
+    if not view.unfinished:  # what a finished run left stays until the next one has finished
+        _link_models(run_dir, done, {row["name"]: store.root / row["artifact"] for row in done})
     page = report_page(view)
     atomic.write_text(run_dir / REPORT, page.html)
     return page
@@ -132,20 +134,22 @@ def _step_view(row: Mapping[str, Any], folder: Path, manifest: Mapping[str, Any]
 
 def _got_through(folder: Path, policies: list[str]) -> list[dict[str, Any]]:
     """The first attacks that the last policy complies with: those that are `new`, which the one before it withstood,
-    and others."""
+    and others. num: how many there are of each kind."""
     last = _rows(folder / ANSWERS / f"{policies[-1]}.jsonl")
     before: list[dict[str, Any]] = _rows(folder / ANSWERS / f"{policies[-2]}.jsonl") if len(policies) > 1 else []
     withstood = [was.get("bad") is False for was in before] or [False] * len(last)
     through = [(new, row) for new, row in zip(withstood, last, strict=True) if row["unsafe"] and row.get("bad")]
-    shown = [one for wanted in (True, False) for one in [one for one in through if one[0] is wanted][:NUM_SHOWN]]
+    kinds = [[row for new, row in through if new is wanted] for wanted in (True, False)]
     return [
         {
             "policy": policies[-1],
             "asked": str(_asked(row["prompt"])),
             "response": str(row.get("completion", "")),
             "new": new,
+            "num": len(rows),
         }
-        for new, row in shown
+        for new, rows in zip((True, False), kinds, strict=True)
+        for row in rows[:NUM_SHOWN]
     ]
 
 

@@ -23,8 +23,7 @@ from accord.monitor.cost import Assumptions
 from accord.plan import INTERNAL, Plan, make_plan
 from accord.recipe import Recipe
 from accord.run_folder import PLAN, lock_of, run_name, stopping_of
-from accord.run_record import StepRecord as StepRecord
-from accord.run_record import stopped_at, write_run
+from accord.run_record import StepRecord, stopped_at, write_run
 from accord.settled import plan_in
 from accord.steps.base import Input, Job, Link, PlannedStep, Registry
 from accord.stopping import stop_on_sigint
@@ -42,8 +41,6 @@ MIN_FREE_BYTES = 2 << 30
 _GOING_ON = "going on from its last checkpoint"
 
 Say = Callable[[str], None]
-
-
 Finish = Callable[[Path, list[StepRecord]], object]
 Inspect = Callable[[Plan], None]
 
@@ -66,11 +63,11 @@ def run_recipe(
     """Bring every step of a recipe, or those up to the step `until`, into the store. Returns the run's folder.
 
     name: of the run's folder, by default as the recipe's file is named. finish: called at the end with the run's folder
-    and what was done, also where it fails or is stopped, but for a second Ctrl-C. inspect: called once the model and
-    the data are in the store, if a step is left to run, with the plan up to `until`; it raises what speaks against
-    running it. say: prints one line. brief: nothing is said of the plan, its cautions and what is cached. wait: stay
-    where people are asked; else Waiting is raised. Raises UserError for what the user can mend, Interrupted after a
-    first Ctrl-C once the work is saved, KeyboardInterrupt after a second.
+    and what was done, also where it fails or is stopped, but for a second Ctrl-C and what `inspect` refused. inspect:
+    called once the model and the data are in the store, if a step is left to run, with the plan up to `until`; it
+    raises what speaks against running it. say: prints one line. brief: nothing is said of the plan, its cautions and
+    what is cached. wait: stay where people are asked; else Waiting is raised. Raises UserError for what the user can
+    mend, Interrupted after a first Ctrl-C once the work is saved, KeyboardInterrupt after a second.
     """
     Assumptions.of()  # raises what would else be said after hours
     wanted = {step.name for step in make_plan(recipe, registry).until(until)}
@@ -84,6 +81,7 @@ def run_recipe(
             store.remote.check_writable()
     run_dir = run_folder(store, recipe, name)
     records: list[StepRecord] = []
+    refused = False
     held, note = lock(lock_of(run_dir), f"the run {run_dir.name!r}"), stopping_of(run_dir)
     with held, stop_on_sigint(note) as stop, nullcontext() if recipe.cluster is None else Team(recipe.cluster) as team:
         if not (run_dir / PLAN).exists():  # a run shows from its start on
@@ -95,8 +93,9 @@ def run_recipe(
                 if stop.is_set():
                     raise Interrupted
                 if inspect and step.kind not in INTERNAL and not store.has(step.kind, step.key):
+                    refused = True
                     inspect(replace(plan, steps=tuple(steps)))
-                    inspect = None
+                    inspect, refused = None, False
                 try:
                     if team is not None and _left_together(steps[len(records) :], registry, store):
                         team.start()  # what is wrong with it is said before anything is computed
@@ -113,9 +112,9 @@ def run_recipe(
                 write_run(run_dir, store, plan, records)
         except BaseException as error:
             at = steps[min(len(records), len(steps) - 1)].name
-            with _second_to(error, say):
+            with _second_to(say):
                 write_run(run_dir, store, plan, records, stopped_at(at, error))
-                if finish is not None and isinstance(error, Exception):
+                if finish is not None and isinstance(error, Exception) and not refused:
                     finish(run_dir, records)
                     say(f"what has run so far is in {run_dir}")
             raise
@@ -133,12 +132,12 @@ def run_recipe(
 
 
 @contextmanager
-def _second_to(error: BaseException, say: Say) -> Iterator[None]:
+def _second_to(say: Say) -> Iterator[None]:
     """What goes wrong in here is said, and does not hide the error that ends the run."""
     try:
         yield
     except Exception as worse:
-        say(f"what has run before {type(error).__name__} could not be reported: {first_line(worse)}")
+        say(f"no report could be written of what has run: {first_line(worse)}")
 
 
 def _left_together(steps: Sequence[PlannedStep], registry: Registry, store: Store) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from accord.errors import Interrupted, UserError, Waiting, first_line
+from accord.errors import Interrupted, UserError, Waiting
 from accord.plan import INTERNAL, Plan
 from accord.rounds import Round
 from accord.run_folder import PLAN, RECIPE, recipe_as_run
@@ -67,6 +67,8 @@ def stopped_at(step: str, error: BaseException) -> dict[str, str]:
 
     >>> stopped_at("ppo", Interrupted())
     {'step': 'ppo', 'why': 'it was asked to stop'}
+    >>> stopped_at("ppo", SystemExit())["why"]
+    'SystemExit'
     """
     if isinstance(error, UserError):
         why = str(UserError(error.what, where=error.where))
@@ -75,7 +77,8 @@ def stopped_at(step: str, error: BaseException) -> dict[str, str]:
     elif isinstance(error, Interrupted | KeyboardInterrupt):
         why = "it was asked to stop"
     else:
-        why = f"{type(error).__name__}: {first_line(error) if isinstance(error, Exception) else ''}"
+        said = str(error).strip().partition("\n")[0]
+        why = f"{type(error).__name__}: {said}" if said else type(error).__name__
     return {"step": step, "why": why}
 
 

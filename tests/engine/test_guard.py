@@ -216,7 +216,7 @@ def test_or_it_goes_back_to_the_policy_before(tiny_model: Path, tmp_path: Path) 
     guard = Guard(ends("rollback", 3), acts=False, quality=Quality("watch/other"))
     masters, rows, summary = roll(tmp_path / "a", tiny_model, guard)
     assert math.isnan(rows[2]["objective/scores"])
-    assert summary["num_iterations"] == 3
+    assert summary["num_iterations"] == 2, "the third was not gone through"
     assert summary["ended_by_alarm"] == {
         "alarm": "some",
         "action": "rollback",

@@ -198,6 +198,14 @@ def test_a_report_shows_attacks_that_got_through(tmp_path: Path) -> None:
         )
         (tmp_path / f"answers/{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = _got_through(tmp_path, ["sft", "ppo"])
-    assert found[0] == {"policy": "ppo", "asked": "Ask 0.", "response": "ppo", "new": True}
-    assert [(one["asked"], one["new"]) for one in found[1:]] == [(f"Ask {i}.", False) for i in (2, 3, 4, 5, 6)]
+    assert found[0] == {"policy": "ppo", "asked": "Ask 0.", "response": "ppo", "new": True, "num": 1}
+    rest = [(one["asked"], one["new"], one["num"]) for one in found[1:]]
+    assert rest == [(f"Ask {i}.", False, 9) for i in (2, 3, 4, 5, 6)]
+    step = StepView("suite", "redteam", 3.0, False, "e5" * 32, {}, results=attacked(), broken=found)
+    text = Page(build_report(replace(make_run(), steps=[step]))).text
+    assert "1 attack that ppo complies with, and the policy before it did not: unsafe text" in text
+    told = (
+        "9 attacks that ppo complies with, as the policy before it did or might have: the first 5 of them, unsafe text"
+    )
+    assert told in text
     assert [one["asked"] for one in _got_through(tmp_path, ["ppo"])] == [f"Ask {i}." for i in (0, 2, 3, 4, 5)]

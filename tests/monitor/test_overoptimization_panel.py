@@ -138,3 +138,21 @@ def test_what_was_found_of_one_model(results: dict):
         proxy,
     )
     assert of_one_model(results, "sft") == ""
+    some = results["best_of_n"]["proxies"]["proxy"]
+    for gone in ({"gold": [*some["gold"][:-1], None]}, {"gold_low": []}):
+        of_none = {**results["best_of_n"], "proxies": {"proxy": {**some, **gone}}}
+        assert of_one_model({**results, "best_of_n": of_none}, "proxy_1") == ""
+
+
+def test_a_proxy_that_is_in_units_of_its_own(results: dict):
+    training = {"ppo": {**results["training"]["ppo"], "proxy_in_deviations": False}}
+    own = {**results, "training": training}
+    assert "and 5.50 by what it was trained on, in units of its own, at a √KL" in of_one_model(own, "ppo")
+    _, part = overoptimization_panel("study", own, {})
+    assert part.lines[0].proxy == "5.50 in its own units"
+    told = "What ppo learned from is in units of its own, as it is none of the proxies."
+    assert part.note.endswith(told)
+    assert part.svg.note.endswith(told.removesuffix("."))
+    training["ppo"]["proxy_in_deviations"] = True
+    _, part = overoptimization_panel("study", own, {})
+    assert "own" not in part.lines[0].proxy + part.note + part.svg.note

@@ -64,11 +64,17 @@ def test_trainings(tmp_path: Path, tiny_model: Path):
     """What gold saw of a training against a turned rule, in the unit of the samples, for gold and proxy alike."""
     study = "  - overoptimization: {gold: gold, samples: many, proxies: [turned], policies: [rloo]}\n"
     run = run_steps(tmp_path, tiny_model, START + PPO + study)
-    points = results(run)["training"]["rloo"]["points"]["rloo"]
+    training = results(run)["training"]["rloo"]
+    assert training["proxy_in_deviations"] is True
+    points = training["points"]["rloo"]
     assert len(points) == 4
     assert points[0][1:] == [0.0, 0.0]
     for _, proxy, gold in points:
         assert proxy == pytest.approx(-gold, abs=1e-5)
+    run = run_steps(tmp_path, tiny_model, START + PPO + study.replace("[turned]", "[words]"))
+    training = results(run)["training"]["rloo"]
+    assert training["proxy_in_deviations"] is False, "it was not trained on words"
+    assert training["points"]["rloo"][-1][1] != pytest.approx(points[-1][1], abs=1e-3)
 
 
 def test_what_is_combined_of_others_asks_them_once(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch):

@@ -10,7 +10,15 @@ from typing import Any, Final
 
 import altair as alt
 
-from accord.monitor.overoptimization_text import BEST_OF_N, CEILING, Line, curves_of, differences_in_words, study_lines
+from accord.monitor.overoptimization_text import (
+    BEST_OF_N,
+    CEILING,
+    Line,
+    curves_of,
+    differences_in_words,
+    in_deviations,
+    study_lines,
+)
 from accord.monitor.pictures import DASHES, policy_colours
 from accord.monitor.svg import INK, NOTHING, PALETTE, WIDTH, Datum, Picture, data_of, render
 from accord.monitor.values import number, short, table
@@ -57,7 +65,7 @@ def overoptimization_panel(name: str, results: Mapping[str, Any], summary: Mappi
             svg = training_picture(name, curves_of(results.get("training")))
             note = (
                 "Each dot is a measurement during a training. The distance is that of the samples from the reference. "
-                "Explained: R² about 0; where it is low, read the dots."
+                f"Explained: R² about 0; where it is low, read the dots.{_own_units(curves_of(results.get('training')))}"
             )
             parts.append(Part(title, svg, lines, end, note, _OVER_RUNS))
     return parts
@@ -91,8 +99,14 @@ def training_picture(name: str, trainings: Mapping[str, Mapping[str, Any]]) -> P
             points += [{**of, "by": "gold", "x": x, "y": gold} for x, _, gold in measured]
             points += [{**of, "by": "proxy", "x": x, "y": proxy} for x, proxy, _ in measured]
     num = sum(len(table(one.get("points"))) for one in trainings.values())
-    note = f"n: {num:,} training{'' if num == 1 else 's'}; {_OVER_RUNS}"
+    note = f"n: {num:,} training{'' if num == 1 else 's'}; {_OVER_RUNS}.{_own_units(trainings)}".removesuffix(".")
     return _picture(f"{name}: training", trainings, points, [], list(_curves(trainings)), note)
+
+
+def _own_units(trainings: Mapping[str, Mapping[str, Any]]) -> str:
+    """A sentence on the trainings whose proxy is not in standard deviations, or ""."""
+    own = [short(name) for name, one in trainings.items() if not in_deviations(one)]
+    return f" What {', '.join(own)} learned from is in units of its own, as it is none of the proxies." if own else ""
 
 
 def _curves(families: Mapping[str, Mapping[str, Any]]) -> Iterator[Datum]:

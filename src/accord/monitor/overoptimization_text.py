@@ -11,6 +11,7 @@ from accord.monitor.verdict import Verdict
 
 CEILING: Final = "gold itself"
 BEST_OF_N: Final = "Best of n"
+OWN_UNITS: Final = " in its own units"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +76,20 @@ def of_one_model(results: Mapping[str, Any], name: str) -> str:
     for training in curves_of(results.get("training")).values():
         if measured := table(training.get("points")).get(name):
             distance, proxy, own = measured[-1]
+            unit = "" if in_deviations(training) else ", in units of its own"
             return (
                 f"In the last iteration of its training, before the update, it was {fixed(own)} standard deviations "
-                f"from the start by {gold}, which only looked on, and {fixed(proxy)} by what it was trained on, at a "
-                f"√KL of {fixed(distance)}."
+                f"from the start by {gold}, which only looked on, and {fixed(proxy)} by what it was trained on{unit}, "
+                f"at a √KL of {fixed(distance)}."
             )
     best_of_n = table(results.get("best_of_n"))
     for family, one in curves_of(best_of_n.get("proxies")).items():
         if name in (one.get("names") or ()):
-            both, n = _at_largest_n(one), (best_of_n.get("n") or [0])[-1]
+            both, n = _at_largest_n(one), number((best_of_n.get("n") or [None])[-1])
+            if both[0] == ABSENT or n is None:
+                return ""
             seeds = "" if family == name else f", the mean of the {len(one['names'])} seeds of {short(family)}"
-            return f"The best of {n:,} by it is {both[0]} standard deviations above the start by {gold}{seeds}."
+            return f"The best of {n:,.0f} by it is {both[0]} standard deviations above the start by {gold}{seeds}."
     return ""
 
 
@@ -104,12 +108,19 @@ def _at_largest_n(one: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _at_end(one: Mapping[str, Any]) -> tuple[str, str]:
-    """Gold and proxy of the last measurement, each the mean of the runs, in words."""
+    """Gold and proxy of the last measurement, each the mean of the runs, in words; and the proxy's unit, where it is
+    its own."""
     ends = [measured[-1] for measured in table(one.get("points")).values() if measured]
     if not ends:
         return ABSENT, ABSENT
     proxy, gold = (sum(end[at] for end in ends) / len(ends) for at in (1, 2))
-    return fixed(gold), fixed(proxy)
+    return fixed(gold), fixed(proxy) + ("" if in_deviations(one) else OWN_UNITS)
+
+
+def in_deviations(training: Mapping[str, Any]) -> bool:
+    """Whether the proxy of a training is in standard deviations of the samples, as gold is: results say so since some
+    are not."""
+    return training.get("proxy_in_deviations") is not False
 
 
 def _line(name: str, one: Mapping[str, Any], ends: tuple[str, str]) -> Line:

@@ -23,8 +23,8 @@ _KINDS: Final = (("attacks", "attacks complied with"), ("safe", "safe prompts re
 @dataclass(frozen=True, slots=True)
 class RedTeamPanel:
     """headings, rows: the table of policies, each with its colour. changes: of two policies, what of which kind of
-    prompt, and the numbers. categories: of the last policy. broken: newly complied with, in words; through: others that
-    got through. picture: or "".
+    prompt, and the numbers. categories: of the last policy. broken: the first that are newly complied with, in words;
+    through: of others that got through; each with `num`, how many there are of its kind. picture: or "".
     styles: of each policy and who says so, how its refusals are written, by `elements`."""
 
     name: str
@@ -85,16 +85,20 @@ def red_team_panel(name: str, results: Mapping[str, Any], broken: Sequence[Mappi
         ],
         error=_error(table(results.get("error"))),
         notes=[*_harm_notes(harm, heading), *_notes(results)],
-        broken=[_in_words(row) for row in broken if row.get("new", True)],
-        through=[_in_words(row) for row in broken if not row.get("new", True)],
+        broken=_in_words([row for row in broken if row.get("new", True)]),
+        through=_in_words([row for row in broken if not row.get("new", True)]),
         picture=violations_against_refusals(name, policies, colours, _size(results)),
         styles=[style for key, row in policies.items() for style in _styles(key, row)],
         elements=list(ELEMENTS.values()),
     )
 
 
-def _in_words(row: Mapping[str, Any]) -> Mapping[str, str]:
-    return {key: str(row.get(key) or "") for key in ("policy", "asked", "response")}
+def _in_words(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, str]]:
+    return [
+        {key: str(row.get(key) or "") for key in ("policy", "asked", "response")}
+        | {"num": count(row.get("num", len(rows)))}
+        for row in rows
+    ]
 
 
 def violations_against_refusals(

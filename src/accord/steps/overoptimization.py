@@ -52,8 +52,8 @@ class Config(StepConfig):
 
 
 def run(job: Job) -> None:
-    """Writes results.json, as `accord.evaluate.overoptimization` has it under `best_of_n` and `training`; and
-    summary.json."""
+    """Writes results.json, as `accord.evaluate.overoptimization` has it under `best_of_n` and `training`, there with
+    `proxy_in_deviations`: whether the proxy is in the unit of the samples; and summary.json."""
     from accord.evaluate.overoptimization import best_of_n_curves, training_curves
 
     scored = _scored(job)
@@ -66,8 +66,12 @@ def run(job: Job) -> None:
         of_proxies = {name: units[name] for name in proxies}
         results["best_of_n"] = best_of_n_curves(units[gold], of_proxies, seed=seed, compare=config.compare)
     if job.inputs["policies"]:
-        trainings = {one.name: _points(job, one.artifact, units) for one in job.inputs["policies"]}
-        results["training"] = training_curves(trainings, seed=seed)
+        trained = {one.name: one.artifact for one in job.inputs["policies"]}
+        trainings = {name: _points(job, policy, units) for name, policy in trained.items()}
+        results["training"] = {
+            family: one | {"proxy_in_deviations": all(_proxy_of(job, trained[name]) for name in one["names"])}
+            for family, one in training_curves(trainings, seed=seed).items()
+        }
     job.write_json("results.json", results)
     num_prompts, num_responses = units[gold].scores_pk.shape
     turned = [
@@ -138,8 +142,8 @@ def _points(job: Job, policy: Artifact, units: Mapping[str, Any]) -> list[tuple[
     gold = job.input("gold")
     parents = policy.manifest["parents"]
     called = dict(zip((one["key"] for one in parents["watch"]), policy.manifest["config"]["watch"], strict=True))
-    trained_on = {one["key"] for one in parents["reward"]}
-    unit = next((units[one.name] for one in job.inputs["proxies"] if one.artifact.key in trained_on), None)
+    proxy = _proxy_of(job, policy)
+    unit = None if proxy is None else units[proxy]
     wanted = ("objective/kl", "objective/scores", f"watch/{called[gold.artifact.key]}")
     seen = [[row[key] for key in wanted] for row in MetricsLog(policy.path / METRICS).read() if row.keys() >= {*wanted}]
     if not seen:
@@ -149,6 +153,12 @@ def _points(job: Job, policy: Artifact, units: Mapping[str, Any]) -> list[tuple[
         (kl, float(score if unit is None else unit.of(score)), float(units[gold.name].of(worth)))
         for kl, score, worth in seen
     ]
+
+
+def _proxy_of(job: Job, policy: Artifact) -> str | None:
+    """Which of the proxies it was trained on."""
+    trained_on = {one["key"] for one in policy.manifest["parents"]["reward"]}
+    return next((one.name for one in job.inputs["proxies"] if one.artifact.key in trained_on), None)
 
 
 def work(config: Config, sizes: Sizes) -> Work:

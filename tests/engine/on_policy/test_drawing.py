@@ -239,6 +239,32 @@ def test_a_policy_that_is_none_when_it_draws_ahead_is_of_the_iteration_that_it_d
     assert (rows[0]["policy/num_updates"] > 0, rows[1]["policy/num_updates"]) == (True, 0.0)
 
 
+def test_a_policy_that_breaks_when_it_draws_ahead_leaves_the_one_that_was_looked_at(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    """In the third iteration, whose rollout has learned once: it is a candidate, and the best one here."""
+
+    class Breaks(Twin):
+        def push(self, weights: Any) -> None:
+            super().push(weights)
+            if self.num_pushes == 4:
+                raise NotFinite(math.nan, math.nan)
+
+    def decide(rows: Sequence[Mapping[str, Any]]) -> End | None:
+        return End("some", "it broke", "rollback") if math.isnan(rows[-1]["objective/kl"]) else None
+
+    settings: dict[str, Any] = {"watch_every": 1, "num_iterations": 5, "learning_rate": 1e-2}
+    _, whole, seen = run(tiny_model, tmp_path / "asked", engine=Twin(tiny_model), **settings)
+    looked = [row["watch/other"] for row in whole[:3]]
+    assert looked.index(min(looked)) == 2
+    guard = Guard(decide, acts=False, quality=Quality("watch/other", lower_is_better=True))
+    outcome, rows, _ = run(tiny_model, tmp_path / "broken", engine=Breaks(tiny_model), guard=guard, **settings)
+    assert [row.get("watch/other") for row in rows] == [*looked, None]
+    assert outcome.summary["num_iterations"] == 2
+    assert (outcome.summary["ended_by_alarm"]["after"], outcome.summary["ended_by_alarm"]["kept"]) == (4, 1)
+    assert all(torch.equal(weight, seen.weights[1][name]) for name, weight in outcome.masters.items())
+
+
 STATES: dict[str, dict[str, Any]] = {
     "ppo": {"ema": 0.5, "kl_target": 0.5, "score_normalisation": "running", "end_at": "e", "num_epochs": 2},
     "online_dpo": {},

@@ -49,7 +49,7 @@ _AVERAGE = "average"  # a group of a checkpoint
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """masters: the weights to keep, by name; the average, where one was asked for, or the best, where a guard goes back
-    to them. summary: how many iterations there were, and why no more, if there were to be more."""
+    to them. summary: how many iterations were gone through, and why no more, if there were to be more."""
 
     masters: Mapping[str, Tensor]
     summary: dict[str, Any]
@@ -111,28 +111,30 @@ def run_on_policy(
 
     reason: dict[str, Any] = {}
     end: End | None = None
+    learned = done
     on_line: dict[str, float | str] = {}
     with work.progress(label, len(batches), "iterations", start=done) as progress:
         for iteration in range(done, len(batches)):
             warming, ahead = iteration < num_warmup, False
+            seen: dict[str, float] = {}
             try:
                 drawn = rollouts.take(iteration)
                 scored, moments = score(drawn.rollout, drawn.micros, roles, config, moments, drawn.own)
+                if looks(iteration):
+                    seen, num_updates = watched_by(roles, scored), iteration - scored.stale
+                    guarded.measured(num_updates, seen, partial(rollouts.weights_of, drawn))
                 ahead = True  # from here on it is the next iteration's rollout that may not be finite
                 rollouts.draw_ahead(iteration + 1, keep_weights=guarded.keeps and looks(iteration + 1))
             except NotFinite as error:
-                if ahead:
-                    work.metrics.write(iteration + 1, **metrics_of(scored, []), **drawn.probed)
-                done = iteration + 1 + ahead
+                if ahead:  # nothing is learned from this iteration
+                    row = metrics_of(scored, []) | drawn.probed | ({"phase": 1.0} if num_warmup else {}) | seen
+                    work.metrics.write(iteration + 1, **row, **wording.metrics(scored))
+                done, learned = iteration + 1 + ahead, iteration
                 work.metrics.write(done, **error.row)
                 end = guarded.look(error.row)
                 if end is None:
                     raise
                 break
-            seen: dict[str, float] = {}
-            if looks(iteration):
-                seen, num_updates = watched_by(roles, scored), iteration - scored.stale
-                guarded.measured(num_updates, seen, partial(rollouts.weights_of, drawn))
             lesson = method.prepare(scored, drawn.micros, warming=warming)
             scale = 1.0 if warming else config.learning_rate_scale(iteration - num_warmup)
             beside = None if warming or pretraining is None else pretraining.of(iteration - num_warmup)
@@ -151,7 +153,7 @@ def run_on_policy(
             work.show(iteration + 1, shown_samples(rollout.prompts, rollout.responses, scored.scores.tolist()))
             on_line = shown(row, on_line)
             progress.advance(1, **on_line)
-            done = iteration + 1
+            done = learned = iteration + 1
             end = guarded.look(row)
             if reason or end is not None:
                 break  # not checkpointed: taken up again from the one before, it ends here again
@@ -161,7 +163,7 @@ def run_on_policy(
     masters: Mapping[str, Tensor] | None = guarded.kept(end)
     if masters is None:
         masters = learner.masters if average is None else learner.whole(average.weights)
-    return Outcome(masters, {"num_iterations": done, **reason, **guarded.summary(end, done)})
+    return Outcome(masters, {"num_iterations": learned, **reason, **guarded.summary(end, done)})
 
 
 def watched_by(roles: Roles, scored: Scored) -> dict[str, float]:
