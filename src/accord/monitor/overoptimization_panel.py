@@ -62,10 +62,11 @@ def overoptimization_panel(name: str, results: Mapping[str, Any], summary: Mappi
             )
             parts.append(Part(title, svg, lines, end, note, _OVER_PROMPTS, differences_in_words(best_of_n)))
         else:
-            svg = training_picture(name, curves_of(results.get("training")))
+            trainings = curves_of(results.get("training"))
+            svg = training_picture(name, trainings)
             note = (
                 "Each dot is a measurement during a training. The distance is that of the samples from the reference. "
-                f"Explained: R² about 0; where it is low, read the dots.{_own_units(curves_of(results.get('training')))}"
+                f"Explained: R² about 0; where it is low, read the dots.{_own_units(trainings)}"
             )
             parts.append(Part(title, svg, lines, end, note, _OVER_RUNS))
     return parts
