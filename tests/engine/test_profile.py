@@ -25,13 +25,13 @@ RATES = Rates(FIT, update=1e-9, begin=1e-8, read=1e-10, write=1e-9, fit=1e-9, gf
 
 def test_seconds_by_hand():
     # 2 layers * (1 + 0.1 * 12 places) + 5 + 2 for the head + 0.5 * 4 rows, twice
-    assert RATES.seconds(Passes("train", 12, 4, 4, 10, 2.0), 2) == pytest.approx(2 * (2 * 2.2 + 5 + 2 + 2))
-    assert RATES.seconds(Passes("train", 12, 4, 0, 10, 1.0), 2) == pytest.approx(2 * 2.2 + 5)
-    assert RATES.seconds(Passes("train", 12, 4, 0, 10, 1.0, 0.5), 2) == pytest.approx((2 * 2.2 + 5) / 2)
-    assert RATES.seconds(Passes("forward", 12, 4, 8, 10, 1.0), 2) == pytest.approx(2 * 0.5 + 1 + 0.25 * 8)
-    assert RATES.seconds(Passes("decode", 3, 9, 3, 3, 1.0), 2) == pytest.approx(2 * 0.01 * 3 + 2 * 3)
+    assert RATES.seconds(Passes("train", 12, 4, 4, 2.0), 2) == pytest.approx(2 * (2 * 2.2 + 5 + 2 + 2))
+    assert RATES.seconds(Passes("train", 12, 4, 0, 1.0), 2) == pytest.approx(2 * 2.2 + 5)
+    assert RATES.seconds(Passes("train", 12, 4, 0, 1.0, 0.5), 2) == pytest.approx((2 * 2.2 + 5) / 2)
+    assert RATES.seconds(Passes("forward", 12, 4, 8, 1.0), 2) == pytest.approx(2 * 0.5 + 1 + 0.25 * 8)
+    assert RATES.seconds(Passes("decode", 3, 9, 3, 1.0), 2) == pytest.approx(2 * 0.01 * 3 + 2 * 3)
     # A prefill is a forward pass whose head is the decoding step's.
-    assert RATES.seconds(Passes("prefill", 12, 4, 6, 10, 1.0), 2) == pytest.approx(2 * 0.5 + 1 + 2 * 6)
+    assert RATES.seconds(Passes("prefill", 12, 4, 6, 1.0), 2) == pytest.approx(2 * 0.5 + 1 + 2 * 6)
 
 
 def test_the_fit_finds_what_the_times_were_made_from():

@@ -95,7 +95,7 @@ def test_slots_are_played_as_the_sampler_fills_them(
         sampler.step()
 
     found, places = sampling(trees, DIMENSIONS, num_slots=num_slots)
-    assert Counter((p.kind, p.places, p.width, p.head_rows) for p in found) == seen
+    assert Counter((p.kind, p.tokens, p.width, p.head_rows) for p in found) == seen
     assert sum(p.head_rows * p.count for p in found) == sum(len(b.ids) for t in trees for b in t.branches)
     assert places == most[0]
 
@@ -114,7 +114,7 @@ def test_training_counts_epochs_and_optimizer_steps():
     assert updates == 25 + 13  # 100 examples, then 50
     # 3 batches stand for the sample of 10, each for 100 * 1.5 / 10 of them
     assert [p.count for p in found] == [15.0] * 3
-    assert {(p.kind, p.places, p.width, p.head_rows, p.tokens) for p in found} == {("train", 4 * 5, 5, 12, 20)}
+    assert {(p.kind, p.tokens, p.width, p.head_rows) for p in found} == {("train", 4 * 5, 5, 12)}
 
 
 def test_imitation_does_what_the_step_does(sizes: Sizes):
@@ -123,7 +123,7 @@ def test_imitation_does_what_the_step_does(sizes: Sizes):
     phase, trained = imitation(sizes, config, [tree(4, 3)] * 10, 3.0)
     assert trained == DIMENSIONS.policy_parameters
     assert (phase.trained, phase.frozen, phase.updates) == ((trained,), (), 12)
-    assert {(p.places, p.width, p.head_rows) for p in phase.passes} == {(19, 19, 15)}
+    assert {(p.tokens, p.width, p.head_rows) for p in phase.passes} == {(19, 19, 15)}
     assert sum(p.count for p in phase.passes) == 12
 
 
@@ -156,9 +156,9 @@ def test_rollout_trees(template: Template):
 def test_scoring_by_nothing_is_nothing(template: Template):
     assert scoring(template, [tree(3, 4)], 0) == []
     (one,) = scoring(template, [tree(3, 4), tree(3, 4)], 2)
-    assert (one.kind, one.places, one.width, one.head_rows, one.count) == ("forward", 2 * 7, 7, 0, 2)
+    assert (one.kind, one.tokens, one.width, one.head_rows, one.count) == ("forward", 2 * 7, 7, 0, 2)
     (parts,) = scoring(template, [tree(8, *[100] * 8)], 1)
-    assert (parts.places, parts.width) == (808, (8**2 + 8 * 100 * 108) / 808)
+    assert (parts.tokens, parts.width) == (808, (8**2 + 8 * 100 * 108) / 808)
 
 
 def test_asking_smaller_models_takes_their_share():

@@ -29,13 +29,13 @@ BATCH = SimpleNamespace(batch_size=2, max_tokens=8)
 
 
 def trained(updates: int = 3, passes: int = 6) -> Work:
-    some = [Passes("train", 8, 5.0, 4, 7, float(passes)), Passes("train", 8, 5.0, 4, 7, 0.0)]
+    some = [Passes("train", 8, 5.0, 4, float(passes)), Passes("train", 8, 5.0, 4, 0.0)]
     return Work([Phase(some, trained=[P], updates=updates)], loaded=[P], saved=[P], seconds=1.0)
 
 
 def test_training_by_hand() -> None:
     found = on_cluster(trained(), BATCH, MODEL, Cluster(DEVICE, 1, 1), assumed=EXACT)
-    flops = 6 * (7 * MODEL.forward_flops(1, 5, 0) + MODEL.forward_flops(0, 0, 4))
+    flops = 6 * (8 * MODEL.forward_flops(1, 5, 0) + MODEL.forward_flops(0, 0, 4))
     assert found.seconds["training"] == pytest.approx(3 * flops / 1e6 + 3 * 32 * P / 1e6)
     assert found.seconds["other"] == pytest.approx(1 + 2 * 4 * P / 1e3 + 7)
     assert (found.seconds["sampling"], found.seconds["scoring"]) == (0, 0)
@@ -66,7 +66,7 @@ def test_what_does_not_fit_wants_more() -> None:
 
 
 def test_activations_are_computed_again_where_they_do_not_fit() -> None:
-    many = Work([Phase([Passes("train", 8000, 5.0, 0, 8000, 1.0)], trained=[P], updates=1)])
+    many = Work([Phase([Passes("train", 8000, 5.0, 0, 1.0)], trained=[P], updates=1)])
     plenty = on_cluster(many, BATCH, MODEL, Cluster(Device("L", 1e6, 10**8, 1e6, 1e6, 1e6), 1, 1), assumed=EXACT)
     assert plenty.memory is not None
     less = Device("M", 1e6, plenty.memory.needed - 1, 1e6, 1e6, 1e6)
@@ -80,10 +80,10 @@ def test_sampling_in_a_step() -> None:
     settings = {"num_iterations": 2, "max_response_tokens": 4, "prompts_per_iteration": 2, "num_minibatches": 1}
     config = SimpleNamespace(**settings, engine="vllm")
     some = [
-        Passes("prefill", 16, 3.0, 4, 12, 2.0),  # 4 responses begin in each of 2 iterations
-        Passes("decode", 4, 6.0, 4, 4, 2.0),
-        Passes("train", 8, 5.0, 4, 8, 2.0),
-        Passes("forward", 8, 5.0, 4, 8, 4.0),
+        Passes("prefill", 16, 3.0, 4, 2.0),  # 4 responses begin in each of 2 iterations
+        Passes("decode", 4, 6.0, 4, 2.0),
+        Passes("train", 8, 5.0, 4, 2.0),
+        Passes("forward", 8, 5.0, 4, 4.0),
     ]
     work = Work([Phase(some, trained=[P], frozen=[P], updates=2, cache=16)], lengths=(2, 2))
     found = on_cluster(work, config, MODEL, Cluster(DEVICE, 1, 1), assumed=EXACT)
@@ -104,7 +104,7 @@ def test_sampling_in_a_step() -> None:
 
 
 def test_adapters_are_whole_and_what_they_adapt_is_not() -> None:
-    some = [Passes("train", 8, 5.0, 4, 7, 1.0)]
+    some = [Passes("train", 8, 5.0, 4, 1.0)]
     config = SimpleNamespace(batch_size=2, lora={})
     work = Work([Phase(some, trained=[12], frozen=[P], updates=1)])
     found = on_cluster(work, config, MODEL, Cluster(DEVICE, 1, 2), assumed=EXACT)

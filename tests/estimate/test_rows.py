@@ -124,12 +124,12 @@ steps:
 
 
 def test_seconds_and_memory_by_hand():
-    passes = [Passes("train", 20, 10, 4, 20, 3.0)]
+    passes = [Passes("train", 20, 10, 4, 3.0)]
     work = Work([Phase(passes, trained=[100], frozen=[50], updates=7)], loaded=[100], saved=[100], fits=[10], seconds=2)
     rates = Rates(
         {"train": (0.0, 0.01, 0, 0, 0, 0)}, update=0.001, begin=0.003, read=0.01, write=0.1, fit=0.002, gflops=1.0
     )
-    # 1 to begin with, 2 of its own, 3 passes of 2 layers * 20 places * 0.01, 7 updates of 100 and their beginning, 400
+    # 1 to begin with, 2 of its own, 3 passes of 2 layers * 20 tokens * 0.01, 7 updates of 100 and their beginning, 400
     # bytes read twice and written once, and 10 texts cubed
     expected = 1 + 2 + 3 * 2 * 20 * 0.01 + 7 * 100 * 0.001 + 100 * 0.003 + 2 * 400 * 0.01 + 400 * 0.1 + 1000 * 0.002
     assert seconds_of(work, DIMENSIONS, rates) == pytest.approx(expected)

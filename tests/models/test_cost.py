@@ -124,14 +124,16 @@ def test_flops_by_hand():
 
 
 @pytest.mark.parametrize(("dtype", "number"), [(torch.float32, 4), (torch.bfloat16, 2)])
-@pytest.mark.parametrize(("rows", "width"), [(1, 24), (3, 120)])
-def test_activations_are_what_a_training_pass_keeps(dtype: torch.dtype, number: int, rows: int, width: int):
+@pytest.mark.parametrize(("rows", "prompt", "branches"), [(1, 12, [12]), (3, 60, [60]), (1, 100, [40] * 8)])
+def test_activations_are_what_a_training_pass_keeps(
+    dtype: torch.dtype, number: int, rows: int, prompt: int, branches: list[int]
+):
+    """Also of a tree whose branches are cut from each other, so that the prompt's keys are copied for each."""
     config = wide()
     policy = make_policy(config)
     cast_for_compute(policy.module, dtype)
-    half = width // 2
-    tree = Tree(tuple(range(half)), (Branch(tuple(range(width - half))),))
-    batch = TreeBatch.from_trees([tree] * rows)
+    batch = TreeBatch.from_trees([Tree(tuple(range(prompt)), tuple(Branch(tuple(range(n))) for n in branches))] * rows)
+    assert (batch.mean_keys > 2) == (len(branches) > 1)
     kept: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -142,7 +144,8 @@ def test_activations_are_what_a_training_pass_keeps(dtype: torch.dtype, number: 
         logprobs = policy.token_logprobs(batch).logprobs
     weights = {p.untyped_storage().data_ptr() for p in policy.module.parameters()}
     measured = sum(size for at, size in kept.items() if at not in weights)
-    found = dimensions_of(config.to_dict()).activation_bytes(len(batch.ids), batch.mean_width, len(logprobs), number)
+    dimensions = dimensions_of(config.to_dict())
+    found = dimensions.activation_bytes(batch.num_tokens, batch.mean_width, len(logprobs), number, batch.mean_keys)
     assert found == pytest.approx(measured, rel=0.06)
 
 

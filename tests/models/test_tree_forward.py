@@ -24,16 +24,23 @@ TREES = [
 LAYOUTS = {"a batch each": [[TREES[0]], [TREES[1]], [TREES[2]]], "one batch": [TREES], "two": [TREES[:1], TREES[1:]]}
 
 
-@pytest.fixture(params=["whole trees", "cut, in few products", "cut, in many"], autouse=True)
+# What costs are set to, and how many products and segments TREES then are.
+CUTS = {
+    "whole trees": ({}, 1, 3),
+    "cut, in few products": ({"_BLOCK": 3, "_RUNS": (0,), "_SEGMENT": 0, "_KEY": 0, "_PRODUCT": 10_000}, 1, 11),
+    "cut, in many": ({"_BLOCK": 3, "_RUNS": (0,), "_SEGMENT": 0, "_KEY": 0, "_PRODUCT": 0}, 9, 11),
+    "in runs": ({"_RUNS": (4,), "_SEGMENT": -1_000, "_PRODUCT": 0}, 7, 7),
+}
+
+
+@pytest.fixture(params=CUTS, autouse=True)
 def cut(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """So short trees would not be cut (`accord.text.segments`): here they are, too."""
-    if request.param != "whole trees":
-        monkeypatch.setattr(segments, "_BLOCK", 3)
-        monkeypatch.setattr(segments, "_SEGMENT", 0)
-        monkeypatch.setattr(segments, "_PRODUCT", 10_000 if request.param == "cut, in few products" else 0)
-    sizes = {"whole trees": (1, 3), "cut, in few products": (1, 11), "cut, in many": (9, 11)}[request.param]
+    costs, num_products, num_segments = CUTS[request.param]
+    for name, value in costs.items():
+        monkeypatch.setattr(segments, name, value)
     batch = _batch(TREES)
-    assert (len(batch.products), len(batch.segments)) == sizes
+    assert (len(batch.products), len(batch.segments)) == (num_products, num_segments)
 
 
 def _batch(trees: Sequence[Tree]) -> TreeBatch:

@@ -8,12 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accord.text import segments
-from accord.text.segments import PROMPT, Product, Segment, mean_width, product_of, segments_of, together
+from accord.text.segments import PROMPT, Product, Segment, mean_keys, mean_width, product_of, segments_of, together
 from accord.text.tree import Branch, Tree, TreeBatch
 
 SIZES = st.tuples(st.integers(1, 9), st.lists(st.integers(1, 7), min_size=1, max_size=5))
-# What blocks hold, and what a segment and a product more cost: nothing is cut, or everything.
-COSTS = {"whole": (256, 2_000, 4_000), "cut, apart": (2, 0, 0), "cut, together": (3, 0, 10_000)}
+# What blocks and runs hold, and what a segment and a product more cost: nothing is cut, or everything.
+COSTS = {
+    "whole": (256, (0, 32), 2_000, 4_000),
+    "cut, apart": (2, (0,), 0, 0),
+    "cut, together": (3, (0,), 0, 10_000),
+    "in runs": (256, (6,), -1_000, 0),
+}
 
 
 def _batch(sizes: list[tuple[int, list[int]]]) -> TreeBatch:
@@ -34,7 +39,7 @@ def test_a_place_sees_the_prompt_and_the_earlier_places_of_its_branch(
     costs: str, sizes: list[tuple[int, list[int]]]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in zip(("_BLOCK", "_SEGMENT", "_PRODUCT"), COSTS[costs], strict=True):
+        for name, value in zip(("_BLOCK", "_RUNS", "_SEGMENT", "_PRODUCT"), COSTS[costs], strict=True):
             patch.setattr(segments, name, value)
         batch = _batch(sizes)
         products = batch.products
@@ -50,13 +55,22 @@ def test_a_place_sees_the_prompt_and_the_earlier_places_of_its_branch(
 
 
 def test_a_tree_of_many_branches_is_cut() -> None:
-    """A prompt of 10 and 20 branches of 30, at the place 5: a branch's 30 queries meet 40 keys."""
-    found = segments_of(5, 10, [30] * 20)
-    assert found[:3] == [Segment(5, 15, 5), Segment(15, 45, 15, 5, 15), Segment(45, 75, 45, 5, 15)]
-    assert (len(found), found[-1]) == (21, Segment(585, 615, 585, 5, 15))
-    # One product, in which the prompt is filled up to 30 queries and 40 keys: 30 more queries than places.
-    assert [len(product) for product in together(found)] == [21]
-    assert mean_width(found) == 21 * 30 * 40 / 610
+    """A prompt of 100 and 20 branches of 60, at the place 5: a branch's 60 queries meet 160 keys."""
+    found = segments_of(5, 100, [60] * 20)
+    assert found[:3] == [Segment(5, 105, 5), Segment(105, 165, 105, 5, 105), Segment(165, 225, 165, 5, 105)]
+    assert (len(found), found[-1]) == (21, Segment(1245, 1305, 1245, 5, 105))
+    assert [len(product) for product in together(found)] == [20, 1]
+    assert mean_width(found) == (20 * 60 * 160 + 100 * 100) / 1300
+    assert mean_keys(found) == (20 * 160 + 100) / 1300
+
+
+def test_short_branches_share_the_keys_of_a_long_prompt() -> None:
+    """64 branches of 10 behind 900 tokens: apart each would copy 910 keys, 58,240 for 640 tokens."""
+    found = segments_of(0, 900, [10] * 64)
+    branches = [one for one in found if one.start >= 900]
+    assert sum(one.num_keys for one in branches) <= 8 * 1_028
+    assert all((one.start - 900) % 10 == 0 for one in branches), "a branch is in one segment"
+    assert mean_width(found) < 1540 / 2
 
 
 def test_a_short_tree_is_whole() -> None:

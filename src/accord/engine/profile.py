@@ -81,7 +81,7 @@ class Rates:
     def seconds(self, one: Passes, layers: int) -> float:
         """Of all `one.count` passes."""
         kind: Fitted = "forward" if one.kind == "prefill" else one.kind
-        columns = _columns(kind, layers, one.places, one.width, 0 if one.kind == "prefill" else one.head_rows)
+        columns = _columns(kind, layers, one.tokens, one.width, 0 if one.kind == "prefill" else one.head_rows)
         each = float(np.dot(columns, self.passes[kind]))
         if one.kind == "prefill":  # tokens are drawn from the head's rows, as in a decoding step
             each += one.head_rows * self.passes["decode"][5]

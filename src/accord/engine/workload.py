@@ -35,20 +35,20 @@ ADAPTER_SHARE = 0.75  # of a full training pass: there are no gradients of the f
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """`count` passes over so many `places`, which hold `tokens` tokens, padding left out.
+    """`count` passes over so many tokens.
 
-    width: the places that each attends over, in the mean; of "decode", those that the cache has for each.
-    head_rows: rows of the vocabulary's head; 0 for reward and value models. share: of the time of a full pass. A count
-    of 0: it is too rare to take time, and needs memory.
+    width: the keys that attention computes for each, in the mean; of "decode", those that the cache has for each. keys:
+    how many it copies for each. head_rows: rows of the vocabulary's head; 0 for reward and value models. share: of the
+    time of a full pass. A count of 0: it is too rare to take time, and needs memory.
     """
 
     kind: PassKind
-    places: int
+    tokens: int
     width: float
     head_rows: int
-    tokens: int
     count: float
     share: float = 1.0
+    keys: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,8 @@ def passes(
     found = []
     for batch in batches:
         head_rows = len(batch.targets) * head
-        found.append(Passes(kind, len(batch.ids), batch.mean_width, head_rows, batch.num_tokens, count, share))
+        width, keys = batch.mean_width, batch.mean_keys
+        found.append(Passes(kind, batch.num_tokens, width, head_rows, count, share, keys))
     return found
 
 
@@ -209,11 +210,11 @@ def sampling(
                 free -= len(admitted[-1].branches)
             batch = PromptBatch.of([tree.prompt_ids for tree in admitted])
             tokens, num = len(batch.ids), sum(len(tree.branches) for tree in admitted)
-            found.append(Passes("prefill", tokens, batch.mean_width, num, tokens, count))
+            found.append(Passes("prefill", tokens, batch.mean_width, num, count))
             cache.begin_prefill(admitted)
             cache.release()
         if num := cache.num_rows:
-            found.append(Passes("decode", num, cache.begin_decode(), num, num, count))
+            found.append(Passes("decode", num, cache.begin_decode(), num, count))
             cache.advance()
             cache.release()
     return found, cache.most_places

@@ -35,7 +35,7 @@ def flops_of(some: Sequence[Some], dimensions: Dimensions) -> float:
 
 def micros_of(some: Sequence[Some]) -> float:
     """Micro-batches as large as the largest that there is, were all filled like it."""
-    return sum(one.places * one.count for one in some) / max(one.places for one in some)
+    return sum(one.tokens * one.count for one in some) / max(one.tokens for one in some)
 
 
 def units_of(config: Any) -> int:
@@ -54,7 +54,7 @@ def burst_of(phase: Phase, work: Work, config: Any, bursts: int) -> Burst | None
     decoded = [one for one in phase.passes if one.kind == "decode"]
     tokens = sum(one.tokens * one.count for one in decoded)
     mean = (tokens + started) / started
-    context = sum(one.width * one.places * one.count for one in decoded) / tokens if tokens else mean
+    context = sum(one.width * one.tokens * one.count for one in decoded) / tokens if tokens else mean
     most = getattr(config, "max_response_tokens", None) or mean
     longest = max(work.lengths) if work.lengths else 2 * mean
     prompts = sum(one.tokens * one.count for one in prefills)

@@ -224,7 +224,7 @@ class _OfPhase:
     def _pass_bytes(self, one: Some, again: bool) -> int:
         train = one.kind == "train"
         return model.pass_bytes(
-            self.dimensions, one.places, one.head_rows, train=train, again=again, assumed=self.assumed
+            self.dimensions, one.tokens, one.head_rows, train=train, again=again, assumed=self.assumed
         )
 
     def _train(self, training: Sequence[Some], config: Any, again: bool) -> None:

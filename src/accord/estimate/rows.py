@@ -249,11 +249,11 @@ def memory_of(phase: Phase, work: Work, dimensions: Dimensions, number: int) -> 
 
 
 def _pass_bytes(one: Passes, dimensions: Dimensions, number: int) -> int:
-    passing = dimensions.passing_bytes(one.places, one.width, one.head_rows, number)
+    passing = dimensions.passing_bytes(one.tokens, one.width, one.head_rows, number, one.keys)
     if one.kind == "train":
-        return passing + dimensions.activation_bytes(one.places, one.width, one.head_rows, number)
+        return passing + dimensions.activation_bytes(one.tokens, one.width, one.head_rows, number, one.keys)
     if one.kind == "decode":
-        return dimensions.passing_bytes(one.places, 1, 0, number) + one.places * dimensions.vocabulary * (number + 12)
+        return dimensions.passing_bytes(one.tokens, 1, 0, number) + one.tokens * dimensions.vocabulary * (number + 12)
     return passing
 
 

@@ -64,12 +64,12 @@ class _Places:
         self._shapes = [some.shape for some in places]
         every = torch.cat([some.flatten() for some in places])
         _, first = np.unique(every.numpy(), return_index=True)
-        self._every, self._first = every.to(device), torch.from_numpy(first).to(device)
+        self._places = [some.flatten().to(device) for some in places]
+        self._first = torch.from_numpy(first).to(device)
 
     def taken(self, states: Tensor) -> list[Tensor]:
         """[n, H, q, D] for each product, of [1, H, T, D]. Taken at once, so that the gradient is one sum."""
-        rows: Tensor = _Taken.apply(states[0].transpose(0, 1), self._every)
-        parts = rows.split([shape.numel() for shape in self._shapes])
+        parts = _Taken.apply(states[0].transpose(0, 1), *self._places)
         return [part.unflatten(0, shape).transpose(1, 2) for part, shape in zip(parts, self._shapes, strict=True)]
 
     def put_back(self, found: Sequence[Tensor]) -> Tensor:
@@ -79,20 +79,23 @@ class _Places:
 
 
 class _Taken(torch.autograd.Function):
-    """Rows by their index. The gradients of a row that is taken several times, as a prompt's keys are by its branches,
-    are summed in fp32."""
+    """Rows by each index. The gradients of a row that is taken several times, as a prompt's keys are by its branches,
+    are summed in fp32 at least."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, index: Tensor) -> Tensor:
-        ctx.save_for_backward(index)
+    def forward(ctx: Any, rows: Tensor, *indices: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(*indices)
         ctx.num_rows = len(rows)
-        return rows.index_select(0, index)
+        return tuple(rows.index_select(0, index) for index in indices)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (index,) = ctx.saved_tensors
-        total = torch.zeros(ctx.num_rows, *gradient.shape[1:], dtype=torch.float32, device=gradient.device)
-        return total.index_add_(0, index, gradient.float()).to(gradient.dtype), None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        first = gradients[0]
+        precise = torch.promote_types(first.dtype, torch.float32)
+        total = torch.zeros(ctx.num_rows, *first.shape[1:], dtype=precise, device=first.device)
+        for index, gradient in zip(ctx.saved_tensors, gradients, strict=True):
+            total.index_add_(0, index, gradient.to(precise).contiguous())
+        return total.to(first.dtype), *(None for _ in gradients)
 
 
 def bias_of(visible: Tensor, dtype: torch.dtype) -> Tensor:

@@ -7,10 +7,10 @@ Memory, in bytes a parameter, e being the size of a number in the compute dtype 
     adapters         as trained, for the adapters' parameters alone, over a frozen base
 
 Activations that a training pass keeps for its backward, in bytes a token and layer (d hidden, f inner, q and k widths
-of all query and all key heads, H heads, T places of the row that the token stands in):
+of all query and all key heads, H heads, T keys that attention computes for a token, C keys that it copies for it):
 
     two norms        2 d (4 + 2 e)         input in fp32, normalised before and after its weight
-    attention        2 e q + 2 e k         queries, keys, values, output
+    attention        2 e q + 2 e k C       queries and output, keys and values
                      H T (4 + e)           softmax in fp32, and what multiplies the values (in fp32 the same numbers)
     MLP              4 e f                 gate, activated gate, up, their product (2 e f without a gate)
 
@@ -99,17 +99,19 @@ class Dimensions:
         layer = 2 * (self.layer_parameters - unused) + 4 * self.heads * self.head * width
         return float(tokens * self.layers * layer + 2 * head_rows * self.embedding_parameters)
 
-    def activation_bytes(self, places: int, width: float, head_rows: int, number: int) -> int:
+    def activation_bytes(self, places: int, width: float, head_rows: int, number: int, keys: float = 1.0) -> int:
         """What a training pass over so many places keeps until its backward. width: the places that each attends over,
-        in the mean. number: bytes of the dtype."""
+        in the mean. number: bytes of the dtype. keys: those that are copied for each place."""
         d, q, k, f = self.hidden, self.heads * self.head, self.key_heads * self.head, self.inner * self.experts_used
         mlp = (4 if self.gated else 2) * number * f
-        token = 2 * d * (4 + 2 * number) + 2 * number * (q + k) + number * self.heads * round(width) + mlp
+        attention = 2 * number * (q + round(k * keys)) + number * self.heads * round(width)
+        token = 2 * d * (4 + 2 * number) + attention + mlp
         return places * self.layers * token + head_rows * self.vocabulary * number
 
-    def passing_bytes(self, places: int, width: float, head_rows: int, number: int) -> int:
+    def passing_bytes(self, places: int, width: float, head_rows: int, number: int, keys: float = 1.0) -> int:
         """What a pass needs for a moment at most: of one layer's MLP or attention scores, or of a chunk of the head."""
-        layer = places * max(3 * number * self.inner, round(self.heads * width) * 3 * number)
+        attention = round(3 * self.heads * width + 2 * self.key_numbers * (keys - 1)) * number
+        layer = places * max(3 * number * self.inner, attention)
         chunk = min(head_rows, 512) * self.vocabulary * number
         return layer + places * self.hidden * (8 + number) + chunk
 

@@ -46,10 +46,12 @@ class Streamed(Mapping[str, "Tensor"]):
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Makes the file that `safetensors.torch.save_file` would make, and holds one of the tensors at a time. Two of them
-    may not share memory."""
+    """Makes the file that `safetensors.torch.save_file` would make, and holds one of the tensors at a time. Those that
+    share memory, which that refuses, are each written."""
     outlines = tensors.outlines if isinstance(tensors, Streamed) else tensors
     kinds = {name: str(one.dtype).removeprefix("torch.") for name, one in outlines.items()}
+    for name, kind in kinds.items():
+        assert kind in _DTYPES, f"{name} is of {kind}, which no checkpoint has"
     order = list(_DTYPES)
     names = sorted(outlines, key=lambda name: (order.index(kinds[name]), name))
     header: dict[str, Any] = {}

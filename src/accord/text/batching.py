@@ -70,7 +70,7 @@ def balanced(loads: Sequence[float], num: int) -> list[list[int]]:
 
 
 def narrowed(trees: Sequence[Tree], max_tokens: int) -> tuple[list[Tree], list[int]]:
-    """Trees of at most `max_tokens` branch tokens where the branches allow it, for passes that need nothing of a
+    """Trees of at most `max_tokens` tokens where prompts and branches allow it, for passes that need nothing of a
     prompt's responses together; and of each the tree that it is a part of. The parts of a tree are neighbours.
 
     A part has at least twice as many branch tokens as its prompt has, if there are so many.
@@ -78,7 +78,7 @@ def narrowed(trees: Sequence[Tree], max_tokens: int) -> tuple[list[Tree], list[i
     parts: list[Tree] = []
     owner: list[int] = []
     for i, tree in enumerate(trees):
-        most = max(max_tokens, 2 * len(tree.prompt_ids))
+        most = max(max_tokens - len(tree.prompt_ids), 2 * len(tree.prompt_ids))
         first = width = 0
         for k, branch in enumerate(tree.branches):
             if width and width + len(branch.ids) > most:

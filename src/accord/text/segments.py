@@ -9,14 +9,15 @@ each other. So a tree is cut: the prompt sees itself, and a branch the prompt an
     b0 b1 b2   see   p0 p1 p2 b0 b1 b2
 
 That is 9 + 10 + 18 scores for 64. What is long is cut once more, so that its first queries meet no keys that come after
-them. A tree where cutting saves little stays whole, with a mask between its branches.
+them. A segment takes a copy of its keys along, so short branches of a long prompt share one, with a mask between them,
+and a tree where cutting saves little stays whole. Of a few ways to cut a tree the cheapest is taken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -25,7 +26,9 @@ from torch import Tensor
 
 PROMPT: Final = -1  # the branch of a prompt's places
 _BLOCK: Final = 256  # queries of a segment at most
+_RUNS: Final = (0, 32, 64, 128, 256)  # tokens that branches of one segment have together; longer ones have one each
 _SEGMENT: Final = 2_000  # scores that take as long as one segment more
+_KEY: Final = 16  # and one key more, copied
 _PRODUCT: Final = 4_000  # and one product more
 
 
@@ -64,12 +67,22 @@ class Product:
 def segments_of(start: int, num_prompt: int, branches: Sequence[int]) -> list[Segment]:
     """Of a tree that begins at the place `start`: tokens of its prompt and of each branch."""
     prompt_end = start + num_prompt
-    apart, at = list(_blocks(start, prompt_end)), prompt_end
-    for num in branches:
-        apart += _blocks(at, at + num, start, prompt_end)
-        at += num
-    whole = list(_blocks(start, at))
-    return min(whole, apart, key=_cost)
+    ends = list(accumulate(branches, initial=prompt_end))
+    whole, prompt = list(_blocks(start, ends[-1])), list(_blocks(start, prompt_end))
+    cut = (
+        prompt + [one for first, last in _runs(ends, most) for one in _blocks(first, last, start, prompt_end)]
+        for most in _RUNS
+    )
+    return min(whole, *cut, key=_cost)
+
+
+def _runs(ends: Sequence[int], most: int) -> Iterator[tuple[int, int]]:
+    """Neighbouring branches of at most so many tokens together. ends: of each branch, after where the first starts."""
+    first = ends[0]
+    for last, next_ in pairwise([*ends[1:], ends[-1] + most + 1]):
+        if next_ - first > most:
+            yield first, last
+            first = last
 
 
 def _blocks(start: int, end: int, *prompt: int) -> Iterator[Segment]:
@@ -79,7 +92,7 @@ def _blocks(start: int, end: int, *prompt: int) -> Iterator[Segment]:
 
 
 def _cost(segments: Sequence[Segment]) -> int:
-    return sum(_SEGMENT + one.num_queries * one.num_keys for one in segments)
+    return sum(_SEGMENT + (_KEY + one.num_queries) * one.num_keys for one in segments)
 
 
 def together(segments: Iterable[Segment]) -> list[list[Segment]]:
@@ -97,6 +110,13 @@ def together(segments: Iterable[Segment]) -> list[list[Segment]]:
 def mean_width(segments: Sequence[Segment]) -> float:
     """The mean over places of how many keys attention computes for each."""
     return sum(map(num_scores, together(segments))) / sum(one.num_queries for one in segments)
+
+
+def mean_keys(segments: Sequence[Segment]) -> float:
+    """The mean over places of how many keys are copied for attention."""
+    products = together(segments)
+    copied = sum(len(product) * max(one.num_keys for one in product) for product in products)
+    return copied / sum(one.num_queries for one in segments)
 
 
 def num_scores(product: Sequence[Segment]) -> int:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from accord.text.segments import PROMPT, Product, Segment, mean_width, product_of, segments_of, together
+from accord.text.segments import PROMPT, Product, Segment, mean_keys, mean_width, product_of, segments_of, together
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,11 @@ class TreeBatch:
     def mean_width(self) -> float:
         """The mean over places of how many keys attention computes for each."""
         return mean_width(self.segments)
+
+    @property
+    def mean_keys(self) -> float:
+        """The mean over places of how many keys are copied for attention: a prompt's for each segment."""
+        return mean_keys(self.segments)
 
     @property
     def products(self) -> tuple[Product, ...]:
