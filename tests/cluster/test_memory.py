@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -200,6 +201,16 @@ def test_what_is_split_learns_the_same_and_one_process_writes_it(
     assert set(following["left"]) == left, "whoever still has a layer's weights as they were has nothing"
 
 
+def _left(gathered: list[weakref.ref[Any]]) -> int:
+    """How many live that nothing lets go of. The exchange has a thread of its own, which may do so a moment later; the
+    one that writes waits meanwhile, and lets go of nothing."""
+    for _ in range(200):
+        if not any(one() is not None for one in gathered):
+            return 0
+        time.sleep(0.01)
+    return sum(one() is not None for one in gathered)
+
+
 def written_bytes(folder: Path, scratch: Path) -> dict[str, int]:
     """How many tensors of a checkpoint are gathered, how many live at most when one is asked for, and the bytes of all
     in its file."""
@@ -212,7 +223,7 @@ def written_bytes(folder: Path, scratch: Path) -> dict[str, int]:
 
     def watched(name: str) -> torch.Tensor | None:
         nonlocal most
-        most = max(most, sum(one() is not None for one in gathered))
+        most = max(most, _left(gathered))
         tensor = make(name)
         if tensor is not None:
             gathered.append(weakref.ref(tensor.untyped_storage()))
