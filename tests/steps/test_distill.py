@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html import unescape
 from pathlib import Path
 
@@ -227,7 +228,8 @@ def test_where_nothing_is_distilled_the_policy_stays_and_the_run_goes_on(
     assert "the policy is the one that was given, unchanged" in alarm["what"]
     assert says in alarm["what"]
     assert any(line.startswith("distill: done") and says in line for line in told)
-    assert says in unescape((run / "report.html").read_text())
+    page = re.sub("</?code>", "`", unescape((run / "report.html").read_text()))
+    assert says in page
     assert summary["num_kept"] == summary["training"]["num_optimizer_steps"] == 0
     assert rows(at / "best.jsonl") == []
     assert found["safety"]["held_out"]["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
