@@ -221,17 +221,24 @@ def test_the_kl_is_to_the_reference_of_the_time_of_sampling(tiny_model: Path, tm
     assert torch.equal(seen.scored[1].reference_logprobs, others.scored[1].reference_logprobs)
 
 
+class Breaks(Twin):
+    """The policy is none when it is given for the rollout with this number, which is in the iteration before."""
+
+    def __init__(self, folder: Path, at: int) -> None:
+        super().__init__(folder)
+        self.at = at
+
+    def push(self, weights: Any) -> None:
+        super().push(weights)
+        if self.num_pushes == self.at:
+            raise NotFinite(math.nan, math.nan)
+
+
 def test_a_policy_that_is_none_when_it_draws_ahead_is_of_the_iteration_that_it_draws(
     tiny_model: Path, tmp_path: Path
 ) -> None:
-    class Breaks(Twin):
-        def push(self, weights: Any) -> None:
-            super().push(weights)
-            if self.num_pushes == 3:  # for the third rollout, in the second iteration
-                raise NotFinite(math.nan, math.nan)
-
     with pytest.raises(NotFinite):
-        run(tiny_model, tmp_path, "rloo", engine=Breaks(tiny_model))
+        run(tiny_model, tmp_path, "rloo", engine=Breaks(tiny_model, at=3))
     rows = MetricsLog(tmp_path / "out/metrics.jsonl").read()
     assert [row["iteration"] for row in rows] == [1, 2, 3]
     assert math.isnan(rows[2]["objective/kl"])
@@ -244,12 +251,6 @@ def test_a_policy_that_breaks_when_it_draws_ahead_leaves_the_one_that_was_looked
 ) -> None:
     """In the third iteration, whose rollout has learned once: it is a candidate, and the best one here."""
 
-    class Breaks(Twin):
-        def push(self, weights: Any) -> None:
-            super().push(weights)
-            if self.num_pushes == 4:
-                raise NotFinite(math.nan, math.nan)
-
     def decide(rows: Sequence[Mapping[str, Any]]) -> End | None:
         return End("some", "it broke", "rollback") if math.isnan(rows[-1]["objective/kl"]) else None
 
@@ -258,7 +259,7 @@ def test_a_policy_that_breaks_when_it_draws_ahead_leaves_the_one_that_was_looked
     looked = [row["watch/other"] for row in whole[:3]]
     assert looked.index(min(looked)) == 2
     guard = Guard(decide, acts=False, quality=Quality("watch/other", lower_is_better=True))
-    outcome, rows, _ = run(tiny_model, tmp_path / "broken", engine=Breaks(tiny_model), guard=guard, **settings)
+    outcome, rows, _ = run(tiny_model, tmp_path / "broken", engine=Breaks(tiny_model, at=4), guard=guard, **settings)
     assert [row.get("watch/other") for row in rows] == [*looked, None]
     assert outcome.summary["num_iterations"] == 2
     assert (outcome.summary["ended_by_alarm"]["after"], outcome.summary["ended_by_alarm"]["kept"]) == (4, 1)
