@@ -83,8 +83,11 @@ def test_it_is_in_the_key_of_a_step_unless_it_is_left_at_torch(tiny_model: Path)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_step_samples_with_what_it_names(kind: str, tmp_path: Path, tiny_model: Path) -> None:
-    """It writes the same as torch, so the step makes the same."""
+def test_the_step_samples_with_what_it_names(
+    kind: str, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It writes the same as torch, so the step makes the same. It is in fp32, whatever the processor computes in."""
+    monkeypatch.setenv("ACCORD_DTYPE", "float32")
     own = run_steps(tmp_path / "torch", tiny_model, f"{REWARD}  - {KINDS[kind]}\n")
     caps = [f"{kind}.importance_cap=null"] if kind == "ppo" else []
     with in_place_of_vllm() as opened:
