@@ -200,8 +200,15 @@ def _run_step(step: PlannedStep, registry: Registry, store: Store, folder: Path,
     if settings.team is not None and registry[step.kind].shares(step.config):
         going_on = Checkpoints(folder / "checkpoints").any()
         settings.say(f"{step.name}: " + (_GOING_ON if going_on else "running"))
-        seconds = settings.min_checkpoint_seconds
-        return settings.team.run(step, store, folder, stop=settings.stop.is_set, min_checkpoint_seconds=seconds)
+        log = MetricsLog(folder / "out" / METRICS)
+        return settings.team.run(
+            step,
+            store,
+            folder,
+            stop=settings.stop.is_set,
+            min_checkpoint_seconds=settings.min_checkpoint_seconds,
+            meanwhile=lambda: settings.told.catch_up(log),
+        )
     with writing(folder, f"the step {step.name!r}"):
         work = Workspace(
             folder,

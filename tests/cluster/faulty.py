@@ -1,5 +1,6 @@
 """A worker that something happens to in the step `rloo`, as ACCORD_TEST_FAULT says: PLACE:RANK:WHAT:CALL,
-`sampling:1:kill:2`. At the place `saving` it is that every save takes two seconds (`slow`), or that the disk is full
+`sampling:1:kill:2`. At the place `reading`, in the step `accuracy`, every batch takes two seconds (`slow`), in all
+workers. At the place `saving` it is that every save takes two seconds (`slow`), or that the disk is full
 from the learner's file on that is written at that call (`full`). Where the place is a kind of step,
 `sample:1:kill:2`, it happens in a step of this kind, within a rollout, when the first of its responses have ended; the
 step's pieces are small."""
@@ -18,6 +19,7 @@ from unittest.mock import patch
 
 from accord.cluster import worker
 from accord.cluster.assignment import Assignment, Outcome
+from accord.models.scalar import ScalarModel
 from accord.steps import rejecting, sample
 from accord.store import atomic
 from accord.store.workspace import Workspace
@@ -29,6 +31,9 @@ def perform(assignment: Assignment) -> Outcome:
     """As `worker.perform`, with the fault."""
     place, rank, what, call = os.environ.get("ACCORD_TEST_FAULT", ":::").split(":")
     known = (*PLACES, "saving")
+    if place == "reading" and assignment.kind == "accuracy":
+        with patch.object(ScalarModel, "scores", slow(ScalarModel.scores)):
+            return worker_perform(assignment)
     if assignment.kind != ("rloo" if place in known else place):
         return worker_perform(assignment)
     from accord.engine.on_policy import drawing, loop  # by all: who imports alone comes late, a fault of its own
@@ -76,12 +81,12 @@ def full(write: Callable[..., Any], call: int) -> Callable[..., Any]:
     return written
 
 
-def slow(save: Callable[..., Any]) -> Callable[..., Any]:
-    def saved(*given: Any) -> None:
+def slow(work: Callable[..., Any]) -> Callable[..., Any]:
+    def worked(*given: Any) -> Any:
         time.sleep(2)
-        save(*given)
+        return work(*given)
 
-    return saved
+    return worked
 
 
 def happen(what: str) -> None:

@@ -18,6 +18,7 @@ from accord.store.artifacts import Artifact, Store
 
 _GRACE: Final = 10.0  # seconds that the cause of a failure may come after what it caused in others
 _POLL: Final = 0.1
+_TELL: Final = 1.0  # seconds between two looks at what the workers have written
 
 
 class Team:
@@ -41,9 +42,17 @@ class Team:
         self._close()
 
     def run(
-        self, step: PlannedStep, store: Store, folder: Path, *, stop: Callable[[], bool], min_checkpoint_seconds: float
+        self,
+        step: PlannedStep,
+        store: Store,
+        folder: Path,
+        *,
+        stop: Callable[[], bool],
+        min_checkpoint_seconds: float,
+        meanwhile: Callable[[], None],
     ) -> Artifact:
         """Computes the step, and returns its artifact. The lock on `folder`, where it is worked on, is the caller's.
+        meanwhile: called about once a second.
 
         Raises UserError for what a worker refuses, and for one that is gone or does not answer; Interrupted after a
         stop.
@@ -65,7 +74,7 @@ class Team:
             self.start()
             assert self._workers is not None
             self._workers.assign(step, settings)
-            _watch(step, self._workers, stop, file, self._cluster.timeout)
+            _watch(step, self._workers, stop, file, self._cluster.timeout, meanwhile)
         except BaseException:
             self._close()
             raise
@@ -88,10 +97,21 @@ class Team:
             self._workers = None
 
 
-def _watch(step: PlannedStep, workers: Workers, stop: Callable[[], bool], file: Path, timeout: float) -> None:
+def _watch(
+    step: PlannedStep,
+    workers: Workers,
+    stop: Callable[[], bool],
+    file: Path,
+    timeout: float,
+    meanwhile: Callable[[], None],
+) -> None:
     """Until all are done. Raises what `Team.run` does."""
     first: float | None = None  # when one ended otherwise
+    looked = time.monotonic()
     while True:
+        if time.monotonic() - looked > _TELL:
+            meanwhile()
+            looked = time.monotonic()
         if stop() and not file.exists():
             file.touch()
         outcomes = workers.poll()

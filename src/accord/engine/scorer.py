@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -25,16 +24,23 @@ def per_branch(
     max_tokens: int = MAX_TOKENS,
     advance: Callable[[int], None] | None = None,
 ) -> list[Tensor]:
-    """One number a branch: `read` gives [S] for a batch. Returns for each tree its [K], in fp32."""
+    """One number a branch: `read` gives [S] for a batch. Returns for each tree its [K], in fp32.
+
+    advance: told trees, as many as what was read is worth. In a group the leading process tells them as it goes, as if
+    all were as far as it is, and may stop there; the others, who would wait for those who stopped, when all are read.
+    """
     parts, owner = narrowed(trees, max_tokens)
     micros = fair_micro_batches(parts, max_tokens)
-    waiting = Counter(owner)
+    group, total = current(), sum(micro.num_places for micro in micros)
+    num_read, told = 0, 0
 
     def scored(micro: MicroBatch) -> Tensor:
+        nonlocal num_read, told
         values = read(micro.batch)
-        waiting.subtract(owner[i] for i in micro.indices)
-        if advance and current().size == 1:
-            advance(sum(not waiting[tree] for tree in {owner[i] for i in micro.indices}))
+        if advance and group.rank == 0:
+            num_read = min(num_read + micro.num_places * group.size, total)
+            before, told = told, len(trees) * num_read // total
+            advance(told - before)
         return values
 
     found: list[Tensor] = [torch.empty(0)] * len(parts)
@@ -42,8 +48,8 @@ def per_branch(
         of_parts = values.split([len(parts[i].branches) for i in micro.indices])
         for i, of_part in zip(micro.indices, of_parts, strict=True):
             found[i] = of_part
-    if advance and current().size > 1:
-        advance(len(trees))
+    if advance and told < len(trees):
+        advance(len(trees) - told)
     out: list[list[Tensor]] = [[] for _ in trees]
     for i, of_part in zip(owner, found, strict=True):
         out[i].append(of_part)

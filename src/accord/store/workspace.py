@@ -90,14 +90,15 @@ class MetricsLog:
 
     def _unread(self) -> bytes:
         """The whole lines behind those that were read; all of them, where the file is another one."""
-        if not self.path.exists():
+        try:
+            with self.path.open("rb") as file:
+                if file.seek(0, 2) < self._num_read:
+                    self._forget()
+                file.seek(self._num_read)
+                text = file.read()
+        except FileNotFoundError:
             self._forget()
             return b""
-        with self.path.open("rb") as file:
-            if file.seek(0, 2) < self._num_read:
-                self._forget()
-            file.seek(self._num_read)
-            text = file.read()
         return text[: text.rfind(b"\n") + 1]
 
     def _drop_torn_line(self) -> None:

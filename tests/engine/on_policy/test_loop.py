@@ -52,6 +52,14 @@ def test_per_branch_keeps_the_order_of_the_trees() -> None:
     assert [t.tolist() for t in got] == [[30, 31], [10, 11], [20, 21]]
 
 
+def test_per_branch_tells_trees_as_they_are_read() -> None:
+    """A tree of three parts and one of one, all of 1 + 3 tokens: a fourth of what there is each time."""
+    trees = [Tree((1,), tuple(Branch((2, 3, 4)) for _ in range(3))), Tree((1,), (Branch((5, 6, 7)),))]
+    told: list[int] = []
+    per_branch(trees, lambda b: b.ids.flatten()[b.last_rows].float(), max_tokens=4, advance=told.append)
+    assert told == [0, 1, 0, 1]
+
+
 @pytest.mark.parametrize("shared", [False, True])
 def test_the_kl_to_itself_is_zero_and_the_first_ratio_one(tiny_model: Path, shared: bool) -> None:
     roles = make_roles(tiny_model)
