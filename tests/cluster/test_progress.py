@@ -1,4 +1,4 @@
-"""What is seen of a step while workers compute it: how far a pass is, metrics in trackers; and that it can be stopped."""
+"""What is seen of a step while workers compute it: how far a pass is, metrics in trackers; and how it is stopped."""
 
 from __future__ import annotations
 
