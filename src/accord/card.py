@@ -72,6 +72,7 @@ def card_of(view: RunView, chosen: StepView, plan: Mapping[str, Any], store: Sto
         environment=environment(chosen.manifest, plan.get("seed")),
         recipe=view.recipe_text,
         studied=list(_studied(view, chosen)),
+        unfinished=view.unfinished,
     )
 
 

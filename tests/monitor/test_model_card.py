@@ -79,6 +79,13 @@ def test_the_sections_say_what_was_recorded() -> None:
     assert "simulated" not in text
 
 
+def test_of_a_run_that_is_not_finished_it_says_so_first() -> None:
+    where = "This run is not finished: 3 of its 4 steps are done. It stopped at 'evaluate' (<b>no</b> disk)."
+    before, _, _ = model_card(replace(CARD, unfinished=where)).partition("## Trained from")
+    assert before.endswith("It stopped at 'evaluate' (\\<b\\>no\\</b\\> disk).\n\n")
+    assert "not finished" not in model_card(CARD)
+
+
 def test_what_is_not_known_is_said_to_be_unknown_and_left_out_of_the_header() -> None:
     bare = replace(CARD, base=None, data=[], measures=[], alarms=[], cost="", created="")
     text = model_card(bare)

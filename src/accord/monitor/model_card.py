@@ -73,7 +73,8 @@ class CardMeasure:
 @dataclass(frozen=True, slots=True)
 class Card:
     """All that a card is made from. produces: "policy" or "reward". steps: in their order, the model's own last.
-    environment: names and versions. alarms: sentences; studied: too, of what studies of over-optimisation found."""
+    environment: names and versions. alarms: sentences; studied: too, of what studies of over-optimisation found.
+    unfinished: where the run stands, "" where all of it is done."""
 
     run: str
     step: str
@@ -89,6 +90,7 @@ class Card:
     environment: Mapping[str, str]
     recipe: str
     studied: Sequence[str] = ()
+    unfinished: str = ""
 
 
 def model_card(card: Card) -> str:
@@ -168,10 +170,11 @@ def _index(card: Card) -> list[dict[str, Any]]:
 def _about(card: Card) -> str:
     what = "policy, a language model" if card.produces == "policy" else "reward model, which gives a response a score"
     when = plain(card.created) or "at a time that was not recorded"
-    return (
+    about = (
         f"# {plain(card.run)}: {plain(card.step)}\n\nA {what}, made by the step {code(card.step)} ({code(card.kind)}) "
         f"of the run {code(card.run)}, {when}. This card was written by Accord from what the run recorded."
     )
+    return f"{about}\n\n{plain(card.unfinished)}" if card.unfinished else about
 
 
 def _base(base: CardBase | None) -> str:
