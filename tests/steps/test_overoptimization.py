@@ -165,6 +165,10 @@ def test_a_stopped_step_goes_on(tmp_path: Path, tiny_model: Path, monkeypatch: p
             START + STUDY.replace("words]", "words], compare: [[words, words]]"),
             "'words' is compared with itself",
         ),
+        (
+            START + STUDY.replace("words]", "words], compare: [words, turned]"),
+            r"compare: it takes a list of pairs: \[\[words, turned\]\]",
+        ),
     ],
 )
 def test_what_a_plan_refuses(tiny_model: Path, steps: str, message: str):

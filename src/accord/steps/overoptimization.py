@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import field_validator
 
 from accord.errors import UserError
 from accord.seeds import derive_seed
@@ -49,6 +50,13 @@ class Config(StepConfig):
     proxies: tuple[RewardRef, ...] = ()
     compare: tuple[tuple[str, str], ...] = ()
     policies: tuple[PolicyRef, ...] = ()
+
+    @field_validator("compare", mode="before")
+    @classmethod
+    def _pairs(cls, compare: object) -> object:
+        if isinstance(compare, list | tuple) and any(isinstance(one, str) for one in compare):
+            raise ValueError(f"it takes a list of pairs: [[{', '.join(map(str, compare))}]]")
+        return compare
 
 
 def run(job: Job) -> None:
