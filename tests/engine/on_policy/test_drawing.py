@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,12 +19,12 @@ from accord.engine.on_policy.groups import GRPO, RLOO
 from accord.engine.on_policy.loop import Outcome, run_on_policy
 from accord.engine.on_policy.methods import Method, Scored
 from accord.engine.on_policy.preference import OnlinePreference
-from accord.engine.on_policy.scoring import NotFinite, Roles
+from accord.engine.on_policy.scoring import Roles
 from accord.engine.rollout import ended_at, packed, roll_out, unpacked
 from accord.errors import Interrupted
 from accord.models.policy import Policy
 from accord.monitor.alarms import alarms
-from accord.store.workspace import MetricsLog, Workspace
+from accord.store.workspace import Workspace
 from accord.text.tree import TreeBatch, flatten
 from tests.fixtures.engines import Rounding, Twin
 from tests.fixtures.on_policy import CONFIG, PROMPTS, Scores, make_ppo, make_roles, make_rollout, some_finished
@@ -219,51 +218,6 @@ def test_the_kl_is_to_the_reference_of_the_time_of_sampling(tiny_model: Path, tm
     assert rows[2]["objective/kl"] != 0.0
     assert not torch.equal(seen.scored[2].reference_logprobs, others.scored[2].reference_logprobs)
     assert torch.equal(seen.scored[1].reference_logprobs, others.scored[1].reference_logprobs)
-
-
-class Breaks(Twin):
-    """The policy is none when it is given for the rollout with this number, which is in the iteration before."""
-
-    def __init__(self, folder: Path, at: int) -> None:
-        super().__init__(folder)
-        self.at = at
-
-    def push(self, weights: Any) -> None:
-        super().push(weights)
-        if self.num_pushes == self.at:
-            raise NotFinite(math.nan, math.nan)
-
-
-def test_a_policy_that_is_none_when_it_draws_ahead_is_of_the_iteration_that_it_draws(
-    tiny_model: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(NotFinite):
-        run(tiny_model, tmp_path, "rloo", engine=Breaks(tiny_model, at=3))
-    rows = MetricsLog(tmp_path / "out/metrics.jsonl").read()
-    assert [row["iteration"] for row in rows] == [1, 2, 3]
-    assert math.isnan(rows[2]["objective/kl"])
-    assert math.isfinite(rows[1]["objective/kl"])
-    assert (rows[0]["policy/num_updates"] > 0, rows[1]["policy/num_updates"]) == (True, 0.0)
-
-
-def test_a_policy_that_breaks_when_it_draws_ahead_leaves_the_one_that_was_looked_at(
-    tiny_model: Path, tmp_path: Path
-) -> None:
-    """In the third iteration, whose rollout has learned once: it is a candidate, and the best one here."""
-
-    def decide(rows: Sequence[Mapping[str, Any]]) -> End | None:
-        return End("some", "it broke", "rollback") if math.isnan(rows[-1]["objective/kl"]) else None
-
-    settings: dict[str, Any] = {"watch_every": 1, "num_iterations": 5, "learning_rate": 1e-2}
-    _, whole, seen = run(tiny_model, tmp_path / "asked", engine=Twin(tiny_model), **settings)
-    looked = [row["watch/other"] for row in whole[:3]]
-    assert looked.index(min(looked)) == 2
-    guard = Guard(decide, acts=False, quality=Quality("watch/other", lower_is_better=True))
-    outcome, rows, _ = run(tiny_model, tmp_path / "broken", engine=Breaks(tiny_model, at=4), guard=guard, **settings)
-    assert [row.get("watch/other") for row in rows] == [*looked, None]
-    assert outcome.summary["num_iterations"] == 2
-    assert (outcome.summary["ended_by_alarm"]["after"], outcome.summary["ended_by_alarm"]["kept"]) == (4, 1)
-    assert all(torch.equal(weight, seen.weights[1][name]) for name, weight in outcome.masters.items())
 
 
 STATES: dict[str, dict[str, Any]] = {

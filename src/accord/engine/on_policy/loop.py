@@ -158,7 +158,7 @@ def run_on_policy(
             if reason or end is not None:
                 break  # not checkpointed: taken up again from the one before, it ends here again
             work.checkpoint_or_stop(done, make_state)
-    if end is not None and end.action == "stop" and done == len(batches):
+    if end is not None and end.action == "stop" and learned == len(batches):
         end = None  # it was over
     masters: Mapping[str, Tensor] | None = guarded.kept(end)
     if masters is None:
