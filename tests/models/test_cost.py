@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PretrainedConfig, Qwen3Config
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PretrainedConfig, Qwen3Config
 
 from accord.engine.config import Optimization
 from accord.engine.learner import Learner
@@ -15,6 +15,7 @@ from accord.models.adapters import new_adapter
 from accord.models.attention import NAME as ATTENTION
 from accord.models.compute import cast_for_compute
 from accord.models.cost import Dimensions, dimensions_of, trained_bytes
+from accord.models.elementwise import own_gradients
 from accord.models.lora import Lora
 from accord.models.policy import Policy
 from accord.models.scalar import ScalarModel
@@ -129,7 +130,21 @@ def test_activations_are_what_a_training_pass_keeps(
     dtype: torch.dtype, number: int, rows: int, prompt: int, branches: list[int]
 ):
     """Also of a tree whose branches are cut from each other, so that the prompt's keys are copied for each."""
-    config = wide()
+    check_activations(wide(), dtype, number, rows, prompt, branches)
+
+
+@pytest.mark.parametrize(("dtype", "number"), [(torch.float32, 4), (torch.bfloat16, 2)])
+@pytest.mark.parametrize("kind", ["gemma", "phi3", "qwen3"])
+def test_activations_where_layers_are_not_as_llamas(dtype: torch.dtype, number: int, kind: str):
+    """Gemma has neither norms nor MLPs like Llama's, Phi-3 has its norms, Qwen 3 has norms of queries and keys, too."""
+    sizes = {name: value for name, value in wide().to_diff_dict().items() if name != "model_type"}
+    config = AutoConfig.for_model(kind, **{"head_dim": 16, **sizes, "pad_token_id": 0})
+    check_activations(config, dtype, number, 3, 60, [60])
+
+
+def check_activations(
+    config: PretrainedConfig, dtype: torch.dtype, number: int, rows: int, prompt: int, branches: list[int]
+) -> None:
     policy = make_policy(config)
     cast_for_compute(policy.module, dtype)
     batch = TreeBatch.from_trees([Tree(tuple(range(prompt)), tuple(Branch(tuple(range(n))) for n in branches))] * rows)
@@ -152,6 +167,7 @@ def test_activations_are_what_a_training_pass_keeps(
 def make_policy(config: PretrainedConfig) -> Policy:
     with torch.random.fork_rng(devices=[]):
         module = AutoModelForCausalLM.from_config(config, attn_implementation=ATTENTION, dtype=torch.float32)
+    own_gradients(module)
     return Policy(module.eval(), None)  # type: ignore[arg-type]  # no text is rendered
 
 

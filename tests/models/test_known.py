@@ -66,7 +66,7 @@ def test_an_mlp_without_a_gate_has_two_matrices() -> None:
     gated = Dimensions(1, 8, 16, 2, 2, 4, 10)
     plain = Dimensions(1, 8, 16, 2, 2, 4, 10, gated=False)
     assert gated.layer_parameters - plain.layer_parameters == 8 * 16
-    assert gated.activation_bytes(5, 0, 0, 2) - plain.activation_bytes(5, 0, 0, 2) == 5 * 2 * 2 * 16
+    assert gated.activation_bytes(5, 0, 0, 2) - plain.activation_bytes(5, 0, 0, 2) == 5 * 2 * 16
 
 
 def test_names_and_ids() -> None:

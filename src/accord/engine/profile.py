@@ -39,6 +39,7 @@ from accord.engine.sampler import Request, Sampler
 from accord.engine.workload import Passes
 from accord.models.attention import NAME as ATTENTION
 from accord.models.cost import Dimensions, trained_bytes
+from accord.models.elementwise import own_gradients
 from accord.models.policy import Policy, tree_hidden_states
 from accord.text.template import Template
 from accord.text.tree import Branch, Tree, TreeBatch
@@ -161,6 +162,7 @@ def _slice(config: PretrainedConfig, layers: int) -> Policy:
         inner.layer_types = list(inner.layer_types)[:layers]
     with torch.random.fork_rng(devices=[]):
         module = AutoModelForCausalLM.from_config(config, attn_implementation=ATTENTION, dtype=torch.float32)
+    own_gradients(module)
     module.eval()
     return Policy(module, cast(Template, _Tokens()))
 

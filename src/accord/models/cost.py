@@ -9,10 +9,15 @@ Memory, in bytes a parameter, e being the size of a number in the compute dtype 
 Activations that a training pass keeps for its backward, in bytes a token and layer (d hidden, f inner, q and k widths
 of all query and all key heads, H heads, T keys that attention computes for a token, C keys that it copies for it):
 
-    two norms        2 d (4 + 2 e)         input in fp32, normalised before and after its weight
+    two norms        4 e d                 what goes in and what comes out
+                     2 d (4 + 2 e)         where they are not ours: in fp32, normalised before and after the weight
     attention        2 e q + 2 e k C       queries and output, keys and values
+                     e (q + k)             where queries and keys have norms: what goes into these
                      H T (4 + e)           softmax in fp32, and what multiplies the values (in fp32 the same numbers)
-    MLP              4 e f                 gate, activated gate, up, their product (2 e f without a gate)
+    MLP              3 e f                 gate, up, their product (2 e f without a gate)
+                     4 e f                 where it is not ours: the activated gate, too
+
+Norms and MLPs are ours, with gradients of `accord.models.elementwise`, where they are as Llama's.
 
 The language-model head keeps N rows of probabilities, e V bytes each.
 """
@@ -32,13 +37,17 @@ _NAMES: Mapping[str, tuple[str, ...]] = {  # what architectures call their dimen
     "vocabulary": ("vocab_size",),
 }
 _UNGATED = ("opt", "gpt2", "gpt_neo", "gpt_neox", "gptj", "codegen", "bloom", "falcon", "mpt", "phi", "starcoder2")
+_OTHER_NORMS = ("gemma", "olmo2", "cohere", "stablelm")  # LayerNorm, or rounded elsewhere
+_NORMED_KEYS = ("qwen3",)
+_OTHER_MLPS = ("gemma", "phi3")  # another activation; gate and up in one matrix
 
 
 @dataclass(frozen=True, slots=True)
 class Dimensions:
     """The sizes of a decoder. head: the width of one attention head. experts: MLPs a layer, of which a token uses
     `experts_used`. tied: the language-model head is the embedding. context: the most tokens that the model takes.
-    gated: the MLP has three matrices, and not two."""
+    gated: the MLP has three matrices, and not two. own_norms, own_mlp: they are computed by Accord's functions.
+    normed_keys: queries and keys have norms, whose parameters are left out."""
 
     layers: int
     hidden: int
@@ -52,6 +61,9 @@ class Dimensions:
     experts: int = 1
     experts_used: int = 1
     gated: bool = True
+    own_norms: bool = True
+    own_mlp: bool = True
+    normed_keys: bool = False
 
     @property
     def layer_parameters(self) -> int:
@@ -103,9 +115,11 @@ class Dimensions:
         """What a training pass over so many places keeps until its backward. width: the places that each attends over,
         in the mean. number: bytes of the dtype. keys: those that are copied for each place."""
         d, q, k, f = self.hidden, self.heads * self.head, self.key_heads * self.head, self.inner * self.experts_used
-        mlp = (4 if self.gated else 2) * number * f
-        attention = 2 * number * (q + round(k * keys)) + number * self.heads * round(width)
-        token = 2 * d * (4 + 2 * number) + attention + mlp
+        norms = 2 * d * (2 * number if self.own_norms else 4 + 2 * number)
+        mlp = (2 if not self.gated else 3 if self.own_mlp else 4) * number * f
+        normed = number * (q + k) if self.normed_keys else 0
+        attention = normed + 2 * number * (q + round(k * keys)) + number * self.heads * round(width)
+        token = norms + attention + mlp
         return places * self.layers * token + head_rows * self.vocabulary * number
 
     def passing_bytes(self, places: int, width: float, head_rows: int, number: int, keys: float = 1.0) -> int:
@@ -143,6 +157,7 @@ def dimensions_of(config: Mapping[str, Any], where: str = "") -> Dimensions:
 
     hidden, heads = size("hidden"), size("heads")
     experts = int(config.get("num_local_experts") or config.get("num_experts") or 1)
+    kind = str(config.get("model_type") or "")
     inner = config.get("intermediate_size") or config.get("n_inner") or config.get("ffn_dim") or 4 * hidden
     return Dimensions(
         layers=size("layers"),
@@ -156,5 +171,8 @@ def dimensions_of(config: Mapping[str, Any], where: str = "") -> Dimensions:
         context=config.get("max_position_embeddings"),
         experts=experts,
         experts_used=int(config.get("num_experts_per_tok") or 1) if experts > 1 else 1,
-        gated=config.get("model_type") not in _UNGATED,
+        gated=kind not in _UNGATED,
+        own_norms=kind not in _UNGATED and not kind.startswith(_OTHER_NORMS),
+        normed_keys=kind.startswith(_NORMED_KEYS),
+        own_mlp=experts == 1 and config.get("hidden_act", "silu") == "silu" and not kind.startswith(_OTHER_MLPS),
     )

@@ -17,6 +17,7 @@ from accord.errors import UserError, first_line
 from accord.models.attention import NAME as ATTENTION
 from accord.models.attention import refuse_unsupported
 from accord.models.complete import check_weights
+from accord.models.elementwise import own_gradients
 from accord.store.tensors import Streamed, write_tensors
 from accord.text.template import Template
 
@@ -27,7 +28,7 @@ transformers_logging.disable_progress_bar()
 def load_module(
     auto_class: Any, folder: Path, *, attention: str = ATTENTION, new: Collection[str] = (), **options: Any
 ) -> PreTrainedModel:
-    """A model in fp32, in evaluation mode (dropout off), with Accord's attention. Raises UserError.
+    """A model in fp32, in evaluation mode (dropout off), with Accord's attention and gradients. Raises UserError.
 
     new: weights that the folder may lack, because the caller gives them their values.
     """
@@ -44,6 +45,7 @@ def load_module(
             **options,
         )
     refuse_incomplete(loaded, folder, new)
+    own_gradients(module)
     module.eval()
     return module
 
