@@ -12,6 +12,7 @@ from accord.errors import Interrupted, UserError
 from accord.plan import make_plan
 from accord.recipe import parse_recipe
 from accord.results import write_report
+from accord.rewards.kept import KeptScores
 from accord.rewards.ruled import RuleReward
 from accord.steps.registry import STEPS
 from accord.store.artifacts import Store
@@ -77,12 +78,11 @@ def test_trainings(tmp_path: Path, tiny_model: Path):
     assert training["points"]["rloo"][-1][1] != pytest.approx(points[-1][1], abs=1e-3)
 
 
-def test_what_is_combined_of_others_asks_them_once(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch):
+def test_what_is_combined_of_others_asks_them_once(tmp_path: Path, tiny_model: Path, asked: list[RuleReward]):
     steps = START + "  - combine: {name: both, rewards: [turned, words], weights: [1, 4]}\n"
     study = "  - overoptimization: {gold: gold, samples: many, proxies: [%s]}\n"
     alone = results(run_steps(tmp_path / "alone", tiny_model, steps + study % "both"))
-    asked, score = [], RuleReward.score
-    monkeypatch.setattr(RuleReward, "score", lambda *given: asked.append(given[0]) or score(*given))
+    asked.clear()
     together = results(run_steps(tmp_path / "together", tiny_model, steps + study % "turned, words, both"))
     assert len(asked) == 3
     for key in ("gold", "proxy"):
@@ -90,23 +90,51 @@ def test_what_is_combined_of_others_asks_them_once(tmp_path: Path, tiny_model: P
         assert of_together == pytest.approx(of_alone, abs=1e-6)
 
 
-def test_a_stopped_step_goes_on(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[RuleReward]:
+    """The rules that are asked from here on, in their order."""
+    found, score = [], RuleReward.score
+    monkeypatch.setattr(RuleReward, "score", lambda *given: found.append(given[0]) or score(*given))
+    return found
+
+
+def test_a_stopped_step_goes_on(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, asked: list[RuleReward]
+):
+    """What was scored before is in the store."""
     whole = run_steps(tmp_path / "whole", tiny_model, START + STUDY)
-    stop = Workspace.checkpoint_or_stop
+    keep = KeptScores.keep
     with monkeypatch.context() as patched:
 
-        def stopped(work: Workspace, iteration: int, make: Any) -> None:
-            if set(make()[1]) == {"scored", "units"} and iteration == 2:
+        def stopped(self: KeptScores, *given: Any) -> None:
+            keep(self, *given)
+            if len(asked) == 3 + 2:
                 patched.setattr(Workspace, "stop_requested", lambda _: True)
-            stop(work, iteration, make)
 
-        patched.setattr(Workspace, "checkpoint_or_stop", stopped)
+        patched.setattr(KeptScores, "keep", stopped)
         with pytest.raises(Interrupted):
             run_steps(tmp_path / "part", tiny_model, START + STUDY)
-    asked, score = [], RuleReward.score
-    monkeypatch.setattr(RuleReward, "score", lambda *given: asked.append(given[0]) or score(*given))
+    asked.clear()
     assert results(run_steps(tmp_path / "part", tiny_model, START + STUDY)) == results(whole)
     assert len(asked) == 1
+
+
+def test_another_study_of_the_same_samples_asks_only_rewards_that_are_new(
+    tmp_path: Path, tiny_model: Path, asked: list[RuleReward], capfd: pytest.CaptureFixture[str]
+):
+    first = results(run_steps(tmp_path, tiny_model, START + STUDY))
+    assert len(asked) == 3
+    compared = STUDY.replace("words]", "words], compare: [[words, turned]]")
+    again = results(run_steps(tmp_path, tiny_model, START + compared))
+    assert len(asked) == 3
+    assert "overoptimization: the scores by 3 of 3 rewards were in the store" in capfd.readouterr().err
+    assert again["best_of_n"]["proxies"] == first["best_of_n"]["proxies"]
+    assert len(again["best_of_n"]["differences"]) == 1
+    more = START + "  - reward_rule: {name: near, rule: length, unit: words, target: 3}\n"
+    run_steps(tmp_path, tiny_model, more + STUDY.replace("words]", "words, near]"))
+    assert len(asked) == 4
+    run_steps(tmp_path, tiny_model, START.replace("num_prompts: 4", "num_prompts: 3") + STUDY)
+    assert len(asked) == 7, "these are other samples"
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ The best of n is worked out from the samples, for every n at once and for any nu
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,8 +32,6 @@ from accord.store.artifacts import Artifact
 from accord.store.workspace import METRICS, MetricsLog
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from accord.engine.sizes import Sizes
     from accord.engine.workload import Work
 
@@ -94,41 +93,33 @@ def run(job: Job) -> None:
 
 
 def _scored(job: Job) -> dict[str, list[list[float]]]:
-    """Reward by reward, [p][k], one in memory at a time, from where it was before a stop. What is combined of others
-    that were scored before is combined from their scores."""
-    import torch
-
+    """Reward by reward, [p][k], one in memory at a time. What each says is kept in the store as soon as it is known, so
+    that a stop loses no more than one. What is combined of others is combined from their scores."""
     from accord.models.compute import compute_dtype
-    from accord.models.scalar import Normalisation
+    from accord.rewards.kept import KeptScores
     from accord.rewards.loading import artifact_reward
-    from accord.rewards.stored import Scored, StoredReward
+    from accord.rewards.stored import Scored
 
     comparisons = [comparison for comparison, _ in job.input("samples").read("comparisons")]
     if len({len(one.responses) for one in comparisons}) > 1:
         what = "the prompts have different numbers of responses"
         raise UserError(what, where=f"{job.name}.samples", remedy="Name what a `sample` step wrote.")
     prompts, responses = [one.prompt for one in comparisons], [one.responses for one in comparisons]
-    checkpoint = job.work.resume()
-    scored: dict[str, list[list[float]]] = checkpoint.state["scored"] if checkpoint else {}
-    units: dict[str, dict[str, float]] = checkpoint.state["units"] if checkpoint else {}
-
-    def state() -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-        return {}, {"scored": scored, "units": units}
-
+    kept = KeptScores(job.store, job.input("samples").artifact, compute_dtype())
     rewards = [job.input("gold"), *job.inputs["proxies"]]
-    total, done = len(prompts) * len(rewards), len(prompts) * len(scored)
-    known: dict[str, StoredReward] = {}  # by key, for those that are combined of them
-    with job.work.progress(f"{job.name}: scoring", total, "prompts", start=done) as progress:
-        for source in rewards:
-            if source.name not in scored:
-                reward = artifact_reward(source.artifact, compute_dtype(), known)
-                scores = reward.score(prompts, responses, job.work.advancer(progress))
-                scored[source.name] = scores.reshape(len(prompts), -1).tolist()
-                units[source.name] = asdict(reward.normalisation)
-                job.work.checkpoint_or_stop(len(scored), state)
-            unit = Normalisation(**units[source.name])
-            known[source.artifact.key] = Scored(torch.tensor(scored[source.name]).flatten(), unit)
-    return scored
+    found = {one.artifact.key: kept.find(one.artifact) for one in rewards}
+    scored = {key: was for key, was in found.items() if was}
+    if scored:
+        print(f"{job.name}: the scores by {len(scored)} of {len(rewards)} rewards were in the store", file=sys.stderr)
+    label, total, start = f"{job.name}: scoring", len(prompts) * len(rewards), len(prompts) * len(scored)
+    with job.work.progress(label, total, "prompts", start=start) as progress:
+        for artifact in (one.artifact for one in rewards if one.artifact.key not in scored):
+            began = time.monotonic()
+            reward = artifact_reward(artifact, compute_dtype(), scored)
+            scores = reward.score(prompts, responses, job.work.advancer(progress))
+            scored[artifact.key] = Scored(scores, reward.normalisation)
+            kept.keep(artifact, scored[artifact.key], job.name, time.monotonic() - began)
+    return {one.name: scored[one.artifact.key].scores.reshape(len(prompts), -1).tolist() for one in rewards}
 
 
 def _unit(job: Job, name: str, scores: Sequence[Sequence[float]]) -> Any:
