@@ -127,7 +127,7 @@ class RMSNorm(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, Tensor | None, None]:  # type: ignore[override]
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, Tensor | None, None]:
         """With n = rows * scale and g = above * weight: scale (g - n mean(g n)), and of the weight the sum of above * n
         over all rows."""
         rows, weight, scales = ctx.saved_tensors
@@ -158,7 +158,7 @@ class SwiGLU(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, Tensor]:
         gate, up = ctx.saved_tensors
         of_gate, of_up = (torch.empty_like(up, memory_format=torch.contiguous_format) for _ in range(2))
         every = (some.reshape(-1, gate.shape[-1]) for some in (gate, up, above, of_gate, of_up))
