@@ -33,6 +33,7 @@ from accord.store.artifacts import MODEL, Store
 from accord.store.workspace import METRICS, MetricsLog
 
 RESULTS, SAMPLES, MACHINE = "results.json", "samples.json", "machine.json"
+_SHOWING = ("evaluate", "overoptimization")  # kinds of steps that keep samples for the report
 COST, SELECTION = "cost.json", "selection.json"  # the latter of rejection sampling
 EVALUATION = "evaluation.json"  # of a reward step with a validation
 SUMMARY, ANSWERS = "summary.json", "answers"  # of a step; of one that puts attacks to policies
@@ -127,7 +128,7 @@ def _step_view(row: Mapping[str, Any], folder: Path, manifest: Mapping[str, Any]
         round=row.get("round"),
         selection=_read_json(folder / SELECTION) if row["kind"] == "reject" else {},
         inputs={of: {one["name"]: one["key"] for one in parents} for of, parents in manifest["parents"].items()},
-        samples=_read_json(folder / SAMPLES) if row["kind"] == "evaluate" else [],
+        samples=_read_json(folder / SAMPLES) if row["kind"] in _SHOWING and (folder / SAMPLES).is_file() else [],
         manifest={key: value for key, value in manifest.items() if key != "files"},
     )
 

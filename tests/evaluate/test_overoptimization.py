@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from accord.evaluate.overoptimization import Unit, best_of_n_curves, families, training_curves
+from accord.evaluate.overoptimization import Unit, best_of_n_curves, choices, families, training_curves
 
 GOLD = [[0.0, 1.0, 2.0, 3.0]]  # mean 1.5, deviation sqrt(1.25)
 
@@ -137,3 +137,24 @@ def test_several_runs_have_a_band():
 def test_a_training_too_short_says_so():
     found = training_curves({"ppo": [(0.0, 0.0, 0.0), (1.0, 1.0, 1.0)]}, seed=1)["ppo"]
     assert "1 different distances" in found["no_fit"]
+
+
+def test_what_is_chosen_by_hand():
+    """Of the first seed of a proxy, and of gold itself: scores are in the unit of all samples."""
+    gold, proxy = Unit([[1.0, 3.0], [1.0, 3.0]]), Unit([[4.0, 2.0], [2.0, 4.0]])  # means 2 and 3, deviations 1
+    shown = choices(("gold", gold), {"p_1": proxy, "p_2": gold}, [("why?", "As", [" a", " b"])], "first")
+    assert shown == [
+        {
+            "prompt": "why?",
+            "prefill": "As",
+            "responses": {"first": " a", "best of 2 by p_1": " a"},
+            "gold": {"first": -1.0, "best of 2 by p_1": -1.0},
+            "proxy": {"first": 1.0, "best of 2 by p_1": 1.0},
+        },
+        {
+            "prompt": "why?",
+            "prefill": "As",
+            "responses": {"first": " a", "best of 2 by gold": " b"},
+            "gold": {"first": -1.0, "best of 2 by gold": 1.0},
+        },
+    ]

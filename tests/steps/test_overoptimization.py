@@ -55,10 +55,25 @@ def test_best_of_n_by_rules(tmp_path: Path, tiny_model: Path):
     assert turned["proxy"][-1] > 0 > turned["gold"][-1]
     assert turned["gold"][-1] < words["gold"][-1] <= found["gold"][-1]
     assert turned["fit"]["peak"] is None
+    samples = json.loads((run / "steps/overoptimization/samples.json").read_text())
+    assert [[*one["responses"]][1] for one in samples[::4]] == [
+        f"best of 8 by {by}" for by in ("turned", "words", "gold")
+    ]
+    for one, by in zip(samples[::4], ("turned", "words", "gold"), strict=True):
+        before, after = one["responses"].values()
+        assert (len(after) <= len(before)) if by == "turned" else (len(after.split()) >= len(before.split()))
+        assert ("proxy" in one) == (by != "gold")
+        assert all(one[who].keys() == one["responses"].keys() for who in ("gold", "proxy") if who in one)
+    assert samples[0]["gold"]["best of 8 by turned"] == pytest.approx(
+        -samples[0]["proxy"]["best of 8 by turned"], abs=1e-5
+    )
     write_report(run, Store(tmp_path / "store"))
     page = (run / "report.html").read_text()
     assert "how far the proxies can be trusted" in page
     assert "none: gold falls from the start" in page
+    assert "12 of 12 samples beside the baseline" in page
+    assert "best of 8 by turned" in page
+    assert "No samples were kept" not in page
 
 
 def test_trainings(tmp_path: Path, tiny_model: Path):

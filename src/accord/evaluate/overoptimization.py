@@ -126,6 +126,31 @@ def _best(chosen_by_pk: Floats, worth_pk: Floats, ns: Sequence[int]) -> Floats:
     return np.array(rows)
 
 
+def choices(
+    gold: tuple[str, Unit], proxies: Mapping[str, Unit], texts: Sequence[tuple[str, str, Sequence[str]]], before: str
+) -> list[dict[str, Any]]:
+    """What the first seed of each proxy, and gold, chooses of all samples of a prompt, beside the first of them, which
+    is called `before`: with what gold and the chooser say of both. texts: prompt, prefill and samples."""
+    name, unit = gold
+    num = unit.scores_pk.shape[1]
+    by = {names[0]: proxies[names[0]] for names in families(list(proxies)).values()} | {name: unit}
+    found = []
+    for chooser, scores_pk in ((one, given.scores_pk) for one, given in by.items()):
+        after = f"best of {num:,} by {chooser}"
+        for at, (prompt, prefill, responses) in enumerate(texts):
+            best = int(scores_pk[at].argmax())
+            said = {"gold": unit.scores_pk} | ({} if chooser == name else {"proxy": scores_pk})
+            found.append(
+                {
+                    "prompt": prompt,
+                    "prefill": prefill,
+                    "responses": {before: responses[0], after: responses[best]},
+                    **{who: {before: float(pk[at, 0]), after: float(pk[at, best])} for who, pk in said.items()},
+                }
+            )
+    return found
+
+
 def _draws(gold_spm: Floats, proxy_spm: Floats, seed: int) -> Iterator[tuple[Floats, Floats]]:
     """Resampled curves of gold and proxy, [m] each. All that belongs to a drawn prompt or seed is drawn together."""
     rng = np.random.default_rng(seed)

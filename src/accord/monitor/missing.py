@@ -31,7 +31,7 @@ def missing(run: RunView, policies: Mapping[str, Any], reward_model: Mapping[str
         found.append(
             "No accuracy of a reward model on held-out pairs was measured. `validation` of a `reward` step names them."
         )
-    if not run.samples:
+    if not run.samples and not any(step.samples for step in run.steps):
         found.append("No samples were kept. An `evaluate` step keeps those of each policy.")
     trained = [step for step in run.steps if step.kind in ON_POLICY and not policies]
     if blind := [clean(step.name, 60) for step in trained if not pictures.watches(step.metrics)]:

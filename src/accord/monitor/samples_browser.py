@@ -45,18 +45,18 @@ class SamplesBrowser:
 
 
 def samples_browser(steps: Sequence[StepView]) -> SamplesBrowser:
-    """steps: all of a run that are done; those that keep samples are its evaluations."""
+    """steps: all of a run that are done; those that keep samples are its evaluations and studies."""
     with_samples = [step for step in steps if step.samples]
     groups: list[list[tuple[str, str, Mapping[str, Any]]]] = []
     for step in with_samples:
-        before = str(step.results.get("baseline") or "")
+        before = _before(step)
         names = dict.fromkeys(name for sample in step.samples for name in table(sample.get("responses")))
         for name in names:
             both = [one for one in step.samples if {name, before} <= table(one.get("responses")).keys()]
             if name != before and both:
                 groups.append([(step.name, name, sample) for sample in both])
     of_step = {step.name: at for at, step in enumerate(with_samples)}
-    baselines = {step.name: str(step.results.get("baseline") or "") for step in with_samples}
+    baselines = {step.name: _before(step) for step in with_samples}
     policies = list(dict.fromkeys(group[0][1] for group in groups))
     share = MOST_ROWS // max(1, len(groups)) if sum(map(len, groups)) > MOST_ROWS else MOST_ROWS
     rows = [
@@ -66,6 +66,11 @@ def samples_browser(steps: Sequence[StepView]) -> SamplesBrowser:
     ]
     by = "gold" if any(table(sample.get("gold")) for group in groups for _, _, sample in group) else "proxy"
     return SamplesBrowser(rows[:MOST_ROWS], sum(map(len, groups)), list(of_step), policies, by)
+
+
+def _before(step: StepView) -> str:
+    """What the others stand beside: the baseline of an evaluation, the first sample of a study."""
+    return str(step.results.get("baseline") or step.results.get("chosen_beside") or "")
 
 
 def _row(step: int, policy: int, name: str, before: str, sample: Mapping[str, Any]) -> SampleRow:

@@ -16,7 +16,7 @@ class StepView:
     measures; of a suite of attacks with the rows of `broken`, attacks that its last policy complies with, of which
     those are `new` that the one before it withstood. round: in a repeated block. inputs: the key of what each name in a
     field of its config stands for. selection: the selection.json of rejection sampling. manifest: its artifact's,
-    without the files. samples: of an evaluation, its samples.json."""
+    without the files. samples: of an evaluation or a study of over-optimisation, its samples.json."""
 
     name: str
     kind: str

@@ -34,6 +34,10 @@ from accord.store.workspace import METRICS, MetricsLog
 if TYPE_CHECKING:
     from accord.engine.sizes import Sizes
     from accord.engine.workload import Work
+    from accord.types import Comparison
+
+_BEFORE = "first sample"
+_SHOWN = 16  # prompts
 
 
 class Config(StepConfig):
@@ -60,14 +64,16 @@ class Config(StepConfig):
 
 def run(job: Job) -> None:
     """Writes results.json, as `accord.evaluate.overoptimization` has it under `best_of_n` and `training`, there with
-    `proxy_in_deviations`: whether the proxy is in the unit of the samples; and summary.json."""
-    from accord.evaluate.overoptimization import best_of_n_curves, training_curves
+    `proxy_in_deviations`: whether the proxy is in the unit of the samples; samples.json, what is chosen for the first
+    prompts; and summary.json."""
+    from accord.evaluate.overoptimization import best_of_n_curves, choices, training_curves
 
-    scored = _scored(job)
+    comparisons = [comparison for comparison, _ in job.input("samples").read("comparisons")]
+    scored = _scored(job, comparisons)
     config: Config = job.config
     gold, proxies = job.input("gold").name, [one.name for one in job.inputs["proxies"]]
     units = {name: _unit(job, name, scores) for name, scores in scored.items()}
-    results: dict[str, Any] = {"gold": gold}
+    results: dict[str, Any] = {"gold": gold, "chosen_beside": _BEFORE}
     seed = derive_seed(job.seed, "intervals")
     if proxies:
         of_proxies = {name: units[name] for name in proxies}
@@ -80,6 +86,12 @@ def run(job: Job) -> None:
             for family, one in training_curves(trainings, seed=seed).items()
         }
     job.write_json("results.json", results)
+    texts = [
+        (one.prompt.messages[-1].content, one.prompt.prefill, [response.text for response in one.responses])
+        for one in comparisons[:_SHOWN]
+    ]
+    shown = choices((gold, units[gold]), {name: units[name] for name in proxies}, texts, _BEFORE)
+    job.write_json("samples.json", shown)
     num_prompts, num_responses = units[gold].scores_pk.shape
     turned = [
         family
@@ -92,7 +104,7 @@ def run(job: Job) -> None:
     )
 
 
-def _scored(job: Job) -> dict[str, list[list[float]]]:
+def _scored(job: Job, comparisons: Sequence[Comparison]) -> dict[str, list[list[float]]]:
     """Reward by reward, [p][k], one in memory at a time. What each says is kept in the store as soon as it is known, so
     that a stop loses no more than one. What is combined of others is combined from their scores."""
     from accord.models.compute import compute_dtype
@@ -100,7 +112,6 @@ def _scored(job: Job) -> dict[str, list[list[float]]]:
     from accord.rewards.loading import artifact_reward
     from accord.rewards.stored import Scored
 
-    comparisons = [comparison for comparison, _ in job.input("samples").read("comparisons")]
     if len({len(one.responses) for one in comparisons}) > 1:
         what = "the prompts have different numbers of responses"
         raise UserError(what, where=f"{job.name}.samples", remedy="Name what a `sample` step wrote.")
@@ -174,4 +185,4 @@ def work(config: Config, sizes: Sizes) -> Work:
     return Work([phase], loaded=asks)
 
 
-STEP = StepKind(produces="results", version=2, config=Config, run=run, work=work, check=check, together=True)
+STEP = StepKind(produces="results", version=3, config=Config, run=run, work=work, check=check, together=True)
