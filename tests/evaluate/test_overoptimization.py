@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,23 @@ def test_units_are_those_of_the_samples():
     assert unit.of(1.5 + math.sqrt(1.25)) == pytest.approx(1.0)
     with pytest.raises(ValueError, match="one score"):
         Unit([[1.0, 1.0]])
+
+
+def test_equal_scores_have_no_unit_whatever_their_mean_is_rounded_to():
+    assert np.full((3, 8), 0.1).std() > 0
+    with pytest.raises(ValueError, match="have one score"):
+        Unit(np.full((3, 8), 0.1))
+
+
+def test_intervals_are_of_what_is_gained():
+    """Prompts of very different worth, of each of which the best of 4 gains 1.5: nothing about that is uncertain."""
+    gold = Unit([[at, at + 1.0, at + 2.0, at + 3.0] for at in (0.0, 10.0, 20.0, 30.0, 40.0)])
+    one = best_of_n_curves(gold, {"itself": gold}, seed=1)["proxies"]["itself"]
+    for by in ("gold", "proxy"):
+        assert one[by][0] == pytest.approx(0)
+        assert one[by][-1] == pytest.approx(1.5 / gold.deviation)
+        assert one[f"{by}_low"] == pytest.approx(one[by])
+        assert one[f"{by}_high"] == pytest.approx(one[by])
 
 
 def test_names_that_differ_in_a_number_are_seeds():
@@ -158,3 +176,30 @@ def test_what_is_chosen_by_hand():
             "gold": {"first": -1.0, "best of 2 by gold": 1.0},
         },
     ]
+
+
+def turning(num_prompts: int) -> dict[str, Any]:
+    """Gold that turns in the same place for every prompt."""
+    rng = np.random.default_rng(1)
+    proxy = rng.normal(size=(num_prompts, 256))
+    gold = np.where(proxy < 1.0, proxy, 2.0 - 3.0 * (proxy - 1.0)) + 0.1 * rng.normal(size=proxy.shape)
+    found = best_of_n_curves(Unit(gold), {"proxy": Unit(proxy)}, seed=1)["proxies"]["proxy"]["fit"]
+    assert found["share_inside"] == 1
+    return found
+
+
+def test_a_turn_is_told_of_enough_prompts_alone():
+    assert turning(8)["inside"] is True
+    assert turning(7)["inside"] is False
+
+
+def test_trainings_that_only_fall_have_no_turn():
+    """Where the form of trainings turns before anything that was measured."""
+    falls = {
+        f"ppo_{i}": [(d * d, d, worth - 0.01 * i) for d, worth in enumerate([0.0, -0.5, -1.1, -1.8, -2.6])]
+        for i in range(3)
+    }
+    fit = training_curves(falls, seed=1)["ppo"]["fit"]
+    assert fit["share_inside"] == 1
+    assert 0 < fit["peak"] < 1
+    assert fit["inside"] is False

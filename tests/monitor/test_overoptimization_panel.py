@@ -85,6 +85,20 @@ def test_turns_in_words(fit: dict, words: str):
     assert part.lines[0].turn == words
 
 
+@pytest.mark.parametrize(
+    ("gold", "words"),
+    [
+        ([-0.05, -0.1, 0.5, 1.5], "none: gold falls from the start, then rises"),
+        ([-0.5, -1.1, -1.8, -2.6], "before 1.00, the nearest: gold falls from there on"),
+    ],
+)
+def test_a_turn_is_called_what_was_measured(gold: list[float], words: str):
+    """A curve that dips first, and one that only falls, which the form of trainings lets turn close to the start."""
+    points = [(float(d * d), float(d), worth) for d, worth in enumerate([0.0, *gold])]
+    (part,) = overoptimization_panel("study", {"training": training_curves({"ppo": points}, seed=1)}, {})
+    assert part.lines[0].turn == words
+
+
 def test_a_proxy_is_followed_as_it_was_measured(results: dict):
     there_and_back = [(0.0, 0.0, 0.0), (4.0, 1.0, 1.0), (9.0, 2.0, 0.5), (1.0, 3.0, 0.2)]
     (part,) = overoptimization_panel("study", {"training": training_curves({"ppo": there_and_back}, seed=1)}, {})

@@ -16,7 +16,7 @@ from accord.rewards.kept import KeptScores
 from accord.rewards.ruled import RuleReward
 from accord.steps.registry import STEPS
 from accord.store.artifacts import Store
-from accord.store.workspace import Workspace
+from accord.store.workspace import MetricsLog, Workspace
 from tests.fixtures.recipes import run_steps
 from tests.fixtures.two_kinds import two_kinds
 
@@ -91,6 +91,20 @@ def test_trainings(tmp_path: Path, tiny_model: Path):
     training = results(run)["training"]["rloo"]
     assert training["proxy_in_deviations"] is False, "it was not trained on words"
     assert training["points"]["rloo"][-1][1] != pytest.approx(points[-1][1], abs=1e-3)
+
+
+def test_where_a_training_broke_nothing_was_seen(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch):
+    study = "  - overoptimization: {gold: gold, samples: many, proxies: [turned], policies: [rloo]}\n"
+    read = MetricsLog.read
+
+    def broken(log: MetricsLog) -> list[dict[str, Any]]:
+        rows = read(log)
+        return [row | ({"objective/kl": float("nan")} if at == 2 else {}) for at, row in enumerate(rows)]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MetricsLog, "read", broken)
+        run = run_steps(tmp_path, tiny_model, START + PPO + study)
+    assert len(results(run)["training"]["rloo"]["points"]["rloo"]) == 3
 
 
 def test_what_is_combined_of_others_asks_them_once(tmp_path: Path, tiny_model: Path, asked: list[RuleReward]):

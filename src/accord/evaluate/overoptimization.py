@@ -23,6 +23,7 @@ from accord.seeds import derive_seed
 
 Floats = NDArray[np.float64]
 NUM_RESAMPLES: Final = 500
+FEWEST_PROMPTS: Final = 8  # of whose resamples a turn can be told
 _SEED_AT_END: Final = re.compile(r"[-_]?\d{1,9}$")
 
 
@@ -32,7 +33,7 @@ class Unit:
     def __init__(self, scores_pk: ArrayLike) -> None:
         given = np.asarray(scores_pk, dtype=np.float64)
         self.mean, self.deviation = float(given.mean()), float(given.std())
-        if not self.deviation > 0:
+        if given.min() == given.max():  # whose deviation need not be 0, as the mean is rounded
             raise ValueError("all of the start policy's samples have one score")
         self.scores_pk = self.of(given)
 
@@ -71,6 +72,7 @@ def best_of_n_curves(
     num = gold.scores_pk.shape[1]
     ns = [2**i for i in range(num.bit_length()) if 2**i <= num]
     kls = [best_of_n_kl(n) for n in ns]
+    enough = len(gold.scores_pk) >= FEWEST_PROMPTS
     curves, reached = dict[str, Any](), dict[str, Floats]()
     for family, names in families(list(proxies)).items():
         chosen = [proxies[name].scores_pk for name in names]
@@ -82,7 +84,7 @@ def best_of_n_curves(
             "names": names,
             **_with_ends("proxy", proxy_spm.mean(axis=(0, 1)), [proxy for _, proxy in draws]),
             **_with_ends("gold", gold_spm.mean(axis=(0, 1)), [of_gold for of_gold, _ in draws]),
-            **_fitted(kls, gold_spm.mean(axis=(0, 1)), [of_gold for of_gold, _ in draws], "best_of_n"),
+            **_fitted(kls, gold_spm.mean(axis=(0, 1)), [of_gold for of_gold, _ in draws], enough=enough),
         }
     ceiling = _best(gold.scores_pk, gold.scores_pk, ns).mean(axis=0)
     differences = [
@@ -152,12 +154,15 @@ def choices(
 
 
 def _draws(gold_spm: Floats, proxy_spm: Floats, seed: int) -> Iterator[tuple[Floats, Floats]]:
-    """Resampled curves of gold and proxy, [m] each. All that belongs to a drawn prompt or seed is drawn together."""
+    """Resampled curves of gold and proxy, [m] each, as gains over n = 1, which is the start policy in each resample,
+    too: how good it is on the prompts that are drawn is no uncertainty of what is gained. All that belongs to a drawn
+    prompt or seed is drawn together."""
     rng = np.random.default_rng(seed)
     num_seeds, num_prompts, _ = gold_spm.shape
     for _ in range(NUM_RESAMPLES):
         seeds, prompts = rng.integers(num_seeds, size=num_seeds), rng.integers(num_prompts, size=num_prompts)
-        yield gold_spm[seeds][:, prompts].mean(axis=(0, 1)), proxy_spm[seeds][:, prompts].mean(axis=(0, 1))
+        gold_m, proxy_m = (of[seeds][:, prompts].mean(axis=(0, 1)) for of in (gold_spm, proxy_spm))
+        yield gold_m - gold_m[0], proxy_m - proxy_m[0]
 
 
 def _difference(first_sp: Floats, second_sp: Floats, seed: int) -> dict[str, float]:
@@ -178,11 +183,11 @@ def _with_ends(name: str, values_m: Floats, draws: Sequence[Floats]) -> dict[str
     return {name: values_m.tolist(), f"{name}_low": low.tolist(), f"{name}_high": high.tolist()}
 
 
-def _fitted(kls: Sequence[float], gold_m: Floats, draws: Sequence[Floats], form: Form) -> dict[str, Any]:
-    """Of gains over n = 1, which is the start policy in each resample, too."""
+def _fitted(kls: Sequence[float], gold_m: Floats, draws: Sequence[Floats], *, enough: bool) -> dict[str, Any]:
+    """Of gains over n = 1. draws: of gains, too."""
     distances = np.sqrt(kls)
-    fits = [_fit(distances, draw - draw[0], form) for draw in draws]
-    return _summary(_fit(distances, gold_m - gold_m[0], form), fits, distances)
+    fits = [_fit(distances, draw, "best_of_n") for draw in draws]
+    return _summary(_fit(distances, gold_m - gold_m[0], "best_of_n"), fits, distances, enough=enough)
 
 
 def _fit(distances: Floats, scores: Floats, form: Form) -> Fit | str:
@@ -192,8 +197,11 @@ def _fit(distances: Floats, scores: Floats, form: Form) -> Fit | str:
         return str(why)
 
 
-def _summary(fitted: Fit | str, resamples: Sequence[Fit | str], distances: Floats) -> dict[str, Any]:
-    """The fit with its curve and band, and the turn; or why there is none. JSON knows no infinity: an end of an
+def _summary(
+    fitted: Fit | str, resamples: Sequence[Fit | str], distances: Floats, *, enough: bool = True
+) -> dict[str, Any]:
+    """The fit with its curve and band, and the turn; or why there is none. enough: a turn can be told from these
+    resamples. A curve that turns nearer than anything measured only falls. JSON knows no infinity: an end of an
     interval that is beyond all bounds is None."""
     if isinstance(fitted, str):
         return {"no_fit": fitted}
@@ -206,7 +214,9 @@ def _summary(fitted: Fit | str, resamples: Sequence[Fit | str], distances: Float
         low, high = band(again, grid)
         curve |= {"gold_low": low.tolist(), "gold_high": high.tolist()}
         turn = turning_point(fitted, again, farthest)
-        found["fit"] |= {"inside": turn.inside, "share_inside": turn.share_inside, "peak_score": turn.score}
+        nearest = float(distances[distances > 0].min(initial=farthest))
+        inside = enough and turn.inside and fitted.peak is not None and fitted.peak >= nearest
+        found["fit"] |= {"inside": inside, "share_inside": turn.share_inside, "peak_score": turn.score}
         if turn.distance is not None:
             ends = {"peak_low": turn.distance.low, "peak_high": turn.distance.high}
             found["fit"] |= {key: end if math.isfinite(end) else None for key, end in ends.items()}

@@ -146,11 +146,17 @@ def differences_in_words(best_of_n: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def turn_in_words(one: Mapping[str, Any]) -> str:
     """Where the gold score of a curve is highest: only as far as was measured, as a curve beyond that is no finding."""
-    fit, distances = table(one.get("fit")), table(one.get("curve")).get("distance")
-    peak, farthest = number(fit.get("peak")), number((distances or [None])[-1])
+    fit, curve = table(one.get("fit")), table(one.get("curve"))
+    peak, farthest = number(fit.get("peak")), number((curve.get("distance") or [None])[-1])
     if peak is None:
-        rises = (number(fit.get("alpha")) or 0) > 0
-        return "none: gold rises all the way" if rises else "none: gold falls from the start"
+        if (number(fit.get("alpha")) or 0) > 0:
+            return "none: gold rises all the way"
+        gold = [value for value in map(number, curve.get("gold") or ()) if value is not None]
+        return f"none: gold falls from the start{', then rises' if gold and gold[-1] > min(gold) else ''}"
+    points = [number(point[0]) for measured in table(one.get("points")).values() for point in measured]
+    nearest = min((distance for distance in points if distance), default=None)
+    if nearest is not None and peak < nearest:
+        return f"before {fixed(nearest)}, the nearest: gold falls from there on"
     if farthest is not None and peak > farthest:
         return f"not reached: beyond {fixed(farthest)}"
     if "share_inside" not in fit:

@@ -9,6 +9,7 @@ The best of n is worked out from the samples, for every n at once and for any nu
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -147,15 +148,16 @@ def _unit(job: Job, name: str, scores: Sequence[Sequence[float]]) -> Any:
 
 
 def _points(job: Job, policy: Artifact, units: Mapping[str, Any]) -> list[tuple[float, float, float]]:
-    """KL, proxy and gold of each time that gold watched the training, at the start first. Both are in the unit of the
-    samples; a reward that is not among the proxies stays in its own."""
+    """KL, proxy and gold of each time that gold watched the training, at the start first; but where it broke. Both are
+    in the unit of the samples; a reward that is not among the proxies stays in its own."""
     gold = job.input("gold")
     parents = policy.manifest["parents"]
     called = dict(zip((one["key"] for one in parents["watch"]), policy.manifest["config"]["watch"], strict=True))
     proxy = _proxy_of(job, policy)
     unit = None if proxy is None else units[proxy]
     wanted = ("objective/kl", "objective/scores", f"watch/{called[gold.artifact.key]}")
-    seen = [[row[key] for key in wanted] for row in MetricsLog(policy.path / METRICS).read() if row.keys() >= {*wanted}]
+    rows = [row for row in MetricsLog(policy.path / METRICS).read() if row.keys() >= {*wanted}]
+    seen = [[row[key] for key in wanted] for row in rows if all(math.isfinite(row[key]) for key in wanted)]
     if not seen:
         what = f"{gold.name!r} never looked at the training of {policy.path.name}"
         raise UserError(what, where=f"{job.name}.policies", remedy="Train it longer, or lower its watch_every.")
