@@ -67,7 +67,7 @@ def best_of_n_curves(
 
     n: powers of 2 up to all samples of a prompt. The estimates are unbiased (Nakano et al. 2021, appendix I); intervals
     and bands are of a bootstrap over prompts, and over seeds where there are several. compare: pairs of families; how
-    much more gold score the best of all samples has by the first than by the second, on the same prompts.
+    much more gold score the best of the largest n has by the first than by the second, on the same prompts.
     """
     num = gold.scores_pk.shape[1]
     ns = [2**i for i in range(num.bit_length()) if 2**i <= num]
