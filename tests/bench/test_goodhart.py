@@ -9,6 +9,9 @@ import pytest
 
 import accord
 from accord.evaluate.overoptimization import Unit, best_of_n_curves, training_curves
+from accord.plan import make_plan
+from accord.recipe import load_recipe
+from accord.steps.registry import STEPS
 from bench import goodhart
 
 
@@ -34,8 +37,21 @@ def test_what_a_run_keeps_and_the_table_says(
     assert asked == [("goodhart.yaml", {"seed": 3, "many.num_prompts": 8, "many.num_responses": 64})]
     with pytest.raises(SystemExit, match="delete it to measure anew"):
         goodhart.run(3, tmp_path, 8, 64)
+    goodhart.run(3, tmp_path, 8, 64, "apart")
+    assert asked[1][0] == "goodhart_apart.yaml"
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {"8x64-3.json", "apart-8x64-3.json"}
     goodhart.table()
     told = capsys.readouterr().out
     assert "8 prompts, the best of 64, seed 3" in told
     assert "large_1 less small_1: +" in told
     assert "training loose: " in told
+
+
+def test_what_both_studies_have_is_made_once():
+    shipped, apart = (
+        {step.name: step.key for step in make_plan(load_recipe(path), STEPS).steps}
+        for path in goodhart.STUDIES.values()
+    )
+    both = shipped.keys() & apart.keys() - {"overoptimization"}
+    assert len(both) == 13
+    assert {name: shipped[name] for name in both} == {name: apart[name] for name in both}

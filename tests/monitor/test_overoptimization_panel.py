@@ -89,7 +89,7 @@ def test_turns_in_words(fit: dict, words: str):
     ("gold", "words"),
     [
         ([-0.05, -0.1, 0.5, 1.5], "none: gold falls from the start, then rises"),
-        ([-0.5, -1.1, -1.8, -2.6], "before 1.00, the nearest: gold falls from there on"),
+        ([-0.5, -1.1, -1.8, -2.6], "before 1.00, the nearest: gold falls from there on, of one run"),
     ],
 )
 def test_a_turn_is_called_what_was_measured(gold: list[float], words: str):

@@ -48,6 +48,17 @@ def test_gaps_are_no_rows_and_unknown_scores_no_change() -> None:
     assert samples_browser([evaluation("evaluate", [alone])]).num_rows == 0
 
 
+def test_a_study_s_choices_stand_beside_its_first_samples_and_a_shared_prompt_is_said_once() -> None:
+    both = [{**sample(at, first=0.0, best=1.0), "prompt": "Write a line."} for at in range(2)]
+    study = replace(evaluation("study", both), kind="overoptimization", results={"chosen_beside": "first"})
+    found = samples_browser([study])
+    assert [(row.before_name, row.change) for row in found.rows] == [("first", 1.0)] * 2
+    assert found.shared_prompt == "Write a line."
+    assert samples_browser([study, evaluation("evaluate", [sample(0, sft=0.5, ppo=2.0)])]).shared_prompt == ""
+    html = build_report(RunView("r", "", [study], {}, [], "", {})).html
+    assert html.count("Write a line.") == 1
+
+
 def test_the_page_has_a_bounded_number_of_rows_of_every_policy() -> None:
     many = [sample(at, sft=0.0, ppo=1.0, dpo=2.0) for at in range(400)]
     found = samples_browser([evaluation("evaluate", many), evaluation("again", many[:5])])

@@ -156,7 +156,8 @@ def turn_in_words(one: Mapping[str, Any]) -> str:
     points = [number(point[0]) for measured in table(one.get("points")).values() for point in measured]
     nearest = min((distance for distance in points if distance), default=None)
     if nearest is not None and peak < nearest:
-        return f"before {fixed(nearest)}, the nearest: gold falls from there on"
+        alone = "" if "share_inside" in fit else ", of one run"
+        return f"before {fixed(nearest)}, the nearest: gold falls from there on{alone}"
     if farthest is not None and peak > farthest:
         return f"not reached: beyond {fixed(farthest)}"
     if "share_inside" not in fit:

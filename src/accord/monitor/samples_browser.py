@@ -43,6 +43,12 @@ class SamplesBrowser:
     policies: list[str]
     by: str
 
+    @property
+    def shared_prompt(self) -> str:
+        """The prompt, when all rows have the same one; it is then shown once."""
+        prompts = {row.prompt for row in self.rows}
+        return prompts.pop() if len(prompts) == 1 else ""
+
 
 def samples_browser(steps: Sequence[StepView]) -> SamplesBrowser:
     """steps: all of a run that are done; those that keep samples are its evaluations and studies."""
