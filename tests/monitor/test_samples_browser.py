@@ -55,7 +55,7 @@ def test_a_study_s_choices_stand_beside_its_first_samples_and_a_shared_prompt_is
     assert [(row.before_name, row.change) for row in found.rows] == [("first", 1.0)] * 2
     assert found.shared_prompt == "Write a line."
     assert samples_browser([study, evaluation("evaluate", [sample(0, sft=0.5, ppo=2.0)])]).shared_prompt == ""
-    html = build_report(RunView("r", "", [study], {}, [], "", {})).html
+    html = build_report(RunView("r", "", [study], {}, [], "", {}))
     assert html.count("Write a line.") == 1
 
 
