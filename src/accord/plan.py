@@ -6,7 +6,6 @@ step whose key is in the store is not run again, and changing one number runs ag
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from accord.references import DATA, MODEL, References, models_in, refs_of
 from accord.rounds import Placed, Round, name_in, unrolled
 from accord.seeds import derive_seed
 from accord.steps.base import Check, Contradiction, PlannedStep, Registry, StepConfig, StepKind
-from accord.store.digests import canonical
+from accord.store.digests import digest_of
 from accord.trackers.known import check_trackers
 from accord.yaml_lines import KeyPath
 
@@ -144,7 +143,7 @@ class _Planner:
             "seed": seed,
             "parents": {field: [[link.step.key, link.part] for link in links] for field, links in parents.items()},
         }
-        key = hashlib.sha256(canonical(content).encode()).hexdigest()
+        key = digest_of(content)
         step = PlannedStep(name, kind, row.version, valid, seed, parents, key)
         if row.check is not None:
             self._check(step, row.check, spec)

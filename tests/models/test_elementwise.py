@@ -179,6 +179,22 @@ def test_layers_that_only_look_like_these_are_left():
     assert [type(part) for part in module] == [Scaled, Shifted, Odd]
 
 
+def test_an_activation_that_is_trained_is_left_as_it_is():
+    class Learned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(1))
+
+        def forward(self, rows: Tensor) -> Tensor:
+            return nn.functional.silu(rows) * self.scale
+
+    mlp = LlamaMLP(AutoConfig.for_model("llama", **SMALL, intermediate_size=48))
+    mlp.act_fn = Learned()
+    own_gradients(mlp)
+    assert type(mlp) is LlamaMLP
+    assert mlp.act_fn.scale.dtype is torch.float32
+
+
 def test_a_whole_model(tiny_model: Path):
     """What is loaded has these gradients; a copy does, too; without gradients the numbers are the same."""
     policy = Policy.load(tiny_model)

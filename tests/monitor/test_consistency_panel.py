@@ -7,8 +7,8 @@ from typing import Any
 from accord.monitor.consistency_panel import consistency_panel, kept_by_turn
 from accord.monitor.report import build_report
 from accord.monitor.views import StepView
+from tests.fixtures.report_page import PAYLOAD, Page, make_run
 from tests.monitor.test_opinions import rate
-from tests.monitor.test_report import PAYLOAD, Page, make_run
 
 
 def held(name: str = "ghost") -> dict[str, Any]:

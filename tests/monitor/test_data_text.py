@@ -11,7 +11,7 @@ from accord.data.records import RecordKind
 from accord.monitor.data_report import check_page
 from accord.monitor.data_text import NUM_SHOWN, as_json, check_lines, histogram_lines
 from tests.fixtures.readings import compared, reading
-from tests.monitor.test_report import PAYLOAD, Page
+from tests.fixtures.report_page import PAYLOAD, Page
 
 TOXIC = Lexicon("made-up", ("grumb*",))
 

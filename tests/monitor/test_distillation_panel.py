@@ -7,7 +7,7 @@ from typing import Any
 from accord.monitor.distillation_panel import before_and_after, distillation_panel, original_against_distilled
 from accord.monitor.report import build_report
 from accord.monitor.views import StepView
-from tests.monitor.test_report import PAYLOAD, Page, make_run
+from tests.fixtures.report_page import PAYLOAD, Page, make_run
 
 
 def interval(value: float) -> dict[str, float]:

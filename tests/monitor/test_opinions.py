@@ -17,7 +17,7 @@ from accord.monitor.red_team_panel import red_team_panel, violations_against_ref
 from accord.monitor.report import build_report
 from accord.monitor.verdict import judge
 from accord.monitor.views import StepView
-from tests.monitor.test_report import PAYLOAD, Page, make_run
+from tests.fixtures.report_page import PAYLOAD, Page, make_run
 
 
 def rate(value: float, num: int = 20) -> dict[str, Any]:

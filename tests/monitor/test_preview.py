@@ -10,7 +10,7 @@ from accord.monitor.data_report import preview_page
 from accord.monitor.preview import preview, preview_lines, previews, visible
 from accord.types import Demonstration, LabelledResponse, Message, PlainText, Prompt, RatedText, Response
 from tests.fixtures.readings import asked, compared, reading
-from tests.monitor.test_report import PAYLOAD, Page
+from tests.fixtures.report_page import PAYLOAD, Page
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ One line of JSON an answer, on the disk before the next one is asked for. What i
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import threading
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from accord.store.atomic import disk_errors
-from accord.store.digests import canonical
+from accord.store.digests import digest_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class AnswerLog:
 
     @staticmethod
     def key(**asked: Any) -> str:
-        return hashlib.sha256(canonical(asked).encode()).hexdigest()
+        return digest_of(asked)
 
     def get(self, key: str) -> Reply | None:
         return self._known.get(key)

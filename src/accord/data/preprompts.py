@@ -6,7 +6,6 @@ parts, as Llama 2 had them (Touvron et al. 2023, section 4.2.4 and appendix A.4)
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -20,7 +19,7 @@ from accord.config_errors import explain
 from accord.errors import UserError, did_you_mean
 from accord.paths import text_file
 from accord.seeds import derive_seed
-from accord.store.digests import canonical
+from accord.store.digests import digest_of
 from accord.strict import StrictModel
 from accord.types import Message, Prompt
 from accord.yaml_lines import KeyPath, parse_yaml
@@ -78,7 +77,7 @@ class Preprompts(StrictModel):
     @property
     def fingerprint(self) -> str:
         """Of all that a preprompt is made from."""
-        return hashlib.sha256(canonical(self.model_dump(mode="json")).encode()).hexdigest()
+        return digest_of(self.model_dump(mode="json"))
 
     def category_of(self, risk_category: str) -> str | None:
         """The category that a prompt's goes by here, whatever its case and punctuation; None: there is no template."""

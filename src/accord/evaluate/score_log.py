@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accord.store.atomic import disk_errors
-from accord.store.digests import canonical
+from accord.store.digests import digest_of
 from accord.types import Prompt, Response
 
 Floats = NDArray[np.float64]
@@ -46,7 +46,7 @@ class ScoreLog:
     def key(prompt: Prompt, responses: Sequence[Response]) -> str:
         """Of the texts, and not of the prompt's name."""
         texts = [[asdict(message) for message in prompt.messages], prompt.prefill, [one.text for one in responses]]
-        return hashlib.sha256(canonical(texts).encode()).hexdigest()
+        return digest_of(texts)
 
     def get(self, key: str) -> tuple[Floats, list[Floats] | None] | None:
         return self._known.get(key)

@@ -92,6 +92,8 @@ def _small_gated(part: nn.Module) -> nn.Module | None:
     """A gated MLP of the class, on matrices that are numbers; None for what is no gated MLP."""
     if part._parameters or part._buffers or {*part._modules} != {"gate_proj", "up_proj", "down_proj", "act_fn"}:
         return None
+    if [*part.act_fn.parameters()]:  # type: ignore[union-attr]
+        return None
     probe = copy.copy(part)
     numbers = {"gate_proj": 0.7, "up_proj": -1.3, "down_proj": 2.1}
     probe._modules = {**part._modules, **{name: _Times(number) for name, number in numbers.items()}}

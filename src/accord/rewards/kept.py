@@ -6,7 +6,6 @@ comparison, a study asks of many thousand responses what is new alone.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 
 import torch
@@ -16,7 +15,7 @@ from accord.engine.group import agreed, current
 from accord.models.scalar import Normalisation
 from accord.rewards.stored import Scored
 from accord.store.artifacts import Artifact, Parent, Provenance, Store
-from accord.store.digests import canonical
+from accord.store.digests import digest_of
 from accord.store.lock import lock
 
 KIND = "reward_scores"
@@ -70,4 +69,4 @@ class KeptScores:
             "samples": [self._samples.kind, self._samples.key],
             "dtype": self._dtype,
         }
-        return hashlib.sha256(canonical(content).encode()).hexdigest()
+        return digest_of(content)

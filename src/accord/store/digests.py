@@ -23,6 +23,11 @@ def canonical(value: Any) -> str:
     return json.dumps(plain, sort_keys=True, separators=(",", ":"))
 
 
+def digest_of(value: Any) -> str:
+    """The sha256 of a JSON value in hexadecimal, whatever the order of its keys."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
 def sha256_of(path: Path) -> str:
     """The sha256 of a file in hexadecimal. Streams: the file may be larger than memory."""
     with path.open("rb") as file:
@@ -42,7 +47,7 @@ def describe(folder: Path, wanted: Callable[[str], bool] = lambda name: True) ->
 
 def seal(manifest: dict[str, Any]) -> dict[str, Any]:
     """The manifest with its own digest in it."""
-    return {**manifest, "digest": hashlib.sha256(canonical(manifest).encode()).hexdigest()}
+    return {**manifest, "digest": digest_of(manifest)}
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

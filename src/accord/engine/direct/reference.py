@@ -27,7 +27,7 @@ from accord.engine.scorer import per_branch
 from accord.models.policy import Policy
 from accord.store import atomic
 from accord.store.artifacts import Artifact, Parent, Provenance, Store
-from accord.store.digests import canonical
+from accord.store.digests import digest_of
 from accord.store.lock import lock
 from accord.store.workspace import Workspace
 from accord.text.tree import Tree, TreeBatch
@@ -117,7 +117,7 @@ def key_of(trees: Sequence[Tree], reference: Reference) -> str:
         "dtype": str(reference.dtype),
         "trees": digest.hexdigest(),
     }
-    return hashlib.sha256(canonical(content).encode()).hexdigest()
+    return digest_of(content)
 
 
 def _make(
